@@ -1,0 +1,16 @@
+//! What decides at Doorward.
+//!
+//! No socket, clock, random source, thread, async or SQL is in here: bytes and [`time::Now`] go in; outputs,
+//! asks and the next deadline come out. The shell (crate `doorward`) owns everything that touches the world.
+//! See `ARCHITECTURE.md` for the map and the invariants.
+
+pub mod ask;
+pub mod audit;
+pub mod identity;
+pub mod limits;
+pub mod machine;
+pub mod secret;
+mod table;
+pub mod time;
+pub mod trace;
+pub mod ws;

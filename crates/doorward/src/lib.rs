@@ -1,0 +1,15 @@
+//! The server of Doorward and everything that touches the world: sockets, disk, vault, command line.
+//!
+//! What decides is in `doorward-core`. Only [`gate`] uses [`book`] and [`vault`]; doors, HTTP and jobs use the gate.
+
+pub mod book;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod doors;
+pub mod fault;
+pub mod gate;
+pub mod hashing;
+pub mod http;
+pub mod journal;
+pub mod vault;
