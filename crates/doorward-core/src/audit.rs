@@ -1,1 +1,282 @@
-//! audit
+//! What is written down of every decision (Q4).
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{FirmCode, PersonId, UserId};
+use crate::identity::change::Change;
+use crate::table::table;
+use crate::time::Wall;
+use crate::trace::Trace;
+
+table! {
+    /// What happened.
+    pub enum Event {
+        ServerStarted = "server-started", "A node opened its doors.";
+        ServerStopped = "server-stopped", "A node closed its doors in order.";
+        ClockSuspect = "clock-suspect", "The wall clock stepped; one-time passwords are not checked until it agrees again.";
+        ClockGood = "clock-good", "The wall clock agreed long enough; one-time passwords are checked again.";
+        LoginGranted = "login-granted", "A person or program was let in.";
+        LoginRefused = "login-refused", "A login was refused.";
+        CodeAsked = "code-asked", "The password was right; a one-time password is awaited.";
+        RegistrationAsked = "registration-asked", "The password was right, but no authenticator is registered.";
+        CodeRefused = "code-refused", "A one-time password was refused after a right password.";
+        LoggedOut = "logged-out", "A login ended.";
+        ConnectionRefused = "connection-refused", "A connection was closed before anybody had logged in on it.";
+        RefusalsCounted = "refusals-counted", "Further closed connections of one source within a minute, as a count.";
+        PasswordChanged = "password-changed", "A person changed the own password.";
+        PasswordChangeRefused = "password-change-refused", "A change of the own password was refused.";
+        PasswordSet = "password-set", "An initial password was set for somebody.";
+        AuthenticatorIssued = "authenticator-issued", "A new seed was made; it waits for its first good code.";
+        AuthenticatorConfirmed = "authenticator-confirmed", "The first good code registered an authenticator.";
+        AuthenticatorRevoked = "authenticator-revoked", "An authenticator was taken away.";
+        AuthenticatorUnlocked = "authenticator-unlocked", "A locked or backed-off authenticator was opened again.";
+        AttemptsForgotten = "attempts-forgotten", "The counts of wrong passwords of a person were set to zero.";
+        FirmAdded = "firm-added", "A firm was added.";
+        FirmClosed = "firm-closed", "A firm was closed: its people are refused.";
+        FirmOpened = "firm-opened", "A closed firm was opened again.";
+        PolicySet = "policy-set", "The policy of the venue or of a firm was set.";
+        PersonAdded = "person-added", "A person or program was added.";
+        PersonChanged = "person-changed", "What is known of a person was changed.";
+        PersonDisabled = "person-disabled", "A person was disabled; open connections end.";
+        PersonEnabled = "person-enabled", "A disabled person was enabled again.";
+        AdministrationRefused = "administration-refused", "A process of another user spoke to the administration socket.";
+    }
+}
+
+table! {
+    /// Why the answer was no: the reason inside. The words outside are a door's refusal.
+    pub enum Deny {
+        BackedOff = "backed-off", "Too many wrong passwords from this source; it must wait.";
+        PersonLimit = "person-limit", "Too many wrong passwords for this person over all sources; only known sources get through.";
+        BadCiphertext = "bad-ciphertext", "The ciphertext did not open to well-formed text.";
+        ReplayedCiphertext = "replayed-ciphertext", "The ciphertext was seen before.";
+        PaddingOff = "padding-off", "PKCS#1 v1.5 is switched off for the site or the firm.";
+        UnknownUser = "unknown-user", "Nobody has this user id.";
+        WrongPassword = "wrong-password", "The password is not the person's.";
+        Disabled = "disabled", "The person is disabled.";
+        FirmClosed = "firm-closed", "The firm is closed.";
+        SourceNotPermitted = "source-not-permitted", "The service user may not come from this address.";
+        Locked = "locked", "The authenticator is locked after wrong codes; an administrator unlocks it.";
+        PasswordExpired = "password-expired", "The initial password was not used in time.";
+        NotRegistered = "not-registered", "No authenticator is registered and one is needed.";
+        CodeBackedOff = "code-backed-off", "Too many wrong codes; the authenticator must wait.";
+        WrongCode = "wrong-code", "The one-time password is not that of a step within the window.";
+        UsedCode = "used-code", "The one-time password, or a later one, was used before.";
+        ClockSuspect = "clock-suspect", "The server's clock cannot be trusted for one-time passwords.";
+        PasswordRule = "password-rule", "The new password breaks a rule.";
+        TooSlow = "too-slow", "Nobody had logged in when the time for it was over.";
+        TooManyMalformed = "too-many-malformed", "Too many malformed messages before a login.";
+        TooManyCodes = "too-many-codes", "Too many wrong codes on one connection.";
+        BinaryFrame = "binary-frame", "A binary frame came where text was due.";
+        NotUtf8 = "not-utf8", "A text frame was not UTF-8.";
+        TooLong = "too-long", "A message was longer than the limit.";
+        NotReading = "not-reading", "The peer did not read what was sent.";
+        NotAnswering = "not-answering", "The peer did not answer pings.";
+        BrokenProtocol = "broken-protocol", "The peer broke the WebSocket protocol or went away without a close.";
+        OriginNotAllowed = "origin-not-allowed", "A page of an origin that is not listed opened the connection.";
+        Full = "full", "The node holds as many connections as it may.";
+        Evicted = "evicted", "The oldest silent connection made room for a newer one.";
+        SessionEnded = "session-ended", "The person was disabled, or lost password or authenticator, while logged in.";
+        Stopping = "stopping", "The node was stopping.";
+    }
+}
+
+table! {
+    /// How a decision ended.
+    pub enum Outcome {
+        Allowed = "allowed", "It was done.";
+        Asked = "asked", "Something more is needed first.";
+        Refused = "refused", "It was refused.";
+    }
+}
+
+table! {
+    /// Where somebody came in.
+    pub enum Door {
+        WebSocket = "websocket", "The WebSocket door.";
+        Local = "local", "The administration socket on this machine.";
+        Node = "node", "The node itself.";
+    }
+}
+
+table! {
+    /// What somebody proved to be who they say.
+    pub enum Factor {
+        Nothing = "none", "Nothing.";
+        Password = "password", "A password.";
+        Code = "code", "A one-time password, after a password in an earlier request.";
+        PasswordAndCode = "password-and-code", "A password and a one-time password.";
+        LocalUser = "local-user", "A process of a permitted user on this machine.";
+    }
+}
+
+/// Correlates everything that belongs to one attempt: records, logs, answers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct AttemptId(pub u64);
+
+impl std::fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Serialize for AttemptId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for AttemptId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Who did it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Actor {
+    /// Somebody who is known.
+    Person {
+        /// The person.
+        id: PersonId,
+        /// The user id at that time.
+        userid: UserId,
+    },
+    /// A user id that nobody has: its first characters and its length, for it may be a password in the wrong field.
+    Unknown {
+        /// At most three characters.
+        begins: String,
+        /// Length of the whole, in characters.
+        chars: usize,
+    },
+    /// A process on this machine.
+    Local {
+        /// Its user.
+        uid: u32,
+    },
+    /// The node itself.
+    Node,
+    /// A peer that gave no name.
+    Nobody,
+}
+
+impl Actor {
+    /// An actor for a user id that nobody has.
+    pub fn unknown(userid: &str) -> Self {
+        Self::Unknown { begins: userid.chars().take(3).collect(), chars: userid.chars().count() }
+    }
+}
+
+/// The circumstances of a decision, as the gate knows them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Context {
+    /// Now.
+    pub at: Wall,
+    /// Where the request came in.
+    pub door: Door,
+    /// From which address; `None` for the node itself and for local processes.
+    pub source: Option<IpAddr>,
+    /// The id that ties everything together.
+    pub attempt: AttemptId,
+}
+
+/// The audit part of a record.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// When, by the node's wall clock.
+    #[serde(rename = "at_us")]
+    pub at: Wall,
+    /// Which node; set by the store.
+    #[serde(default)]
+    pub node: String,
+    /// What happened.
+    pub event: Event,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Who did it.
+    pub actor: Actor,
+    /// On whom, where that is somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+    /// Whose firm it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firm: Option<FirmCode>,
+    /// Where it came in.
+    pub door: Door,
+    /// From which address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// What was proved.
+    pub factor: Factor,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Deny>,
+    /// The attempt it belongs to.
+    pub attempt: AttemptId,
+    /// The checks behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
+    /// A few words more, free of secrets and of a peer's text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// Somebody on whom something was done.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Subject {
+    /// The person.
+    pub id: PersonId,
+    /// The user id at that time.
+    pub userid: UserId,
+}
+
+impl Entry {
+    /// An entry for an event that went well.
+    pub fn new(context: &Context, event: Event, actor: Actor) -> Self {
+        Self {
+            at: context.at,
+            node: String::new(),
+            event,
+            outcome: Outcome::Allowed,
+            actor,
+            subject: None,
+            firm: None,
+            door: context.door,
+            source: context.source,
+            factor: Factor::Nothing,
+            reason: None,
+            attempt: context.attempt,
+            trace: None,
+            detail: None,
+        }
+    }
+
+    /// The same, refused for a reason.
+    #[must_use]
+    pub fn refused(mut self, reason: Deny) -> Self {
+        self.outcome = Outcome::Refused;
+        self.reason = Some(reason);
+        self
+    }
+
+    /// The same, with a few words more.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}
+
+/// One decision: what is written down of it and what it changes. Atomic: both or neither (Q5).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The audit part.
+    pub entry: Entry,
+    /// What it does to the book, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+}

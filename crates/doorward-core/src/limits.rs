@@ -1,1 +1,50 @@
-//! limits
+//! Every set that a peer can grow, and every size that it can choose, has a maximum (L1).
+
+use crate::table::table;
+
+table! {
+    /// A limit; [`Limit::max`] is its value, the sentence says what happens at it.
+    pub enum Limit {
+        WsMessageBytes = "ws-message-bytes", "Bytes of one WebSocket message; a longer one closes with 1009.";
+        WsJsonDepth = "ws-json-depth", "Depth of the JSON of a message; a deeper one is malformed.";
+        WsMalformed = "ws-malformed", "Malformed messages before a login; the last of them closes with 1008.";
+        WsWrongCodes = "ws-wrong-codes", "Wrong codes on one connection; the last of them closes with 1008.";
+        WsHeld = "ws-held", "Messages kept while a challenge is being made; one more is answered with login in progress.";
+        WsIdChars = "ws-id-chars", "Characters of a message's id; a longer one is malformed.";
+        UserIdBytes = "userid-bytes", "Bytes of a user id as sent; a longer one belongs to nobody.";
+        CodeChars = "code-chars", "Characters of a one-time password as sent; a longer one is wrong.";
+        PasswordBytesSent = "password-bytes-sent", "Bytes of a password as sent; a longer one does not open.";
+        PasswordBytes = "password-bytes", "Bytes of a password after NFKC; a longer one is refused when set.";
+        PasswordChars = "password-chars", "Code points of a password after NFKC; a longer one is refused when set.";
+        AttrBytes = "attr-bytes", "Bytes of a person's attr as JSON; more is refused.";
+        SourcesPerPerson = "sources-per-person", "Sources remembered for a person; the least recently good one is forgotten.";
+        UnknownNames = "unknown-names", "User ids of nobody whose attempts are counted; the oldest is forgotten.";
+        ConflictRetries = "conflict-retries", "Times that a decision is made again because its snapshot had changed; then try again later.";
+        RefusalsPerMinute = "refusals-per-minute", "Records of closed connections for one source and minute; more become one record with a count.";
+        RefusalSources = "refusal-sources", "Sources whose closed connections are counted apart; beyond, they are counted together.";
+    }
+}
+
+impl Limit {
+    /// The value, in the unit that the name says.
+    pub const fn max(self) -> u64 {
+        match self {
+            Self::WsMessageBytes => 16 * 1024,
+            Self::WsJsonDepth => 8,
+            Self::WsMalformed | Self::WsWrongCodes => 3,
+            Self::WsHeld => 4,
+            Self::WsIdChars => 128,
+            Self::UserIdBytes => 512,
+            Self::CodeChars => 16,
+            Self::PasswordBytesSent => 190,
+            Self::PasswordBytes => 150,
+            Self::PasswordChars => 128,
+            Self::AttrBytes => 4096,
+            Self::SourcesPerPerson => 64,
+            Self::UnknownNames => 100_000,
+            Self::ConflictRetries => 16,
+            Self::RefusalsPerMinute => 20,
+            Self::RefusalSources => 10_000,
+        }
+    }
+}

@@ -1,1 +1,197 @@
-//! trace
+//! Why a decision fell as it did: the ordered checks of a walk, without a secret in them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::table::table;
+
+table! {
+    /// One check that a decision can make.
+    pub enum Check {
+        KeyLive = "key-live", "The challenge key of the ciphertext is still held.";
+        AttemptAdmitted = "attempt-admitted", "Neither the source's back-off nor the person's limit refuses the attempt.";
+        CiphertextOpens = "ciphertext-opens", "The ciphertext has the modulus' length and opens to well-formed text.";
+        CiphertextFresh = "ciphertext-fresh", "The same ciphertext was not seen before within its key's life.";
+        PaddingAllowed = "padding-allowed", "The site and the firm accept the padding of the ciphertext.";
+        PersonKnown = "person-known", "The user id belongs to somebody.";
+        PasswordMatches = "password-matches", "The password is the person's.";
+        PersonActive = "person-active", "The person is not disabled.";
+        FirmActive = "firm-active", "The person's firm is not closed.";
+        SourcePermitted = "source-permitted", "The source address is among those listed for a service user.";
+        AuthenticatorUnlocked = "authenticator-unlocked", "The authenticator is not locked.";
+        PasswordInForce = "password-in-force", "An initial password is used before it expires.";
+        AuthenticatorRegistered = "authenticator-registered", "A person who needs an authenticator has one.";
+        CodeGiven = "code-given", "A one-time password came with the request.";
+        ClockGood = "clock-good", "The server's clock can be trusted for one-time passwords.";
+        CodeAdmitted = "code-admitted", "The authenticator is not backed off after wrong codes.";
+        CodeMatches = "code-matches", "The one-time password is that of a step within the window.";
+        CodeUnused = "code-unused", "The step is later than the last one that was used.";
+        NewPasswordGood = "new-password-good", "The new password keeps the rules.";
+    }
+}
+
+table! {
+    /// A decision with its checks in order.
+    pub enum Walk {
+        Login = "login", "A login with a password, with or without a one-time password.";
+        Code = "code", "The second step of a login: the one-time password alone.";
+        PasswordChange = "password-change", "A person changes the own password.";
+    }
+}
+
+impl Walk {
+    /// The checks, in the order in which they are made.
+    pub const fn checks(self) -> &'static [Check] {
+        use Check::{
+            AttemptAdmitted, AuthenticatorRegistered, AuthenticatorUnlocked, CiphertextFresh,
+            CiphertextOpens, ClockGood, CodeAdmitted, CodeGiven, CodeMatches, CodeUnused, FirmActive,
+            KeyLive, NewPasswordGood, PaddingAllowed, PasswordInForce, PasswordMatches, PersonActive,
+            PersonKnown, SourcePermitted,
+        };
+        match self {
+            Self::Login => &[
+                KeyLive,
+                AttemptAdmitted,
+                CiphertextFresh,
+                CiphertextOpens,
+                PersonKnown,
+                PaddingAllowed,
+                PasswordMatches,
+                PersonActive,
+                FirmActive,
+                SourcePermitted,
+                AuthenticatorUnlocked,
+                PasswordInForce,
+                AuthenticatorRegistered,
+                CodeGiven,
+                ClockGood,
+                CodeAdmitted,
+                CodeMatches,
+                CodeUnused,
+            ],
+            Self::Code => &[
+                PersonActive,
+                FirmActive,
+                AuthenticatorUnlocked,
+                AuthenticatorRegistered,
+                ClockGood,
+                CodeAdmitted,
+                CodeMatches,
+                CodeUnused,
+            ],
+            Self::PasswordChange => &[
+                KeyLive,
+                AttemptAdmitted,
+                CiphertextFresh,
+                CiphertextOpens,
+                PaddingAllowed,
+                PasswordMatches,
+                PersonActive,
+                FirmActive,
+                NewPasswordGood,
+            ],
+        }
+    }
+}
+
+/// The check that ended a walk.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// Which check.
+    pub check: Check,
+    /// What would have passed.
+    pub expected: String,
+    /// What was there instead.
+    pub seen: String,
+}
+
+/// How one check of a walk went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step<'a> {
+    /// It held.
+    Passed,
+    /// It did not apply to this person or request.
+    NotNeeded,
+    /// It did not hold; the walk ended here.
+    Failed(&'a Failure),
+    /// An earlier check had ended the walk.
+    NotReached,
+}
+
+/// The checks of one decision. What is stored is compact: checks that passed are implied by the walk.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Trace {
+    /// Which walk.
+    pub walk: Walk,
+    /// Checks that did not apply.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_needed: Vec<Check>,
+    /// The check that ended the walk; absent when all passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Failure>,
+}
+
+impl Trace {
+    /// A walk in which nothing has failed yet.
+    pub const fn of(walk: Walk) -> Self {
+        Self { walk, not_needed: Vec::new(), failed: None }
+    }
+
+    /// Marks a check as not applying.
+    pub fn skip(&mut self, check: Check) {
+        debug_assert!(self.walk.checks().contains(&check), "{check} is no check of {}", self.walk);
+        self.not_needed.push(check);
+    }
+
+    /// Ends the walk at a check; the first failure is the recorded one.
+    #[must_use]
+    pub fn fail(mut self, check: Check, expected: impl Into<String>, seen: impl Into<String>) -> Self {
+        debug_assert!(self.walk.checks().contains(&check), "{check} is no check of {}", self.walk);
+        if self.failed.is_none() {
+            self.failed = Some(Failure { check, expected: expected.into(), seen: seen.into() });
+        }
+        self
+    }
+
+    /// Every check of the walk with its result, in order.
+    pub fn steps(&self) -> impl Iterator<Item = (Check, Step<'_>)> {
+        let mut ended = false;
+        self.walk.checks().iter().map(move |&check| {
+            if ended {
+                return (check, Step::NotReached);
+            }
+            match &self.failed {
+                Some(failure) if failure.check == check => {
+                    ended = true;
+                    (check, Step::Failed(failure))
+                }
+                Some(_) | None if self.not_needed.contains(&check) => (check, Step::NotNeeded),
+                Some(_) | None => (check, Step::Passed),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_lists_what_passed_what_failed_and_what_was_not_reached() {
+        let mut trace = Trace::of(Walk::Code);
+        trace.skip(Check::FirmActive);
+        let trace = trace.fail(Check::ClockGood, "a clock in agreement", "a step of 3 s");
+        let steps: Vec<_> = trace.steps().collect();
+        assert_eq!(steps[0], (Check::PersonActive, Step::Passed));
+        assert_eq!(steps[1], (Check::FirmActive, Step::NotNeeded));
+        assert!(matches!(steps[4], (Check::ClockGood, Step::Failed(_))));
+        assert_eq!(steps[5], (Check::CodeAdmitted, Step::NotReached));
+        assert_eq!(steps.len(), Walk::Code.checks().len());
+    }
+
+    #[test]
+    fn a_trace_in_which_all_passed_is_stored_as_the_name_of_its_walk() {
+        let text = serde_json::to_string(&Trace::of(Walk::Login)).unwrap();
+        assert_eq!(text, r#"{"walk":"login"}"#);
+        assert_eq!(serde_json::from_str::<Trace>(&text).unwrap(), Trace::of(Walk::Login));
+    }
+}

@@ -1,0 +1,166 @@
+//! What a decision does to the book. Each change sets values as a whole; the mark in the book sees to it that each is
+//! applied once.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::attempt::{Access, Tally};
+use super::enrolment::Authenticator;
+use super::firm::Firm;
+use super::person::{Password, Person, Profile, Standing};
+use super::policy::{AuthSystem, Policy};
+use crate::id::{FirmCode, PersonId};
+
+/// One change. The book, its rebuilding and the tables in memory all go through the same `apply`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "set", rename_all = "kebab-case")]
+pub enum Change {
+    /// The venue's policy.
+    VenuePolicy {
+        /// As it is from now on.
+        policy: Policy,
+    },
+    /// A firm, new or changed, as a whole.
+    Firm {
+        /// As it is from now on.
+        firm: Firm,
+    },
+    /// A new person, as a whole.
+    PersonAdded {
+        /// As they begin.
+        person: Box<Person>,
+    },
+    /// A password.
+    Password {
+        /// Whose.
+        person: PersonId,
+        /// As it is from now on.
+        password: Password,
+    },
+    /// An authenticator.
+    Authenticator {
+        /// Whose.
+        person: PersonId,
+        /// As it is from now on.
+        authenticator: Authenticator,
+        /// How many seeds were ever made for them.
+        seeds: u32,
+    },
+    /// Whether somebody may come in.
+    Standing {
+        /// Who.
+        person: PersonId,
+        /// As it is from now on.
+        standing: Standing,
+    },
+    /// How somebody proves themselves.
+    AuthSystem {
+        /// Who.
+        person: PersonId,
+        /// As it is from now on.
+        auth_system: AuthSystem,
+    },
+    /// The rest of what is known of somebody.
+    Profile {
+        /// Of whom.
+        person: PersonId,
+        /// As it is from now on.
+        profile: Box<Profile>,
+    },
+    /// Attempts from one source.
+    Attempt {
+        /// On whom.
+        person: PersonId,
+        /// From where.
+        source: IpAddr,
+        /// As it is from now on.
+        tally: Tally,
+        /// Wrong passwords in a row over all sources, from now on.
+        wrong: u16,
+    },
+    /// All counts of attempts on somebody are forgotten; their sources stay known.
+    AttemptsForgotten {
+        /// On whom.
+        person: PersonId,
+    },
+}
+
+/// What a change touches.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Target {
+    /// The venue's policy.
+    Venue,
+    /// A firm.
+    Firm(FirmCode),
+    /// A person; versioned.
+    Person(PersonId),
+    /// The attempts on a person; not versioned, the gate's table in memory is ahead of the book.
+    Access(PersonId),
+}
+
+impl Change {
+    /// What this change touches.
+    pub fn target(&self) -> Target {
+        match self {
+            Self::VenuePolicy { .. } => Target::Venue,
+            Self::Firm { firm } => Target::Firm(firm.code.clone()),
+            Self::PersonAdded { person } => Target::Person(person.id),
+            Self::Password { person, .. }
+            | Self::Authenticator { person, .. }
+            | Self::Standing { person, .. }
+            | Self::AuthSystem { person, .. }
+            | Self::Profile { person, .. } => Target::Person(*person),
+            Self::Attempt { person, .. } | Self::AttemptsForgotten { person } => Target::Access(*person),
+        }
+    }
+}
+
+impl Person {
+    /// Applies a change that touches this person, and counts it. Changes of others are none of its business.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::PersonAdded { person } => {
+                *self = person.as_ref().clone();
+                return;
+            }
+            Change::Password { password, .. } => self.password = password.clone(),
+            Change::Authenticator { authenticator, seeds, .. } => {
+                self.authenticator = authenticator.clone();
+                self.seeds = *seeds;
+            }
+            Change::Standing { standing, .. } => self.standing = *standing,
+            Change::AuthSystem { auth_system, .. } => self.auth_system = *auth_system,
+            Change::Profile { profile, .. } => self.profile = profile.as_ref().clone(),
+            Change::VenuePolicy { .. }
+            | Change::Firm { .. }
+            | Change::Attempt { .. }
+            | Change::AttemptsForgotten { .. } => return,
+        }
+        self.version += 1;
+    }
+}
+
+impl Access {
+    /// Applies a change that touches these attempts.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Attempt { source, tally, wrong, .. } => self.set(*source, *tally, *wrong),
+            Change::AttemptsForgotten { .. } => {
+                self.wrong = 0;
+                for tally in self.sources.values_mut() {
+                    tally.wrong = 0;
+                    tally.until = None;
+                }
+            }
+            Change::VenuePolicy { .. }
+            | Change::Firm { .. }
+            | Change::PersonAdded { .. }
+            | Change::Password { .. }
+            | Change::Authenticator { .. }
+            | Change::Standing { .. }
+            | Change::AuthSystem { .. }
+            | Change::Profile { .. } => {}
+        }
+    }
+}

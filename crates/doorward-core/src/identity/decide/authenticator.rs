@@ -1,0 +1,78 @@
+//! An administrator's steps on somebody's authenticator: make a seed, take it away, unlock it.
+
+use super::Misuse;
+use crate::audit::{Actor, Context, Entry, Event, Record, Subject};
+use crate::identity::change::Change;
+use crate::identity::enrolment::{Authenticator, Seed};
+use crate::identity::person::{Kind, Person};
+
+fn record(
+    person: &Person,
+    event: Event,
+    next: Authenticator,
+    seeds: u32,
+    actor: Actor,
+    context: &Context,
+) -> Record {
+    let entry = Entry {
+        subject: Some(Subject { id: person.id, userid: person.userid.clone() }),
+        firm: person.firm.clone(),
+        ..Entry::new(context, event, actor)
+    };
+    Record { entry, changes: vec![Change::Authenticator { person: person.id, authenticator: next, seeds }] }
+}
+
+/// Gives somebody a new seed, pending until its first good code (T12). A registered authenticator is not replaced:
+/// it is taken away first (T13).
+pub fn issue(person: &Person, seed: Seed, actor: Actor, context: &Context) -> Result<Record, Misuse> {
+    if person.kind == Kind::Service {
+        return Err(Misuse::invalid(
+            "userid",
+            format!("{}: a service user has no authenticator", person.userid),
+        ));
+    }
+    if person.authenticator.is_registered() {
+        let text = format!("{}: an authenticator is registered; reset it first", person.userid);
+        return Err(Misuse::conflict("authenticator", text));
+    }
+    let seeds = seed.version;
+    let next = Authenticator::Pending { seed, issued_us: context.at, wrong: 0 };
+    Ok(record(person, Event::AuthenticatorIssued, next, seeds, actor, context))
+}
+
+/// Takes an authenticator away; another must be registered.
+pub fn revoke(person: &Person, actor: Actor, context: &Context) -> Result<Record, Misuse> {
+    match person.authenticator {
+        Authenticator::None | Authenticator::Revoked { .. } => Err(Misuse::conflict(
+            "authenticator",
+            format!("{}: there is no authenticator to reset", person.userid),
+        )),
+        Authenticator::Pending { .. }
+        | Authenticator::Active(_)
+        | Authenticator::BackedOff { .. }
+        | Authenticator::Locked { .. } => {
+            let next = Authenticator::Revoked { at_us: context.at };
+            Ok(record(person, Event::AuthenticatorRevoked, next, person.seeds, actor, context))
+        }
+    }
+}
+
+/// Unlocks somebody: the authenticator, and all counts of wrong passwords.
+pub fn unlock(person: &Person, actor: Actor, context: &Context) -> Record {
+    let forgotten = Change::AttemptsForgotten { person: person.id };
+    match person.authenticator.unlocked() {
+        Some(next) => {
+            let mut record = record(person, Event::AuthenticatorUnlocked, next, person.seeds, actor, context);
+            record.changes.push(forgotten);
+            record
+        }
+        None => {
+            let entry = Entry {
+                subject: Some(Subject { id: person.id, userid: person.userid.clone() }),
+                firm: person.firm.clone(),
+                ..Entry::new(context, Event::AttemptsForgotten, actor)
+            };
+            Record { entry, changes: vec![forgotten] }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! A login: a password, and a one-time password where one came along.
+
+use super::{CodeFact, Decision, Settle, View, granted, own_entry, standing, take_code, words};
+use crate::ask::{Padding, Verdict};
+use crate::audit::{Actor, Context, Deny, Entry, Event, Factor, Outcome, Record};
+use crate::identity::attempt::Admission;
+use crate::identity::change::Change;
+use crate::identity::enrolment::Authenticator;
+use crate::identity::person::{Password, Person, Phc};
+use crate::trace::{Check, Trace, Walk};
+
+/// How a ciphertext opened. The peer never learns which (rule 4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opened {
+    /// To well-formed text.
+    Good,
+    /// It did not; a pseudo-random password was compared instead.
+    Bad,
+    /// It was seen before; a pseudo-random password was compared instead.
+    Replayed,
+}
+
+/// What was found out about a login before it is decided.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The user id as sent.
+    pub userid: &'a str,
+    /// What the attempt gate said; anything but `Go` means that no password was compared.
+    pub admission: Admission,
+    /// How the ciphertext opened.
+    pub opened: Opened,
+    /// How it was padded.
+    pub padding: Padding,
+    /// Whether the password is the person's.
+    pub password_matches: bool,
+    /// The one-time password.
+    pub code: CodeFact,
+    /// The password's hash made anew because the parameters were raised (P9).
+    pub rehashed: Option<Phc>,
+    /// Where somebody registers an authenticator.
+    pub register_url: Option<&'a str>,
+}
+
+/// Decides a login. What must not be told apart ends in [`Verdict::Refused`], whatever the reason (S1).
+pub fn login(view: &View<'_>, facts: &Facts<'_>, context: &Context) -> Decision {
+    let trace = Trace::of(Walk::Login);
+    if let Some((check, deny, expected, seen)) = before_password(facts) {
+        return refuse(view, facts, context, trace.fail(check, expected, seen), deny);
+    }
+    let Some(person) = view.person else {
+        let trace = trace.fail(Check::PersonKnown, "a known user id", "another one");
+        return refuse(view, facts, context, trace, Deny::UnknownUser);
+    };
+    if facts.padding == Padding::Pkcs1 && !view.policy.pkcs1_allowed {
+        let trace = trace.fail(Check::PaddingAllowed, "OAEP-SHA256", "PKCS1");
+        return refuse(view, facts, context, trace, Deny::PaddingOff);
+    }
+    if !facts.password_matches {
+        let trace = trace.fail(Check::PasswordMatches, "the person's password", "another one");
+        return refuse(view, facts, context, trace, Deny::WrongPassword);
+    }
+    right_password(view, person, facts, context, trace)
+}
+
+type Failed = (Check, Deny, &'static str, String);
+
+fn before_password(facts: &Facts<'_>) -> Option<Failed> {
+    let admitted = Check::AttemptAdmitted;
+    match facts.admission {
+        Admission::BackedOff(until) => {
+            return Some((
+                admitted,
+                Deny::BackedOff,
+                "no back-off",
+                format!("the source waits until {until}"),
+            ));
+        }
+        Admission::PersonLimit => {
+            let seen =
+                "too many wrong passwords in a row, and a source that is none of the person's".to_owned();
+            return Some((admitted, Deny::PersonLimit, "a known source", seen));
+        }
+        Admission::Go | Admission::Wait => {}
+    }
+    match facts.opened {
+        Opened::Good => None,
+        Opened::Replayed => Some((
+            Check::CiphertextFresh,
+            Deny::ReplayedCiphertext,
+            "a fresh ciphertext",
+            "one seen before".to_owned(),
+        )),
+        Opened::Bad => Some((
+            Check::CiphertextOpens,
+            Deny::BadCiphertext,
+            "a ciphertext that opens to text",
+            "one that does not".to_owned(),
+        )),
+    }
+}
+
+fn right_password(
+    view: &View<'_>,
+    person: &Person,
+    facts: &Facts<'_>,
+    context: &Context,
+    mut trace: Trace,
+) -> Decision {
+    if let Err((check, deny)) = may_enter(view, person, context, &mut trace) {
+        let (expected, seen) = words(check);
+        return refuse(view, facts, context, trace.fail(check, expected, seen), deny);
+    }
+    let rehash = facts
+        .rehashed
+        .as_ref()
+        .map(|phc| Change::Password { person: person.id, password: person.password.rehashed(phc.clone()) });
+    let entry = |event| Entry { factor: Factor::Password, ..own_entry(context, event, person) };
+    let decided = |verdict, entry, changes: Vec<Change>| Decision {
+        verdict,
+        settle: Settle::Right,
+        record: Record { entry, changes: rehash.into_iter().chain(changes).collect() },
+    };
+    if !person.needs_otp(&view.policy) && !is_pending(person) {
+        for check in [Check::AuthenticatorRegistered, Check::CodeGiven, Check::ClockGood, Check::CodeAdmitted]
+        {
+            trace.skip(check);
+        }
+        trace.skip(Check::CodeMatches);
+        trace.skip(Check::CodeUnused);
+        let entry = Entry { trace: Some(trace), ..entry(Event::LoginGranted) };
+        return decided(Verdict::Granted(granted(person)), entry, Vec::new());
+    }
+    if person.authenticator.comparable().is_none() {
+        let trace = trace.fail(
+            Check::AuthenticatorRegistered,
+            "a registered authenticator",
+            person.authenticator.state(),
+        );
+        let entry = Entry { outcome: Outcome::Asked, trace: Some(trace), ..entry(Event::RegistrationAsked) };
+        let entry = Entry { reason: Some(Deny::NotRegistered), ..entry };
+        let register_url = facts.register_url.map(str::to_owned);
+        return decided(Verdict::RegistrationNeeded { register_url }, entry, Vec::new());
+    }
+    let CodeFact::Given { offset } = facts.code else {
+        let trace = trace.fail(Check::CodeGiven, "a one-time password", "none yet");
+        let entry = Entry { outcome: Outcome::Asked, trace: Some(trace), ..entry(Event::CodeAsked) };
+        return decided(Verdict::CodeNeeded(granted(person)), entry, Vec::new());
+    };
+    let code = take_code(view, person, offset, context, trace);
+    let factor = if code.factor_proved { Factor::PasswordAndCode } else { Factor::Password };
+    let entry = Entry {
+        factor,
+        outcome: super::outcome_of(code.reason),
+        reason: code.reason,
+        trace: Some(code.trace),
+        ..entry(code.event)
+    };
+    decided(code.verdict, entry, code.changes)
+}
+
+/// The checks between the password and the code.
+fn may_enter(
+    view: &View<'_>,
+    person: &Person,
+    context: &Context,
+    trace: &mut Trace,
+) -> Result<(), (Check, Deny)> {
+    standing(view, person, context, trace)?;
+    if matches!(person.authenticator, Authenticator::Locked { .. }) {
+        return Err((Check::AuthenticatorUnlocked, Deny::Locked));
+    }
+    match &person.password {
+        Password::Initial { expires_us, .. } if context.at >= *expires_us => {
+            Err((Check::PasswordInForce, Deny::PasswordExpired))
+        }
+        Password::Initial { .. } | Password::Own { .. } => Ok(()),
+    }
+}
+
+/// A seed that was made for somebody is asked for, whatever their authentication system (rule 6).
+const fn is_pending(person: &Person) -> bool {
+    matches!(person.authenticator, Authenticator::Pending { .. })
+}
+
+fn refuse(view: &View<'_>, facts: &Facts<'_>, context: &Context, trace: Trace, deny: Deny) -> Decision {
+    // Every other reason leaves the counts alone: the password was right, or it was not compared.
+    let wrong = matches!(
+        deny,
+        Deny::BadCiphertext | Deny::ReplayedCiphertext | Deny::UnknownUser | Deny::WrongPassword
+    );
+    let settle = if wrong { Settle::Wrong } else { Settle::Neutral };
+    let entry = match view.person {
+        Some(person) => own_entry(context, Event::LoginRefused, person),
+        None => Entry::new(context, Event::LoginRefused, Actor::unknown(facts.userid)),
+    };
+    let entry = Entry { trace: Some(trace), ..entry.refused(deny) };
+    Decision { verdict: Verdict::Refused, settle, record: Record { entry, changes: Vec::new() } }
+}

@@ -1,0 +1,176 @@
+//! People: adding, changing, disabling.
+
+use super::Misuse;
+use crate::audit::{Actor, Context, Entry, Event, Record, Subject};
+use crate::id::{FirmCode, PersonId, UserId};
+use crate::identity::change::Change;
+use crate::identity::enrolment::Authenticator;
+use crate::identity::person::{Kind, Password, Person, Profile, Standing};
+use crate::identity::policy::{AuthSystem, Effective};
+use crate::limits::Limit;
+
+/// Somebody who is to be added.
+#[derive(Clone, Debug)]
+pub struct New {
+    /// A fresh random id.
+    pub id: PersonId,
+    /// The name to log in with.
+    pub userid: UserId,
+    /// What they are.
+    pub kind: Kind,
+    /// Their firm.
+    pub firm: Option<FirmCode>,
+    /// How they prove themselves.
+    pub auth_system: AuthSystem,
+    /// Their first password.
+    pub password: Password,
+    /// The rest.
+    pub profile: Profile,
+}
+
+/// Adds somebody. Administrators and traders are of a firm, the desk is of none.
+pub fn add(new: New, policy: &Effective, actor: Actor, context: &Context) -> Result<Record, Misuse> {
+    match (new.kind, &new.firm) {
+        (Kind::Desk, Some(_)) => return Err(Misuse::invalid("firm", "firm: the desk is of no firm")),
+        (Kind::Administrator | Kind::Trader, None) => {
+            return Err(Misuse::invalid("firm", format!("firm: missing; every {} is of one", new.kind)));
+        }
+        (Kind::Desk | Kind::Service, None)
+        | (Kind::Administrator | Kind::Trader | Kind::Service, Some(_)) => {}
+    }
+    check_auth_system(new.kind, new.auth_system, policy)?;
+    check_profile(new.kind, &new.profile)?;
+    let entry = Entry {
+        subject: Some(Subject { id: new.id, userid: new.userid.clone() }),
+        firm: new.firm.clone(),
+        ..Entry::new(context, Event::PersonAdded, actor)
+    };
+    let person = Person {
+        id: new.id,
+        userid: new.userid,
+        firm: new.firm,
+        kind: new.kind,
+        added_at: context.at,
+        standing: Standing::Active,
+        auth_system: new.auth_system,
+        password: new.password,
+        authenticator: Authenticator::None,
+        seeds: 0,
+        profile: new.profile,
+        version: 1,
+    };
+    Ok(Record { entry, changes: vec![Change::PersonAdded { person: Box::new(person) }] })
+}
+
+/// Whether a person of a kind may prove themselves with a system under a policy.
+pub fn check_auth_system(kind: Kind, system: AuthSystem, policy: &Effective) -> Result<(), Misuse> {
+    match (kind, system) {
+        (Kind::Service, AuthSystem::Otp) => Err(Misuse::invalid(
+            "auth_system",
+            "auth_system: a service user has a password, never a one-time password",
+        )),
+        (Kind::Desk | Kind::Administrator | Kind::Trader, AuthSystem::Password) if policy.otp_demanded => {
+            Err(Misuse::invalid(
+                "auth_system",
+                "auth_system: password is not allowed, the policy demands otp",
+            ))
+        }
+        (
+            Kind::Desk | Kind::Administrator | Kind::Trader | Kind::Service,
+            AuthSystem::Password | AuthSystem::Otp,
+        ) => Ok(()),
+    }
+}
+
+fn check_profile(kind: Kind, profile: &Profile) -> Result<(), Misuse> {
+    if let Some(email) = &profile.email {
+        check_email(email)?;
+    }
+    for (field, text) in [("roles", &profile.roles), ("broker_comm_rate", &profile.broker_comm_rate)] {
+        if let Some(text) = text
+            && (text.chars().count() > 256 || text.chars().any(char::is_control))
+        {
+            return Err(Misuse::invalid(
+                field,
+                format!("{field}: longer than 256 characters, or a control character"),
+            ));
+        }
+    }
+    if let Some(attr) = &profile.attr {
+        check_attr(attr)?;
+    }
+    if profile.grant.is_some() && kind != Kind::Service {
+        return Err(Misuse::invalid("grant", format!("grant: only service users have one, not a {kind}")));
+    }
+    Ok(())
+}
+
+fn check_email(email: &str) -> Result<(), Misuse> {
+    let plausible = email.len() <= 254
+        && email
+            .split_once('@')
+            .is_some_and(|(local, host)| !local.is_empty() && !host.is_empty() && !host.contains('@'))
+        && email.bytes().all(|b| b.is_ascii_graphic() && !b"<>()[],;:\\\"".contains(&b));
+    if plausible {
+        Ok(())
+    } else {
+        Err(Misuse::invalid("email", "email: not an address of at most 254 characters"))
+    }
+}
+
+fn check_attr(attr: &serde_json::Map<String, serde_json::Value>) -> Result<(), Misuse> {
+    let bytes = serde_json::to_vec(attr).map_or(usize::MAX, |json| json.len());
+    if bytes as u64 <= Limit::AttrBytes.max() {
+        return Ok(());
+    }
+    Err(Misuse::invalid("attr", format!("attr: {bytes} bytes are more than {}", Limit::AttrBytes.max())))
+}
+
+/// Changes to somebody; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct Edit {
+    /// Whether they may come in.
+    pub standing: Option<Standing>,
+    /// How they prove themselves.
+    pub auth_system: Option<AuthSystem>,
+    /// The rest, as a whole.
+    pub profile: Option<Profile>,
+}
+
+/// Changes somebody. A change from one-time passwords to a password alone takes the authenticator away.
+pub fn edit(
+    person: &Person,
+    edit: Edit,
+    policy: &Effective,
+    actor: &Actor,
+    context: &Context,
+) -> Result<Vec<Record>, Misuse> {
+    let subject = Some(Subject { id: person.id, userid: person.userid.clone() });
+    let record = |event, detail: &str, changes| {
+        let entry = Entry::new(context, event, actor.clone()).with_detail(detail);
+        Record { entry: Entry { subject: subject.clone(), firm: person.firm.clone(), ..entry }, changes }
+    };
+    let mut records = Vec::new();
+    if let Some(standing) = edit.standing.filter(|standing| *standing != person.standing) {
+        let event = match standing {
+            Standing::Active => Event::PersonEnabled,
+            Standing::Disabled => Event::PersonDisabled,
+        };
+        records.push(record(event, "standing", vec![Change::Standing { person: person.id, standing }]));
+    }
+    if let Some(auth_system) = edit.auth_system.filter(|system| *system != person.auth_system) {
+        check_auth_system(person.kind, auth_system, policy)?;
+        let mut changes = vec![Change::AuthSystem { person: person.id, auth_system }];
+        if auth_system == AuthSystem::Password && person.authenticator.comparable().is_some() {
+            let authenticator = Authenticator::Revoked { at_us: context.at };
+            changes.push(Change::Authenticator { person: person.id, authenticator, seeds: person.seeds });
+        }
+        records.push(record(Event::PersonChanged, "authentication system", changes));
+    }
+    if let Some(profile) = edit.profile.filter(|profile| *profile != person.profile) {
+        check_profile(person.kind, &profile)?;
+        let changes = vec![Change::Profile { person: person.id, profile: Box::new(profile) }];
+        records.push(record(Event::PersonChanged, "profile", changes));
+    }
+    Ok(records)
+}

@@ -1,0 +1,186 @@
+//! People and programs: who they are, and what they prove themselves with.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::enrolment::Authenticator;
+use super::net::Network;
+use super::policy::{AuthSystem, Effective};
+use crate::id::{FirmCode, PersonId, UserId};
+use crate::table::table;
+use crate::time::Wall;
+
+table! {
+    /// What somebody is; never changes.
+    pub enum Kind {
+        Desk = "desk", "An operator of the venue; of no firm.";
+        Administrator = "admin", "Serves the people of one firm.";
+        Trader = "trader", "Signs in at the doors and at the portal.";
+        Service = "service", "A program that acts for others, within what the desk lists.";
+    }
+}
+
+table! {
+    /// What a service user may do, where the desk gave it.
+    pub enum Right {
+        Verify = "verify", "Verify a customer's login.";
+        Token = "token", "Have tokens made for verified customers.";
+        Add = "add", "Add traders.";
+        Change = "change", "Change what is known of traders.";
+        ResetPassword = "reset-password", "Set a trader's password without the old one.";
+        ResetAuthenticator = "reset-authenticator", "Take a trader's authenticator away.";
+    }
+}
+
+/// What the desk gave a service user.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grant {
+    /// On whose people it may act.
+    pub firms: BTreeSet<FirmCode>,
+    /// What it may do.
+    pub rights: BTreeSet<Right>,
+    /// From where it may come; empty: from nowhere.
+    pub sources: Vec<Network>,
+}
+
+impl Grant {
+    /// Whether an address is listed.
+    pub fn permits(&self, source: IpAddr) -> bool {
+        self.sources.iter().any(|network| network.contains(source))
+    }
+}
+
+/// Whether somebody may come in at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// Yes.
+    #[default]
+    Active,
+    /// No: left, or put out for a time.
+    Disabled,
+}
+
+/// A stored password: what the hash pool made of it (PHC string, P7), nothing else.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Phc(pub String);
+
+/// A person's password and where it came from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "origin", rename_all = "lowercase")]
+pub enum Password {
+    /// Chosen by the person.
+    Own {
+        /// Its hash.
+        phc: Phc,
+        /// Since when.
+        set_us: Wall,
+    },
+    /// Set by somebody else: good once, to be changed, and only for a time (P11).
+    Initial {
+        /// Its hash.
+        phc: Phc,
+        /// Since when.
+        set_us: Wall,
+        /// Until when.
+        expires_us: Wall,
+    },
+}
+
+impl Password {
+    /// The hash.
+    pub const fn phc(&self) -> &Phc {
+        match self {
+            Self::Own { phc, .. } | Self::Initial { phc, .. } => phc,
+        }
+    }
+
+    /// The same password with its hash made anew (P9).
+    #[must_use]
+    pub fn rehashed(&self, phc: Phc) -> Self {
+        match self {
+            Self::Own { set_us, .. } => Self::Own { phc, set_us: *set_us },
+            Self::Initial { set_us, expires_us, .. } => {
+                Self::Initial { phc, set_us: *set_us, expires_us: *expires_us }
+            }
+        }
+    }
+}
+
+/// What others may change about a person without touching how they prove themselves.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Profile {
+    /// Where mail goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// An opaque positional string of the venue's, kept and echoed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roles: Option<String>,
+    /// Opaque too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker_comm_rate: Option<String>,
+    /// A JSON object of at most 4 KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attr: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What the desk gave a service user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
+}
+
+/// Somebody who can come in.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Person {
+    /// For ever.
+    pub id: PersonId,
+    /// The name to log in with; unique at the venue.
+    pub userid: UserId,
+    /// Of which firm; `None` for the desk and for service users that act for several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firm: Option<FirmCode>,
+    /// What they are.
+    pub kind: Kind,
+    /// Since when they are known.
+    #[serde(rename = "added_us")]
+    pub added_at: Wall,
+    /// Whether they may come in.
+    #[serde(default)]
+    pub standing: Standing,
+    /// How they prove themselves, as chosen for them.
+    pub auth_system: AuthSystem,
+    /// The password.
+    pub password: Password,
+    /// The authenticator.
+    #[serde(default)]
+    pub authenticator: Authenticator,
+    /// How many seeds were ever made for them.
+    #[serde(default)]
+    pub seeds: u32,
+    /// The rest.
+    #[serde(default)]
+    pub profile: Profile,
+    /// Counts changes of this person.
+    pub version: u64,
+}
+
+impl Person {
+    /// Whether a one-time password is needed: chosen for them, or demanded by the policy in force. A program never
+    /// has a person's one-time password.
+    pub fn needs_otp(&self, policy: &Effective) -> bool {
+        match self.kind {
+            Kind::Service => false,
+            Kind::Desk | Kind::Administrator | Kind::Trader => {
+                policy.otp_demanded || self.auth_system == AuthSystem::Otp
+            }
+        }
+    }
+
+    /// Fewest code points of a new password (P1).
+    pub fn password_chars_min(&self, policy: &Effective) -> u16 {
+        if self.needs_otp(policy) { policy.password_chars_min_with_otp } else { policy.password_chars_min }
+    }
+}
