@@ -70,6 +70,12 @@ pub enum ClientError {
     /// The connection is closed.
     #[error("the server closed the connection: {0}")]
     Closed(Closing),
+    /// The server has no challenge key to give now.
+    #[error("no challenge key: {}", printable(.result))]
+    NoChallenge {
+        /// The server's words, such as `busy` or `try again later`.
+        result: String,
+    },
     /// The server sent something that is not in its protocol.
     #[error("unexpected answer: {0}")]
     Unexpected(String),

@@ -111,11 +111,18 @@ impl WsClient {
     /// Asks for a challenge key and keeps it for the passwords that follow.
     ///
     /// # Errors
-    /// [`ClientError::Unexpected`] where the server has no key to give.
+    /// [`ClientError::NoChallenge`] where the server has no key to give.
     pub async fn challenge(&mut self) -> Result<&Challenge, ClientError> {
         let raw = self.request(json!({"type": "challenge"})).await?;
-        let challenge = Challenge::from_answer(&raw)?;
-        Ok(self.challenge.insert(challenge))
+        match (raw.get("key"), raw["result"].as_str()) {
+            (None, Some(result)) => Err(ClientError::NoChallenge { result: result.to_owned() }),
+            (Some(_), _) | (None, None) => Ok(self.challenge.insert(Challenge::from_answer(&raw)?)),
+        }
+    }
+
+    /// Keeps a challenge that was asked for with [`Self::request`].
+    pub fn use_challenge(&mut self, challenge: Challenge) {
+        self.challenge = Some(challenge);
     }
 
     /// Logs in with a password and, in one step, a one-time password.
@@ -123,7 +130,7 @@ impl WsClient {
     /// Asks for a challenge where none is held, and once more where the held one is gone.
     ///
     /// # Errors
-    /// Of the connection or the password's length; what the server decides is in the reply.
+    /// Of the connection, the challenge or the password's length; what the server decides is in the reply.
     pub async fn login(
         &mut self,
         userid: &str,
@@ -150,7 +157,7 @@ impl WsClient {
     /// Changes the password of the user who is logged in here.
     ///
     /// # Errors
-    /// Of the connection or a password's length; what the server decides is in the reply.
+    /// Of the connection, the challenge or a password's length; what the server decides is in the reply.
     pub async fn change_password(
         &mut self,
         old: &Secret<String>,

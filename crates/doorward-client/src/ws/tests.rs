@@ -204,6 +204,27 @@ async fn a_dead_challenge_is_renewed_once() {
 }
 
 #[tokio::test]
+async fn a_server_without_a_key_to_give_says_why() {
+    let (mut client, _server) = connect(vec![]).await;
+    let raw = json!({"result": "try again later", "type": "challenge", "retry_ms": 500});
+    assert!(matches!(Challenge::from_answer(&raw), Err(ClientError::Unexpected(_))));
+    client.challenge().await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let server = async {
+        let mut ws = accept_async(listener.accept().await.unwrap().0).await.unwrap();
+        ws.next().await.unwrap().unwrap();
+        ws.send(Message::text(raw.to_string())).await.unwrap();
+    };
+    let login = async {
+        let mut client = WsClient::connect(&url, &ConnectOptions::default()).await.unwrap();
+        client.login("t", &secret("pw"), None).await.unwrap_err().to_string()
+    };
+    let ((), error) = tokio::join!(server, login);
+    assert_eq!(error, "no challenge key: try again later");
+}
+
+#[tokio::test]
 async fn every_answer_to_a_password_change_is_told_apart() {
     let issue = json!({"result": "password issue", "reason": "holds the user id"});
     let rows = [
