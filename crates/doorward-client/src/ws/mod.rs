@@ -192,13 +192,8 @@ impl WsClient {
     /// Waits, for as long as it takes, until the connection is closed; messages that come meanwhile are dropped.
     pub async fn closed(&mut self) -> Closing {
         loop {
-            match self.receive().await {
-                Ok(_) => {}
-                Err(ClientError::Closed(closing)) => return closing,
-                Err(error) => {
-                    let closing = Closing { code: None, reason: error.to_string() };
-                    return self.closing.insert(closing).clone();
-                }
+            if let Err(ClientError::Closed(closing)) = self.receive().await {
+                return closing;
             }
         }
     }

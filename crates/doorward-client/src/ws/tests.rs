@@ -283,6 +283,21 @@ async fn what_is_no_json_text_is_unexpected_and_panics_nothing() {
 }
 
 #[tokio::test]
+async fn a_message_that_nobody_asked_for_does_not_end_the_wait_for_the_close() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut ws = accept_async(listener.accept().await.unwrap().0).await.unwrap();
+        ws.send(Message::binary(vec![1])).await.unwrap();
+        ws.send(Message::text("not json")).await.unwrap();
+        ws.send(Message::text("{}")).await.unwrap();
+        ws.close(Some(CloseFrame { code: 1001.into(), reason: "stopping".into() })).await.unwrap();
+    });
+    let mut client = WsClient::connect(&url, &ConnectOptions::default()).await.unwrap();
+    assert_eq!(client.closed().await, Closing { code: Some(1001), reason: "stopping".into() });
+}
+
+#[tokio::test]
 async fn a_password_that_is_too_long_never_leaves() {
     let (mut client, server) = connect(vec![]).await;
     let error = client.login("t", &secret(&"x".repeat(191)), None).await.unwrap_err();
