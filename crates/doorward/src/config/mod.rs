@@ -3,6 +3,7 @@
 mod check;
 pub mod docs;
 pub mod keys;
+pub mod network;
 mod read;
 mod show;
 #[cfg(test)]
@@ -16,8 +17,9 @@ use std::time::Duration;
 
 use doorward_core::secret::Secret;
 
+pub use network::Network;
 pub use read::{ConfigError, Env, Origin, Setting, Settings};
-pub use value::{Network, OriginRule, PublicUrl};
+pub use value::{OriginRule, PublicUrl};
 
 use value::Value;
 

@@ -13,7 +13,8 @@ use toml::de::{DeTable, DeValue};
 use zeroize::Zeroize as _;
 
 use super::keys::{KEYS, Key, Kind, Preset};
-use super::value::{Network, OriginRule, PublicUrl, Value};
+use super::network::Network;
+use super::value::{OriginRule, PublicUrl, Value};
 
 /// Where a value comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
