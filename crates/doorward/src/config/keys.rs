@@ -244,8 +244,8 @@ pub const KEYS: &[Key] = &[
         "ws.connections_max",
         within(0, 1_000_000),
         Preset::Toml("0"),
-        "Connections at one time. 0 takes as many as the file descriptors of the process allow. At most 60 % of \
-         them may be not logged in yet; past that the oldest such one is closed.",
+        "Connections at one time. 0 takes as many as the file descriptors of the process allow, 100000 at most. \
+         At most 60 % of them may be not logged in yet; past that the oldest such one is closed.",
     )
     .unit("connections"),
     Key::new(
