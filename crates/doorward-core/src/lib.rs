@@ -12,6 +12,7 @@ pub mod limits;
 pub mod machine;
 pub mod secret;
 mod table;
+pub mod text;
 pub mod time;
 pub mod trace;
 pub mod ws;

@@ -12,4 +12,6 @@ pub mod gate;
 pub mod hashing;
 pub mod http;
 pub mod journal;
+pub mod logging;
+pub mod metrics;
 pub mod vault;

@@ -1,0 +1,456 @@
+//! The one table of configuration keys: parsing, checks, the sample file, the documentation and `--help` come from it.
+
+/// What a key takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// `true` or `false`.
+    Bool,
+    /// A whole number from `min` to `max`, both allowed.
+    Integer {
+        /// Smallest allowed.
+        min: u64,
+        /// Largest allowed.
+        max: u64,
+    },
+    /// One of a few numbers.
+    OneNumber(&'static [u64]),
+    /// One of a few words.
+    OneWord(&'static [&'static str]),
+    /// 1 to 32 characters of `a-z 0-9 -`.
+    Name,
+    /// Text of 1 to 1024 characters.
+    Text,
+    /// A path; a relative one starts at the folder of the configuration file.
+    Path,
+    /// `http` or `https`, a host, and perhaps a port and a path.
+    Url,
+    /// An IP address and a port, such as `127.0.0.1:7402` or `[::1]:7402`; port 0 takes a free one.
+    Address,
+    /// A list of addresses, at least one.
+    Addresses,
+    /// A list of networks such as `10.1.0.0/16` or `::1/128`; an address alone is a network of one.
+    Networks,
+    /// A list of origins such as `https://portal.example.com`; the port may be `*`.
+    Origins,
+    /// A list of texts.
+    Texts,
+    /// A list of numeric user ids.
+    Uids,
+}
+
+impl Kind {
+    /// What to write for it, in words.
+    pub fn words(self, unit: &str) -> String {
+        let of = if unit.is_empty() { String::new() } else { format!(" of {unit}") };
+        match self {
+            Self::Bool => "true or false".to_owned(),
+            Self::Integer { min, max } => format!("a whole number{of} in {min}..={max}"),
+            Self::OneNumber(numbers) => format!("one of {}", join(numbers)),
+            Self::OneWord(words) => format!("one of {}", join(words)),
+            Self::Name => "a name of 1 to 32 characters a-z 0-9 -".to_owned(),
+            Self::Text => "a text of 1 to 1024 characters".to_owned(),
+            Self::Path => "a path".to_owned(),
+            Self::Url => "a URL (http or https)".to_owned(),
+            Self::Address => "an address ip:port".to_owned(),
+            Self::Addresses => "a list of addresses ip:port, at least one".to_owned(),
+            Self::Networks => "a list of networks such as 10.1.0.0/16".to_owned(),
+            Self::Origins => "a list of origins such as https://portal.example.com".to_owned(),
+            Self::Texts => "a list of texts".to_owned(),
+            Self::Uids => "a list of numeric user ids".to_owned(),
+        }
+    }
+}
+
+fn join<T: ToString>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What a key is when the file does not name it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Preset {
+    /// This value, written as TOML.
+    Toml(&'static str),
+    /// A value made from another key or from the machine.
+    Derived {
+        /// How it is made.
+        words: &'static str,
+        /// What somebody might write instead, as TOML.
+        example: &'static str,
+    },
+    /// Nothing.
+    Absent {
+        /// What somebody might write, as TOML.
+        example: &'static str,
+    },
+}
+
+/// One configuration key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key {
+    /// Dotted path, such as `ws.listen`.
+    pub path: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// Unit of a number, in words; empty where there is none.
+    pub unit: &'static str,
+    /// What it is when the file does not name it.
+    pub preset: Preset,
+    /// What it does, in one or two sentences.
+    pub doc: &'static str,
+    /// Whether a running server takes a change over; otherwise it is read at start.
+    pub reloadable: bool,
+    /// Whether the value must not be seen: then it is given as `<path>_file` or `<path>_env`, never in the file.
+    pub secret: bool,
+}
+
+impl Key {
+    const fn new(path: &'static str, kind: Kind, preset: Preset, doc: &'static str) -> Self {
+        Self { path, kind, unit: "", preset, doc, reloadable: false, secret: false }
+    }
+
+    const fn unit(mut self, unit: &'static str) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    /// What comes before the first dot; empty for a key of the top level.
+    pub fn section(&self) -> &'static str {
+        self.path.split_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// The path inside its section.
+    pub fn name(&self) -> &'static str {
+        self.path.split_once('.').map_or(self.path, |(_, name)| name)
+    }
+
+    /// The row of this path.
+    pub fn find(path: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.path == path)
+    }
+}
+
+/// What each section is about, in the order of the sample file. The first is the top level.
+pub const SECTIONS: &[(&str, &str)] = &[
+    ("", "Where things lie, and who is believed"),
+    ("node", "This server among others"),
+    ("log", "What is written to standard error"),
+    ("ws", "The WebSocket door"),
+    ("portal", "The pages for people"),
+    ("admin", "The local socket of the command line"),
+    ("metrics", "Measurements and health, on a listener of their own"),
+    ("vault", "Keys and what they protect"),
+    ("hashing", "Argon2id, and the pool that computes it; `doorward init` measures this machine"),
+    ("passwords", "What a password may not be"),
+    ("journal", "The append-only record of every decision"),
+    ("shutdown", "How the server stops"),
+];
+
+const fn within(min: u64, max: u64) -> Kind {
+    Kind::Integer { min, max }
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// Every key, section by section.
+pub const KEYS: &[Key] = &[
+    Key::new(
+        "data_dir",
+        Kind::Path,
+        Preset::Toml(r#""doorward-data""#),
+        "Folder of the journal, the book and the administration socket. One running server owns it.",
+    ),
+    Key::new(
+        "trusted_proxies",
+        Kind::Networks,
+        Preset::Toml("[]"),
+        "Networks of your proxies. The peer address that a PROXY protocol header (version 2) or a Forwarded \
+         field names is believed from these only.",
+    ),
+    Key::new(
+        "node.name",
+        Kind::Name,
+        Preset::Toml(r#""node1""#),
+        "Name of this server in audit records, logs and the ids it makes.",
+    ),
+    Key::new(
+        "log.format",
+        Kind::OneWord(&["human", "json"]),
+        Preset::Toml(r#""human""#),
+        "One line of text for each event, or one JSON object.",
+    ),
+    Key::new(
+        "log.level",
+        Kind::OneWord(&["error", "warn", "info", "debug", "trace"]),
+        Preset::Toml(r#""info""#),
+        "The least grave level that is written.",
+    ),
+    Key::new(
+        "ws.listen",
+        Kind::Addresses,
+        Preset::Toml(r#"["127.0.0.1:7402"]"#),
+        "Addresses where the WebSocket door listens.",
+    ),
+    Key::new(
+        "ws.tls.certificate",
+        Kind::Path,
+        Preset::Absent { example: r#""/etc/doorward/tls/chain.pem""# },
+        "PEM file of the certificate chain, the server's own first. With it the door speaks TLS only (wss).",
+    ),
+    Key::new(
+        "ws.tls.key",
+        Kind::Path,
+        Preset::Absent { example: r#""/etc/doorward/tls/key.pem""# },
+        "PEM file of the private key of ws.tls.certificate.",
+    ),
+    Key::new(
+        "ws.insecure_off_loopback",
+        Kind::Bool,
+        Preset::Toml("false"),
+        "Allows the door to listen without TLS on an address that is not loopback. Passwords are still encrypted, \
+         one-time passwords and answers are not: only behind a proxy that ends TLS on a private network.",
+    ),
+    Key::new(
+        "ws.origins",
+        Kind::Origins,
+        Preset::Toml("[]"),
+        "Origins, besides that of portal.public_url, whose pages may open the door from a browser. Programs send \
+         none and are let in.",
+    ),
+    Key::new("ws.login_s_max", within(1, 600), Preset::Toml("30"), "Time in all to finish logging in, both steps.")
+        .unit("seconds"),
+    Key::new("ws.message_bytes_max", within(KIB, 64 * KIB), Preset::Toml("16384"), "Longest message that a peer may send.")
+        .unit("bytes"),
+    Key::new(
+        "ws.outbound_bytes_max",
+        within(64 * KIB, 64 * MIB),
+        Preset::Toml("1048576"),
+        "Answers that may wait for a peer that does not read; past it the connection is closed.",
+    )
+    .unit("bytes"),
+    Key::new(
+        "ws.ping_s",
+        within(1, 600),
+        Preset::Toml("20"),
+        "Time between two pings; two that go unanswered close the connection.",
+    )
+    .unit("seconds"),
+    Key::new(
+        "ws.connections_max",
+        within(0, 1_000_000),
+        Preset::Toml("0"),
+        "Connections at one time. 0 takes as many as the file descriptors of the process allow, 100000 at most. \
+         At most 60 % of them may be not logged in yet; past that the oldest such one is closed.",
+    )
+    .unit("connections"),
+    Key::new(
+        "ws.proxy_protocol",
+        Kind::Bool,
+        Preset::Toml("false"),
+        "Each connection from trusted_proxies begins with a PROXY protocol header, version 2.",
+    ),
+    Key::new(
+        "portal.public_url",
+        Kind::Url,
+        Preset::Absent { example: r#""https://portal.example.com""# },
+        "Where people reach the portal. The register_url of an answer is made from it, and its origin may open the \
+         WebSocket door.",
+    ),
+    Key::new(
+        "admin.socket",
+        Kind::Path,
+        Preset::Derived { words: "`<data_dir>/admin.sock`", example: r#""/run/doorward/admin.sock""# },
+        "Unix socket of the command line, mode 0600.",
+    ),
+    Key::new(
+        "admin.uids",
+        Kind::Uids,
+        Preset::Toml("[]"),
+        "User ids that may use the socket, besides root and the server's own.",
+    ),
+    Key::new(
+        "metrics.listen",
+        Kind::Address,
+        Preset::Toml(r#""127.0.0.1:7490""#),
+        "Address of /metrics, /healthz and /readyz.",
+    ),
+    Key::new(
+        "metrics.tls.certificate",
+        Kind::Path,
+        Preset::Absent { example: r#""/etc/doorward/tls/chain.pem""# },
+        "PEM file of the certificate chain of this listener.",
+    ),
+    Key::new(
+        "metrics.tls.key",
+        Kind::Path,
+        Preset::Absent { example: r#""/etc/doorward/tls/key.pem""# },
+        "PEM file of the private key of metrics.tls.certificate.",
+    ),
+    Key::new(
+        "metrics.insecure_off_loopback",
+        Kind::Bool,
+        Preset::Toml("false"),
+        "Allows this listener without TLS on an address that is not loopback.",
+    ),
+    Key::new(
+        "vault.provider",
+        Kind::OneWord(&["soft"]),
+        Preset::Toml(r#""soft""#),
+        "Who keeps the keys: soft is a sealed key file on this machine.",
+    ),
+    Key::new(
+        "vault.key_file",
+        Kind::Path,
+        Preset::Derived { words: "`<data_dir>.keys/vault.key`", example: r#""/var/lib/doorward.keys/vault.key""# },
+        "The vault's key file, made at first start. It must lie outside data_dir, or a backup would hold it.",
+    ),
+    Key::new(
+        "vault.passphrase",
+        Kind::Text,
+        Preset::Absent { example: "" },
+        "Passphrase under which the key file is sealed. Without one the file's mode 0600 is its only protection.",
+    )
+    .secret(),
+    Key::new(
+        "vault.challenge_s",
+        within(5, 3600),
+        Preset::Toml("60"),
+        "How long a challenge key is handed out before the next one takes its place.",
+    )
+    .unit("seconds"),
+    Key::new(
+        "vault.challenge_grace_s",
+        within(0, 3600),
+        Preset::Toml("35"),
+        "How much longer it opens passwords; then it is destroyed.",
+    )
+    .unit("seconds"),
+    Key::new(
+        "vault.challenge_bits",
+        Kind::OneNumber(&[1024, 2048, 3072]),
+        Preset::Toml("2048"),
+        "RSA modulus of challenge keys. 1024 needs vault.legacy_rsa_1024.",
+    )
+    .unit("bits"),
+    Key::new(
+        "vault.legacy_rsa_1024",
+        Kind::Bool,
+        Preset::Toml("false"),
+        "Allows challenge keys of 1024 bits, which can be broken, for programs that take no other. Warned about at \
+         each start.",
+    ),
+    Key::new(
+        "vault.pkcs1",
+        Kind::Bool,
+        Preset::Toml("true"),
+        "Takes passwords padded by PKCS#1 v1.5, as Java's Cipher \"RSA\" does; false leaves OAEP-SHA256 only.",
+    ),
+    Key::new(
+        "hashing.memory_kib",
+        within(19_456, 4_194_304),
+        Preset::Toml("19456"),
+        "Memory of one Argon2id hash.",
+    )
+    .unit("KiB"),
+    Key::new("hashing.passes", within(2, 64), Preset::Toml("2"), "Passes over that memory.").unit("passes"),
+    Key::new("hashing.lanes", within(1, 4), Preset::Toml("1"), "Lanes of that memory (Argon2's p).").unit("lanes"),
+    Key::new(
+        "hashing.threads",
+        within(1, 256),
+        Preset::Derived { words: "one for each processor core", example: "2" },
+        "Hashes that are computed at one time; each needs hashing.memory_kib.",
+    )
+    .unit("threads"),
+    Key::new(
+        "hashing.queue_max",
+        within(1, 100_000),
+        Preset::Toml("1000"),
+        "Hashes that may wait; past it a login is answered \"busy\".",
+    )
+    .unit("hashes"),
+    Key::new(
+        "hashing.queue_ms_max",
+        within(100, 30_000),
+        Preset::Toml("5000"),
+        "Longest wait; past it a login is answered \"busy\".",
+    )
+    .unit("milliseconds"),
+    Key::new(
+        "passwords.breach_list",
+        Kind::Path,
+        Preset::Absent { example: r#""/etc/doorward/breached.txt""# },
+        "A list of your own of passwords to refuse, one a line, in UTF-8, besides the built-in list.",
+    ),
+    Key::new(
+        "passwords.product_names",
+        Kind::Texts,
+        Preset::Toml(r#"["doorward"]"#),
+        "Words that no password may hold, such as your venue's and products' names; upper and lower case are alike.",
+    ),
+    Key::new(
+        "journal.segment_bytes",
+        within(MIB, 4096 * MIB),
+        Preset::Toml("67108864"),
+        "Size of one journal file; a full one is sealed and the next begun.",
+    )
+    .unit("bytes"),
+    Key::new(
+        "shutdown.drain_s",
+        within(0, 600),
+        Preset::Toml("10"),
+        "How long logins under way may finish after SIGTERM before everything is closed.",
+    )
+    .unit("seconds"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_key_is_listed_once_and_in_a_section_that_is_described() {
+        for (at, key) in KEYS.iter().enumerate() {
+            assert!(
+                KEYS[at + 1..].iter().all(|other| other.path != key.path),
+                "{} is listed twice",
+                key.path
+            );
+            assert!(SECTIONS.iter().any(|(section, _)| *section == key.section()), "{}", key.path);
+            assert!(key.doc.ends_with('.'), "{}", key.path);
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_section_lie_together_in_the_order_of_the_sections() {
+        let order: Vec<usize> =
+            KEYS.iter().map(|key| SECTIONS.iter().position(|(s, _)| *s == key.section()).unwrap()).collect();
+        assert!(order.is_sorted());
+    }
+
+    #[test]
+    fn a_number_with_a_unit_in_its_name_has_that_unit() {
+        for key in KEYS.iter().filter(|key| matches!(key.kind, Kind::Integer { .. })) {
+            let name = key.path.trim_end_matches("_max");
+            let unit = match name.rsplit('_').next() {
+                Some("s") => "seconds",
+                Some("ms") => "milliseconds",
+                Some("bytes") => "bytes",
+                Some("kib") => "KiB",
+                Some(_) | None => key.unit,
+            };
+            assert_eq!(key.unit, unit, "{}", key.path);
+        }
+    }
+
+    #[test]
+    fn q3_no_secret_has_a_default() {
+        for key in KEYS.iter().filter(|key| key.secret) {
+            assert!(matches!(key.preset, Preset::Absent { .. }), "{}", key.path);
+        }
+    }
+}
