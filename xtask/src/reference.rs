@@ -29,11 +29,19 @@ pub(crate) fn render(tables: &[Table]) -> String {
     for table in tables {
         text.push_str(&format!("\n## {}\n\n", table.name));
         if !table.about.is_empty() {
-            text.push_str(&format!("{}\n\n", table.about));
+            let about = table.about.replace("[`", "`").replace("`]", "`");
+            text.push_str(&format!("{about}\n\n"));
         }
-        text.push_str("| id | meaning |\n|---|---|\n");
+        let limited = table.rows.iter().any(|row| row.max.is_some());
+        text.push_str(if limited {
+            "| id | maximum | meaning |\n|---|---|---|\n"
+        } else {
+            "| id | meaning |\n|---|---|\n"
+        });
         for row in &table.rows {
-            text.push_str(&format!("| `{}` | {} |\n", row.id, cell(&row.sentence)));
+            let max =
+                if limited { format!(" {} |", row.max.as_deref().unwrap_or("")) } else { String::new() };
+            text.push_str(&format!("| `{}` |{max} {} |\n", row.id, cell(&row.sentence)));
         }
     }
     text
@@ -50,19 +58,22 @@ mod tests {
 
     #[test]
     fn a_table_becomes_a_section() {
-        let row = Row {
+        let row = |max: Option<&str>| Row {
             name: "A".to_owned(),
             id: "login-done".to_owned(),
             sentence: "One | two.".to_owned(),
+            max: max.map(str::to_owned),
             line: 1,
         };
-        let table = Table {
+        let table = |max: Option<&str>| Table {
             path: String::new(),
             name: "Event".to_owned(),
-            about: "About.".to_owned(),
-            rows: vec![row],
+            about: "See [`Event::id`].".to_owned(),
+            rows: vec![row(max)],
         };
-        let wanted = "\n## Event\n\nAbout.\n\n| id | meaning |\n|---|---|\n| `login-done` | One \\| two. |\n";
-        assert!(render(&[table]).ends_with(wanted));
+        let wanted = "\n## Event\n\nSee `Event::id`.\n\n| id | meaning |\n|---|---|\n| `login-done` | One \\| two. |\n";
+        assert!(render(&[table(None)]).ends_with(wanted));
+        let wanted = "| id | maximum | meaning |\n|---|---|---|\n| `login-done` | 8 | One \\| two. |\n";
+        assert!(render(&[table(Some("8"))]).ends_with(wanted));
     }
 }

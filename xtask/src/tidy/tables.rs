@@ -24,9 +24,14 @@ pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) id: String,
     pub(crate) sentence: String,
+    /// What `max` of the table gives for it, where the table has one: a number, or the expression as written.
+    pub(crate) max: Option<String>,
     /// Counted from 1.
     pub(crate) line: usize,
 }
+
+/// Tables whose ids are words on the wire, which the peers' contract sets.
+const WIRE_TEXTS: &[&str] = &["Refusal"];
 
 /// Where tables are written.
 const TABLES_IN: &str = "crates/doorward-core/src/";
@@ -58,7 +63,10 @@ pub(crate) fn read(sources: &[Source], complaints: &mut Vec<Complaint>) -> Vec<T
                 continue;
             }
             match read_table(source, at + 2) {
-                Some(table) => tables.push(table),
+                Some(mut table) => {
+                    add_maxima(source, &mut table);
+                    tables.push(table);
+                }
                 None => {
                     let text = "this table cannot be read: rows are written Name = \"id\", \"Sentence.\";";
                     complaints.push(Complaint::new(&source.path, three[0].line + 1, text));
@@ -96,6 +104,48 @@ fn read_table(source: &Source, open: usize) -> Option<Table> {
     Some(Table { path: source.path.clone(), name, about: about.join(" "), rows })
 }
 
+/// Reads the arms of `fn max(self)` in `impl <table>`, if there is one: `Self::A | Self::B => 16 * 1024,`.
+fn add_maxima(source: &Source, table: &mut Table) {
+    let tokens = &source.tokens;
+    let is = |at: usize, text: &str| tokens.get(at).is_some_and(|token| token.text == text);
+    let Some(block) =
+        (0..tokens.len()).find(|at| is(*at, "impl") && is(at + 1, &table.name) && is(at + 2, "{"))
+    else {
+        return;
+    };
+    let end = tokens::closing(tokens, block + 2).unwrap_or(tokens.len());
+    let Some(function) = (block..end).find(|at| is(*at, "fn") && is(at + 1, "max")) else {
+        return;
+    };
+    let mut names: Vec<&str> = Vec::new();
+    let mut at = function;
+    while at < tokens::item_end(tokens, function).unwrap_or(end) {
+        if is(at, "Self") && is(at + 1, "::") {
+            names.push(tokens[at + 2].text.as_str());
+            at += 3;
+        } else if is(at, "=") && is(at + 1, ">") {
+            let stop = (at..end).find(|at| is(*at, ",") || is(*at, "}")).unwrap_or(end);
+            let value: Vec<&str> = tokens[at + 2..stop].iter().map(|token| token.text.as_str()).collect();
+            let value = product(&value).map_or_else(|| value.join(" "), |number| number.to_string());
+            for row in table.rows.iter_mut().filter(|row| names.contains(&row.name.as_str())) {
+                row.max = Some(value.clone());
+            }
+            names.clear();
+            at = stop + 1;
+        } else {
+            at += 1;
+        }
+    }
+}
+
+/// The value of `16 * 1_024`.
+fn product(words: &[&str]) -> Option<u64> {
+    words.split(|word| *word == "*").try_fold(1_u64, |value, factor| match factor {
+        [number] => value.checked_mul(number.replace('_', "").parse().ok()?),
+        _ => None,
+    })
+}
+
 /// One row: its tokens with the `;` at the end.
 fn read_row(source: &Source, tokens: &[Token]) -> Option<Row> {
     let name = tokens.iter().find(|token| token.is_word())?;
@@ -104,7 +154,7 @@ fn read_row(source: &Source, tokens: &[Token]) -> Option<Row> {
     let text: String = raw.join("\n").chars().skip(name.column).collect();
     let (id, rest) = literal(&text)?;
     let (sentence, _) = literal(rest)?;
-    Some(Row { name: name.text.clone(), id, sentence, line: name.line + 1 })
+    Some(Row { name: name.text.clone(), id, sentence, max: None, line: name.line + 1 })
 }
 
 /// The first string literal of `text`, and what follows it.
@@ -135,10 +185,11 @@ fn check_rows(table: &Table, complaints: &mut Vec<Complaint>) {
     let mut seen: BTreeMap<&str, &Row> = BTreeMap::new();
     for row in &table.rows {
         let mut complain = |text: String| complaints.push(Complaint::new(&table.path, row.line, text));
-        if !is_kebab(&row.id) {
+        let good = if WIRE_TEXTS.contains(&table.name.as_str()) { is_wire_text } else { is_kebab };
+        if !good(&row.id) {
             complain(format!("{}::{} has the id {:?}: write it like-this", table.name, row.name, row.id));
         }
-        if !row.sentence.ends_with('.') || row.sentence.chars().count() < 10 {
+        if !row.sentence.ends_with('.') || row.sentence.len() < 2 {
             complain(format!(
                 "{}::{} is not documented by a sentence with a full stop",
                 table.name, row.name
@@ -156,6 +207,13 @@ fn is_kebab(id: &str) -> bool {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
     };
     id.starts_with(|char: char| char.is_ascii_lowercase()) && id.split('-').all(word)
+}
+
+/// Whether `id` is words that JSON shows as they are, with one space between.
+fn is_wire_text(id: &str) -> bool {
+    let word =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+    id.split(' ').all(word)
 }
 
 /// Every row is named somewhere in shipped code.
@@ -238,6 +296,24 @@ mod tests {
             let (_, found) = look(&[(TABLE, &table(rows)), user]);
             assert!(found.len() == 1 && found[0].contains(wanted), "{rows}: {found:?}");
         }
+    }
+
+    #[test]
+    fn words_on_the_wire_are_not_kebab() {
+        let table = |id: &str| format!("table! {{ pub enum Refusal {{ A = \"{id}\", \"A sentence.\"; }} }}");
+        let user = ("a.rs", "f(Refusal::A)");
+        assert_eq!(look(&[(TABLE, &table("invalid user/password")), user]).1.len(), 0);
+        assert_eq!(look(&[(TABLE, &table("invalid  token")), user]).1.len(), 1);
+    }
+
+    #[test]
+    fn the_maxima_of_a_table_are_read() {
+        let text = "table! { pub enum Limit { A = \"a\", \"A.\"; B = \"b\", \"B.\"; C = \"c\", \"C.\"; D = \"d\", \"D.\"; } }\n\
+                    impl Limit { pub const fn max(self) -> u64 { match self { Self::A | Self::B => 16 * 1_024,\n\
+                    Self::C => OTHER, Self::D => 3 } } }";
+        let (tables, _) = look(&[(TABLE, text)]);
+        let maxima: Vec<Option<&str>> = tables[0].rows.iter().map(|row| row.max.as_deref()).collect();
+        assert_eq!(maxima, [Some("16384"), Some("16384"), Some("OTHER"), Some("3")]);
     }
 
     #[test]
