@@ -45,9 +45,11 @@ fn tidy_tree(root: &Path) -> Result<ExitCode> {
     }
 }
 
-/// The folder of the workspace.
+/// The folder of the workspace, from which cargo started this; several trees may share one target folder.
 fn root() -> PathBuf {
-    let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let mut path = PathBuf::from(manifest);
     path.pop();
     path
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `budgets` | length of files and functions |
 //! | `imports` | who may import whom |
-//! | `dependencies` | what the core may depend on, what nobody may |
+//! | `dependencies`, `licences` | what the core may depend on, what nobody may |
 //! | `words` | unfinished code, unexplained panics, sleeping tests, `unsafe` |
 //! | `tables` | rows are used, well named and documented |
 //! | `text` | white space, line length, machine paths |
@@ -12,6 +12,7 @@
 mod budgets;
 mod dependencies;
 mod imports;
+mod licences;
 mod source;
 pub(crate) mod tables;
 mod text;
