@@ -1,1 +1,2 @@
-//! book
+//! The store: what is known, to be queried.
+use std::net::IpAddr as _;

@@ -1,1 +1,341 @@
-//! gate
+//! The one place where identity is decided: doors, the API and timers all go through it.
+//!
+//! Load a snapshot, gather facts from the vault and the hash pool, decide in the core, commit changes and audit record
+//! as one (Q5). The gate never sees a socket or a field of a message.
+
+pub mod admin;
+mod attempts;
+mod breach;
+mod facts;
+mod live;
+mod login;
+mod password;
+mod refusals;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use doorward_core::ask::{Ask, Challenge, Padding, Verdict};
+use doorward_core::audit::{Actor, AttemptId, Context, Door, Entry, Event, Record};
+use doorward_core::id::PersonId;
+use doorward_core::identity::net::source_group;
+use doorward_core::identity::policy::Effective;
+use doorward_core::limits::Limit;
+use doorward_core::machine::Note;
+use doorward_core::time::{ClockGuard, Now};
+
+pub use attempts::Attempts;
+pub use breach::BreachList;
+pub use live::{Connection, Live};
+
+use crate::book::{Batch, CommitError, Committed, Expect, Snapshot, Store};
+use crate::clock::Clock;
+use crate::fault::Fault;
+use crate::hashing::HashPool;
+use crate::metrics;
+use crate::vault::Vault;
+
+/// When to try again where the hash queue is full, in milliseconds.
+const BUSY_RETRY_MS: u32 = 500;
+/// When to try again where vault or store are down, in milliseconds.
+const FAULT_RETRY_MS: u32 = 2_000;
+/// Locks that serialise decisions about one person on this node; people share them by their id.
+const STRIPES: usize = 256;
+
+/// What differs between sites.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether the site accepts PKCS#1 v1.5 at all (E5).
+    pub pkcs1: bool,
+    /// Where somebody registers an authenticator.
+    pub register_url: Option<String>,
+    /// Names that a password must not hold (P5).
+    pub product_names: Vec<String>,
+    /// Most bytes of a password that the challenge key carries with either padding.
+    pub password_bytes_max: u64,
+    /// The name in authenticator apps.
+    pub issuer: String,
+    /// Each decision waits so long first (drills only).
+    pub delay: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pkcs1: true,
+            register_url: None,
+            product_names: Vec::new(),
+            password_bytes_max: Limit::PasswordBytes.max(),
+            issuer: "Doorward".to_owned(),
+            delay: Duration::ZERO,
+        }
+    }
+}
+
+/// Where an ask comes from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The door.
+    pub door: Door,
+    /// The peer's address.
+    pub source: IpAddr,
+    /// Ties the records, logs and answers of this connection's asks together.
+    pub attempt: AttemptId,
+    /// The connection, which the gate can end.
+    pub connection: Arc<Connection>,
+}
+
+/// The gate of one node.
+pub struct Gate {
+    store: Arc<dyn Store>,
+    vault: Arc<dyn Vault>,
+    hashes: HashPool,
+    clock: Arc<Clock>,
+    settings: Settings,
+    attempts: Attempts,
+    breached: BreachList,
+    live: Live,
+    refusals: refusals::Refusals,
+    guard: Mutex<ClockGuard>,
+    stripes: Vec<tokio::sync::Mutex<()>>,
+}
+
+impl Gate {
+    /// A gate over a store, a vault and a hash pool; takes the counts of attempts from the store.
+    pub fn new(
+        store: Arc<dyn Store>,
+        vault: Arc<dyn Vault>,
+        hashes: HashPool,
+        clock: Arc<Clock>,
+        breached: BreachList,
+        settings: Settings,
+    ) -> Result<Self, Fault> {
+        let attempts = Attempts::restored(store.accesses()?);
+        let stripes = (0..STRIPES).map(|_| tokio::sync::Mutex::default()).collect();
+        let mut guard = ClockGuard::default();
+        guard.look(clock.now());
+        Ok(Self {
+            store,
+            vault,
+            hashes,
+            clock,
+            settings,
+            attempts,
+            breached,
+            live: Live::default(),
+            refusals: refusals::Refusals::default(),
+            guard: Mutex::new(guard),
+            stripes,
+        })
+    }
+
+    /// Decides what a door asks.
+    pub async fn ask(&self, ask: Ask, origin: &Origin) -> Verdict {
+        let began = self.clock.now().mono;
+        if !self.settings.delay.is_zero() && !matches!(ask, Ask::ChallengeKey) {
+            tokio::time::sleep(self.settings.delay).await;
+        }
+        match ask {
+            Ask::ChallengeKey => self.challenge().map_or_else(|fault| verdict_of(&fault), Verdict::ChallengeKey),
+            Ask::Login { userid, password, code } => {
+                let verdict = self.login(&userid, &password, code, origin).await;
+                metrics::login_seconds(origin.door.id(), self.clock.now().mono.since(began));
+                verdict
+            }
+            Ask::Code { person, code } => self.code(person, &code, origin).await,
+            Ask::PasswordChange { person, present, new } => self.change_password(person, &present, &new, origin).await,
+        }
+    }
+
+    /// The present challenge key.
+    pub fn challenge(&self) -> Result<Challenge, Fault> {
+        let challenge = self.vault.challenge(self.clock.now())?;
+        let pkcs1 = self.settings.pkcs1;
+        Ok(Challenge {
+            key: challenge.key_id,
+            spki_base64: challenge.spki_base64.to_string(),
+            paddings: Padding::ALL.into_iter().filter(|padding| pkcs1 || *padding != Padding::Pkcs1).collect(),
+            expires: challenge.serve_until,
+        })
+    }
+
+    /// Writes down what a machine saw and nobody decided.
+    pub async fn note(&self, note: Note, origin: &Origin) {
+        let context = self.context(origin);
+        let actor = match &note.who {
+            Some((id, userid)) => Actor::Person { id: *id, userid: userid.clone() },
+            None => Actor::Nobody,
+        };
+        if note.event == Event::ConnectionRefused
+            && !self.refusals.count(source_group(origin.source), self.clock.now().mono)
+        {
+            return;
+        }
+        let entry = Entry::new(&context, note.event, actor);
+        let entry = note.reason.map_or(entry.clone(), |reason| match note.event {
+            Event::ConnectionRefused => entry.clone().refused(reason),
+            _ => Entry { reason: Some(reason), ..entry }, // an end, not a refusal
+        });
+        let record = Record { entry, changes: Vec::new() };
+        if let Err(error) = self.commit(Batch { expects: Vec::new(), records: vec![record] }).await {
+            tracing::error!(attempt = %origin.attempt, error = %error_text(&error), "a note could not be written");
+        }
+    }
+
+    /// Somebody's connection has gone.
+    pub fn left(&self, person: PersonId, origin: &Origin) {
+        self.live.leave(person, &origin.connection);
+        metrics::sessions(origin.door.id(), self.live.count() as u64);
+    }
+
+    /// What the node does each second: keys, clock, counts that are over.
+    pub async fn tick(&self) {
+        let now = self.clock.now();
+        if let Err(fault) = self.vault.tick(now) {
+            metrics::vault_failed("tick");
+            tracing::warn!(%fault, "vault");
+        }
+        let (was, is) = {
+            let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+            (guard.is_good(), guard.look(now))
+        };
+        metrics::clock_good(u64::from(is));
+        if was != is {
+            tracing::warn!(good = is, "the wall clock stepped or agrees again");
+            self.record_of_node(if is { Event::ClockGood } else { Event::ClockSuspect }, None).await;
+        }
+        self.write_counts(self.refusals.take_over(now.mono)).await;
+        metrics::hash_queue(self.hashes.waiting() as u64);
+    }
+
+    /// Takes a move of the wall clock as agreed (demo only).
+    pub fn clock_moved(&self) {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner).agree(self.clock.now());
+    }
+
+    /// Writes down that the node opened its doors, or closes them: with the last counts.
+    pub async fn record_start(&self, started: bool) {
+        self.write_counts(self.refusals.take_all()).await;
+        self.record_of_node(if started { Event::ServerStarted } else { Event::ServerStopped }, None).await;
+    }
+
+    async fn write_counts(&self, counted: Vec<refusals::Counted>) {
+        for counted in counted {
+            let detail = match counted.source {
+                Some(_) => format!("{} more within a minute", counted.more),
+                None => format!("{} more within a minute, from further sources", counted.more),
+            };
+            self.record_of_node(Event::RefusalsCounted, Some((counted.source, detail))).await;
+        }
+    }
+
+    async fn record_of_node(&self, event: Event, more: Option<(Option<IpAddr>, String)>) {
+        let context = Context { at: self.clock.now().wall, door: Door::Node, source: None, attempt: new_attempt() };
+        let mut entry = Entry::new(&context, event, Actor::Node);
+        if let Some((source, detail)) = more {
+            entry.source = source;
+            entry.detail = Some(detail);
+        }
+        let record = Record { entry, changes: Vec::new() };
+        if let Err(error) = self.commit(Batch { expects: Vec::new(), records: vec![record] }).await {
+            tracing::error!(error = %error_text(&error), event = event.id(), "an event could not be written");
+        }
+    }
+
+    /// Stops the hash pool: what waits is refused.
+    pub fn stop(&self) {
+        self.hashes.stop();
+    }
+
+    /// Whether the vault answers and the clock is good; what `/readyz` says. The text names what is not.
+    pub fn ready(&self) -> Result<(), String> {
+        self.vault.probe().map_err(|fault| format!("vault degraded: {fault}"))?;
+        if !self.clock_good() {
+            return Err("clock suspect: one-time passwords are not checked".to_owned());
+        }
+        self.store.status().map(|_| ()).map_err(|fault| fault.to_string())
+    }
+
+    /// How many connections have somebody logged in.
+    pub fn sessions(&self) -> usize {
+        self.live.count()
+    }
+
+    /// Both clocks, now.
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    fn clock_good(&self) -> bool {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner).is_good()
+    }
+
+    fn context(&self, origin: &Origin) -> Context {
+        Context {
+            at: self.clock.now().wall,
+            door: origin.door,
+            source: Some(origin.source),
+            attempt: origin.attempt,
+        }
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
+        let events: Vec<Event> = batch.records.iter().map(|record| record.entry.event).collect();
+        let began = self.clock.now().mono;
+        let committed = self.store.commit(batch).await?;
+        metrics::journal_commit_seconds(self.clock.now().mono.since(began));
+        for event in events {
+            metrics::event(event.id());
+        }
+        Ok(committed)
+    }
+
+    async fn person_lock(&self, person: PersonId) -> tokio::sync::MutexGuard<'_, ()> {
+        let stripe = usize::try_from(person.as_u64()).unwrap_or(0) % STRIPES;
+        self.stripes[stripe].lock().await
+    }
+}
+
+/// The policy in force for whoever a snapshot is of.
+fn effective(snapshot: &Snapshot) -> Effective {
+    Effective::of(&snapshot.venue, snapshot.firm.as_ref().map(|firm| &firm.policy))
+}
+
+/// What a commit expects where it changes a person.
+fn expect_person(snapshot: &Snapshot) -> Vec<Expect> {
+    snapshot.person.iter().map(|person| Expect::Person(person.id, person.version)).collect()
+}
+
+/// What the peer hears of a fault.
+fn verdict_of(fault: &Fault) -> Verdict {
+    match fault {
+        Fault::Busy(_) => Verdict::Busy { retry_ms: BUSY_RETRY_MS },
+        Fault::Disk(_) | Fault::Damaged(_) | Fault::Book(_) | Fault::Vault(_) | Fault::Stopping => {
+            Verdict::TryAgainLater { retry_ms: FAULT_RETRY_MS }
+        }
+    }
+}
+
+fn error_text(error: &CommitError) -> String {
+    match error {
+        CommitError::Conflict(what) => format!("changed meanwhile: {what}"),
+        CommitError::Fault(fault) => fault.to_string(),
+    }
+}
+
+/// A fresh id for an attempt or a request.
+pub fn new_attempt() -> AttemptId {
+    AttemptId(random_u64())
+}
+
+fn random_u64() -> u64 {
+    let mut bytes = [0; 8];
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => u64::from_be_bytes(bytes),
+        // The operating system's source never fails once it has begun; an id of the clock is still unique.
+        Err(_) => u64::try_from(std::process::id()).unwrap_or(0) << 32 | u64::from(std::time::UNIX_EPOCH.elapsed().map_or(0, |span| span.subsec_nanos())),
+    }
+}

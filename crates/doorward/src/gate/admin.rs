@@ -1,0 +1,432 @@
+//! What administrators do, whoever speaks for them: the local socket now, the console later.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use data_encoding::BASE32_NOPAD;
+use doorward_core::ask::Encrypted;
+use doorward_core::audit::{Actor, Context, Door, Entry, Event, Factor, Record};
+use doorward_core::id::{FirmCode, PersonId, UserId};
+use doorward_core::identity::decide::login::Opened;
+use doorward_core::identity::decide::{Misuse, MisuseKind, authenticator, firm, password_set, person};
+use doorward_core::identity::enrolment::{Authenticator, Seed};
+use doorward_core::identity::firm::Firm;
+use doorward_core::identity::password::{self, Rule};
+use doorward_core::identity::person::{Kind, Password, Person, Profile, Standing};
+use doorward_core::identity::policy::{AuthSystem, Effective, Policy};
+use doorward_core::identity::totp::Parameters;
+use doorward_core::secret::Secret;
+
+use super::facts::{NotOpened, seed_place};
+use super::{Gate, effective, expect_person, new_attempt, random_u64};
+use crate::book::{AuditFilter, Batch, CommitError, Expect, Load, PeopleFilter, Snapshot};
+use crate::fault::Fault;
+use crate::hashing::SourceKey;
+use crate::vault::Label;
+
+/// Where hashing for administrators queues: as one source of its own.
+const ADMIN_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Letters of generated passwords: no two look alike.
+const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+/// Why an administrator's request was not carried out.
+#[derive(Debug)]
+pub enum Refused {
+    /// The request is wrong.
+    Misuse(Misuse),
+    /// A password breaks a rule.
+    Rule(Rule),
+    /// The challenge key is not held any more.
+    ChallengeNeeded,
+    /// Something failed.
+    Fault(Fault),
+}
+
+impl From<Misuse> for Refused {
+    fn from(misuse: Misuse) -> Self {
+        Self::Misuse(misuse)
+    }
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<CommitError> for Refused {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Fault(fault) => Self::Fault(fault),
+            CommitError::Conflict(what) => {
+                Self::Misuse(Misuse::conflict("", format!("{what}: exists already, or was changed meanwhile")))
+            }
+        }
+    }
+}
+
+/// A password for somebody else.
+#[derive(Debug)]
+pub enum NewPassword {
+    /// Made here and shown once.
+    Generated,
+    /// Encrypted by whoever asks, with the label of the API.
+    Encrypted(Encrypted),
+    /// In clear: only from within this process (the demo).
+    Clear(Secret<String>),
+}
+
+/// Somebody to be added.
+#[derive(Debug)]
+pub struct NewPerson {
+    /// The name to log in with.
+    pub userid: UserId,
+    /// What they are.
+    pub kind: Kind,
+    /// Their firm.
+    pub firm: Option<FirmCode>,
+    /// How they prove themselves; `None`: a one-time password for people, a password for programs.
+    pub auth_system: Option<AuthSystem>,
+    /// Their first password.
+    pub password: NewPassword,
+    /// Whether it must be changed. Only a service user's may stay.
+    pub initial: bool,
+    /// The rest.
+    pub profile: Profile,
+}
+
+/// A seed just made: shown once (T11).
+#[derive(Debug)]
+pub struct IssuedSeed {
+    /// Base32 without padding.
+    pub base32: Secret<String>,
+    /// The `otpauth` URI.
+    pub uri: Secret<String>,
+}
+
+impl Gate {
+    /// The circumstances of a request on the local socket.
+    pub fn local_context(&self) -> Context {
+        Context { at: self.clock.now().wall, door: Door::Local, source: None, attempt: new_attempt() }
+    }
+
+    /// Writes down that a process of another user spoke to the local socket (N1).
+    pub async fn refuse_local(&self, uid: u32) {
+        let context = self.local_context();
+        let entry = Entry::new(&context, Event::AdministrationRefused, Actor::Local { uid });
+        let entry = entry.refused(doorward_core::audit::Deny::SourceNotPermitted);
+        let record = Record { entry, changes: Vec::new() };
+        if let Err(error) = self.commit(Batch { expects: Vec::new(), records: vec![record] }).await {
+            tracing::error!(error = %super::error_text(&error), "a refusal could not be written");
+        }
+    }
+
+    /// Adds a firm.
+    pub async fn add_firm(&self, code: FirmCode, name: &str, actor: Actor) -> Result<Firm, Refused> {
+        let record = firm::add(code.clone(), name, actor, &self.local_context())?;
+        self.commit_as_local(vec![Expect::NoFirm(code.clone())], record).await?;
+        self.firm(&code)
+    }
+
+    /// One firm.
+    pub fn firm(&self, code: &FirmCode) -> Result<Firm, Refused> {
+        let found = self.store.load(&Load::Firm(code.clone()))?.firm;
+        found.ok_or_else(|| Misuse::not_found(format!("firm {code} is not known")).into())
+    }
+
+    /// All firms, by code.
+    pub fn firms(&self) -> Result<Vec<Firm>, Fault> {
+        self.store.firms()
+    }
+
+    /// Closes a firm and ends its people's connections, or opens it again.
+    pub async fn set_firm_closed(&self, code: &FirmCode, closed: bool, actor: Actor) -> Result<Firm, Refused> {
+        let present = self.firm(code)?;
+        let record = firm::set_closed(&present, closed, actor, &self.local_context());
+        self.commit_as_local(vec![Expect::Firm(code.clone(), present.version)], record).await?;
+        if closed {
+            self.live.end_firm(code);
+        }
+        self.firm(code)
+    }
+
+    /// The venue's policy, and what is in force under it.
+    pub fn venue_policy(&self) -> Result<(Policy, Effective), Fault> {
+        let venue = self.store.load(&Load::Venue)?.venue;
+        let in_force = Effective::of(&venue, None);
+        Ok((venue, in_force))
+    }
+
+    /// A firm's policy, and what is in force under it.
+    pub fn firm_policy(&self, code: &FirmCode) -> Result<(Policy, Effective), Refused> {
+        let snapshot = self.store.load(&Load::Firm(code.clone()))?;
+        let in_force = effective(&snapshot);
+        let firm = snapshot.firm.ok_or_else(|| Misuse::not_found(format!("firm {code} is not known")))?;
+        Ok((firm.policy, in_force))
+    }
+
+    /// Sets the venue's policy.
+    pub async fn set_venue_policy(&self, given: &Policy, actor: Actor) -> Result<(Policy, Effective), Refused> {
+        let present = self.store.load(&Load::Venue)?.venue;
+        let record = firm::set_venue_policy(&present, given, actor, &self.local_context())?;
+        self.commit_as_local(vec![Expect::Venue(present.version)], record).await?;
+        Ok(self.venue_policy()?)
+    }
+
+    /// Sets a firm's policy.
+    pub async fn set_firm_policy(
+        &self,
+        code: &FirmCode,
+        given: &Policy,
+        actor: Actor,
+    ) -> Result<(Policy, Effective), Refused> {
+        let venue = self.store.load(&Load::Venue)?.venue;
+        let present = self.firm(code)?;
+        let record = firm::set_firm_policy(&venue, &present, given, actor, &self.local_context())?;
+        let expects = vec![Expect::Firm(code.clone(), present.version), Expect::Venue(venue.version)];
+        self.commit_as_local(expects, record).await?;
+        self.firm_policy(code)
+    }
+
+    /// Adds somebody; the generated password, where one was asked for.
+    pub async fn add_person(
+        &self,
+        new: NewPerson,
+        actor: Actor,
+    ) -> Result<(Person, Option<Secret<String>>), Refused> {
+        let snapshot = match &new.firm {
+            Some(code) => self.store.load(&Load::Firm(code.clone()))?,
+            None => self.store.load(&Load::Venue)?,
+        };
+        if let Some(code) = new.firm.as_ref().filter(|_| snapshot.firm.is_none()) {
+            return Err(Misuse::not_found(format!("firm {code} is not known")).into());
+        }
+        let in_process = matches!(new.password, NewPassword::Clear(_));
+        if !new.initial && new.kind != Kind::Service && !in_process {
+            let text = "initial: false is for service users only; people change the password at the first login";
+            return Err(Misuse::invalid("initial", text).into());
+        }
+        let context = self.local_context();
+        let policy = effective(&snapshot);
+        let auth_system = new.auth_system.unwrap_or(match new.kind {
+            Kind::Service => AuthSystem::Password,
+            Kind::Desk | Kind::Administrator | Kind::Trader => AuthSystem::Otp,
+        });
+        let id = PersonId::from_random(random_u64());
+        let mut add = person::New {
+            id,
+            userid: new.userid.clone(),
+            kind: new.kind,
+            firm: new.firm,
+            auth_system,
+            password: Password::Own { phc: doorward_core::identity::person::Phc(String::new()), set_us: context.at },
+            profile: new.profile,
+        };
+        // Decided once without the password, so that a wrong request costs no hash and shows its own fault first.
+        let draft = person::add(add.clone(), &policy, actor.clone(), &context)?;
+        let draft = drafted(&draft);
+        let (phc, generated) = self.hash_for(&new.password, &draft, &snapshot).await?;
+        add.password = if new.initial {
+            password_set::initial(phc, &policy, &context)
+        } else {
+            Password::Own { phc, set_us: context.at }
+        };
+        let record = person::add(add, &policy, actor, &context)?;
+        let mut expects = vec![Expect::NoUserId(new.userid)];
+        expects.extend(snapshot.firm.iter().map(|firm| Expect::Firm(firm.code.clone(), firm.version)));
+        self.commit_as_local(expects, record).await?;
+        Ok((self.person_by_id(id)?, generated))
+    }
+
+    /// One person.
+    pub fn person(&self, userid: &UserId) -> Result<Person, Refused> {
+        let found = self.store.load(&Load::UserId(userid.clone()))?.person;
+        found.ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")).into())
+    }
+
+    fn person_by_id(&self, id: PersonId) -> Result<Person, Refused> {
+        let found = self.store.load(&Load::Person(id))?.person;
+        found.ok_or_else(|| Misuse::not_found(format!("{id} is not known")).into())
+    }
+
+    /// People by user id, after a given one.
+    pub fn people(
+        &self,
+        filter: &PeopleFilter,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<Person>, Fault> {
+        self.store.people(filter, after, limit)
+    }
+
+    /// What is counted of a person's attempts now.
+    pub fn access(&self, id: PersonId) -> doorward_core::identity::attempt::Access {
+        self.attempts.of(id)
+    }
+
+    /// Audit entries, newest first, before a given number.
+    pub fn audit(
+        &self,
+        filter: &AuditFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, Entry)>, Fault> {
+        self.store.audit(filter, before, limit)
+    }
+
+    /// Changes somebody; disabling ends their connections.
+    pub async fn edit_person(&self, userid: &UserId, edit: person::Edit, actor: &Actor) -> Result<Person, Refused> {
+        let id = self.person(userid)?.id;
+        let _lock = self.person_lock(id).await;
+        let snapshot = self.store.load(&Load::Person(id))?;
+        let present = snapshot.person.as_ref().ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
+        let records = person::edit(present, edit, &effective(&snapshot), actor, &self.local_context())?;
+        if !records.is_empty() {
+            self.commit_records(expect_person(&snapshot), records).await?;
+        }
+        let after = self.person_by_id(id)?;
+        if after.standing == Standing::Disabled {
+            self.live.end_person(id);
+        }
+        Ok(after)
+    }
+
+    /// Sets somebody's password to an initial one; their connections end. The generated one, where asked for.
+    pub async fn set_password(
+        &self,
+        userid: &UserId,
+        new: &NewPassword,
+        actor: Actor,
+    ) -> Result<Option<Secret<String>>, Refused> {
+        let person = self.person(userid)?;
+        let snapshot = self.store.load(&Load::Person(person.id))?;
+        let (phc, generated) = self.hash_for(new, &person, &snapshot).await?;
+        let _lock = self.person_lock(person.id).await;
+        let snapshot = self.store.load(&Load::Person(person.id))?;
+        let record = password_set::password_set(&person, phc, &effective(&snapshot), actor, &self.local_context());
+        self.commit_as_local(expect_person(&snapshot), record).await?;
+        self.live.end_person(person.id);
+        Ok(generated)
+    }
+
+    /// Makes a new seed for somebody, pending until its first good code; shown once (T11).
+    pub async fn issue_authenticator(&self, userid: &UserId, actor: Actor) -> Result<IssuedSeed, Refused> {
+        let id = self.person(userid)?.id;
+        let _lock = self.person_lock(id).await;
+        let snapshot = self.store.load(&Load::Person(id))?;
+        let person = snapshot.person.as_ref().ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
+        let policy = effective(&snapshot);
+        let parameters =
+            Parameters { algorithm: policy.totp_algorithm, digits: policy.totp_digits, ..Parameters::default() };
+        let version = person.seeds + 1;
+        let place = seed_place(person, version);
+        let (sealed, clear) = self.vault.new_seed(&place, parameters.algorithm.seed_len())?;
+        let seed = Seed { sealed, version, parameters };
+        let record = authenticator::issue(person, seed, actor, &self.local_context())?;
+        self.commit_as_local(expect_person(&snapshot), record).await?;
+        let base32 = BASE32_NOPAD.encode(clear.expose());
+        let uri = parameters.uri(&self.settings.issuer, userid.as_str(), &base32);
+        Ok(IssuedSeed { base32: Secret::new(base32), uri: Secret::new(uri) })
+    }
+
+    /// Takes somebody's authenticator away; their connections end (T15).
+    pub async fn revoke_authenticator(&self, userid: &UserId, actor: Actor) -> Result<Person, Refused> {
+        let id = self.person(userid)?.id;
+        let _lock = self.person_lock(id).await;
+        let snapshot = self.store.load(&Load::Person(id))?;
+        let person = snapshot.person.as_ref().ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
+        let record = authenticator::revoke(person, actor, &self.local_context())?;
+        self.commit_as_local(expect_person(&snapshot), record).await?;
+        self.live.end_person(id);
+        self.person_by_id(id)
+    }
+
+    /// Unlocks somebody: the authenticator and all counts of wrong passwords.
+    pub async fn unlock(&self, userid: &UserId, actor: Actor) -> Result<Person, Refused> {
+        let id = self.person(userid)?.id;
+        let _lock = self.person_lock(id).await;
+        let snapshot = self.store.load(&Load::Person(id))?;
+        let person = snapshot.person.as_ref().ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
+        let record = authenticator::unlock(person, actor, &self.local_context());
+        self.commit_as_local(expect_person(&snapshot), record).await?;
+        self.attempts.forget(id);
+        self.person_by_id(id)
+    }
+
+    /// Opens and checks a password for somebody, or makes one; its hash.
+    async fn hash_for(
+        &self,
+        new: &NewPassword,
+        person: &Person,
+        snapshot: &Snapshot,
+    ) -> Result<(doorward_core::identity::person::Phc, Option<Secret<String>>), Refused> {
+        let (normal, generated) = match new {
+            NewPassword::Generated => {
+                let made = self.generate()?;
+                (password::normalise(made.expose()), Some(made))
+            }
+            NewPassword::Clear(clear) => (password::normalise(clear.expose()), None),
+            NewPassword::Encrypted(encrypted) => match self.open(encrypted, Label::Api) {
+                Ok(opened) if opened.opened == Opened::Good => (opened.normal, None),
+                Ok(_) => {
+                    let text = "password: the ciphertext does not open; encrypt with OAEP-SHA256 and the label api, \
+                                and send each ciphertext once";
+                    return Err(Misuse::invalid("password", text).into());
+                }
+                Err(NotOpened::ChallengeNeeded) => return Err(Refused::ChallengeNeeded),
+                Err(NotOpened::Fault(fault)) => return Err(fault.into()),
+            },
+        };
+        self.check_new(&normal, person, snapshot).map_err(Refused::Rule)?;
+        let phc = self.hash(&normal, SourceKey::from(ADMIN_SOURCE)).await?;
+        Ok((phc, generated))
+    }
+
+    /// Twenty letters of 32, in groups: 100 bits.
+    fn generate(&self) -> Result<Secret<String>, Fault> {
+        let mut bytes = [0u8; 20];
+        self.vault.random(&mut bytes)?;
+        let letters = bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte & 31)]));
+        let mut text = String::with_capacity(23);
+        for (at, letter) in letters.enumerate() {
+            if at > 0 && at % 5 == 0 {
+                text.push('-');
+            }
+            text.push(letter);
+        }
+        Ok(Secret::new(text))
+    }
+
+    async fn commit_as_local(&self, expects: Vec<Expect>, record: Record) -> Result<(), Refused> {
+        self.commit_records(expects, vec![record]).await
+    }
+
+    async fn commit_records(&self, expects: Vec<Expect>, mut records: Vec<Record>) -> Result<(), Refused> {
+        for record in &mut records {
+            record.entry.factor = Factor::LocalUser;
+        }
+        self.commit(Batch { expects, records }).await?;
+        Ok(())
+    }
+}
+
+/// The person that a record adds.
+fn drafted(record: &Record) -> Person {
+    use doorward_core::identity::change::Change;
+    record
+        .changes
+        .iter()
+        .find_map(|change| match change {
+            Change::PersonAdded { person } => Some(person.as_ref().clone()),
+            Change::VenuePolicy { .. }
+            | Change::Firm { .. }
+            | Change::Password { .. }
+            | Change::Authenticator { .. }
+            | Change::Standing { .. }
+            | Change::AuthSystem { .. }
+            | Change::Profile { .. }
+            | Change::Attempt { .. }
+            | Change::AttemptsForgotten { .. } => None,
+        })
+        .expect("a record of person::add adds a person") // holds: add makes exactly that change
+}

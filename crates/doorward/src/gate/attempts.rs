@@ -1,0 +1,253 @@
+//! The attempt gate: every path that verifies a secret goes through it (S5), before anything is computed (S2).
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use doorward_core::id::PersonId;
+use doorward_core::identity::attempt::{Access, Admission, InFlight};
+use doorward_core::identity::change::Change;
+use doorward_core::identity::decide::Settle;
+use doorward_core::identity::policy::Effective;
+use doorward_core::limits::Limit;
+use doorward_core::time::Wall;
+use tokio::sync::Notify;
+
+/// How long an attempt waits for others of its source that are being verified.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Whose attempts are counted.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Who {
+    /// Somebody's.
+    Person(PersonId),
+    /// Those on a user id that nobody has, in its canonical form; all that cannot be a user id count together.
+    Nobody(String),
+}
+
+/// The counts of everybody, in memory; changes to them reach the book lazily.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    slots: HashMap<Who, Slot>,
+    /// Names of nobody in the order in which they came, for forgetting the oldest (L1).
+    nobodies: VecDeque<String>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    access: Access,
+    flying: BTreeMap<IpAddr, u16>,
+    settled: Arc<Notify>,
+}
+
+impl Slot {
+    fn in_flight(&self, source: IpAddr) -> InFlight {
+        let person = self.flying.values().fold(0, |sum: u16, n| sum.saturating_add(*n));
+        InFlight { source: self.flying.get(&source).copied().unwrap_or(0), person }
+    }
+
+    fn land(&mut self, source: IpAddr) {
+        if let Some(flying) = self.flying.get_mut(&source) {
+            *flying = flying.saturating_sub(1);
+            if *flying == 0 {
+                self.flying.remove(&source);
+            }
+        }
+        self.settled.notify_waiters();
+    }
+}
+
+/// An attempt that was let through; it counts as wrong until it is settled or dropped.
+#[derive(Debug)]
+pub struct Ticket<'a> {
+    attempts: &'a Attempts,
+    who: Who,
+    source: IpAddr,
+    open: bool,
+}
+
+impl Attempts {
+    /// Counts as they were stored.
+    pub fn restored(accesses: Vec<(PersonId, Access)>) -> Self {
+        let slots = accesses.into_iter().map(|(person, access)| {
+            let slot = Slot { access, ..Slot::default() };
+            (Who::Person(person), slot)
+        });
+        Self { table: Mutex::new(Table { slots: slots.collect(), nobodies: VecDeque::new() }) }
+    }
+
+    /// Asks for an attempt. `Err` where it is refused; `Admission::Wait` where others of the source took too long.
+    pub async fn admit(
+        &self,
+        who: Who,
+        source: IpAddr,
+        policy: &Effective,
+        now: impl Fn() -> Wall,
+    ) -> Result<Ticket<'_>, Admission> {
+        let waited = tokio::time::sleep(WAIT_MAX);
+        tokio::pin!(waited);
+        loop {
+            let settled = {
+                let mut table = self.locked();
+                let slot = table.slot(&who);
+                match slot.access.admit(source, slot.in_flight(source), policy, now()) {
+                    Admission::Go => {
+                        *slot.flying.entry(source).or_default() += 1;
+                        return Ok(Ticket { attempts: self, who, source, open: true });
+                    }
+                    Admission::Wait => {
+                        let mut settled = Box::pin(Arc::clone(&slot.settled).notified_owned());
+                        settled.as_mut().enable();
+                        settled
+                    }
+                    refused @ (Admission::BackedOff(_) | Admission::PersonLimit) => return Err(refused),
+                }
+            };
+            tokio::select! {
+                () = settled => {}
+                () = &mut waited => return Err(Admission::Wait),
+            }
+        }
+    }
+
+    /// Forgets all counts of a person, as an administrator asks.
+    pub fn forget(&self, person: PersonId) {
+        let mut table = self.locked();
+        let slot = table.slot(&Who::Person(person));
+        slot.access.apply(&Change::AttemptsForgotten { person });
+        slot.settled.notify_waiters();
+    }
+
+    /// What is counted of a person now.
+    pub fn of(&self, person: PersonId) -> Access {
+        let table = self.locked();
+        table.slots.get(&Who::Person(person)).map(|slot| slot.access.clone()).unwrap_or_default()
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn slot(&mut self, who: &Who) -> &mut Slot {
+        if let Who::Nobody(name) = who
+            && !self.slots.contains_key(who)
+        {
+            if self.nobodies.len() as u64 >= Limit::UnknownNames.max()
+                && let Some(oldest) = self.nobodies.pop_front()
+            {
+                self.slots.remove(&Who::Nobody(oldest));
+            }
+            self.nobodies.push_back(name.clone());
+        }
+        self.slots.entry(who.clone()).or_default()
+    }
+}
+
+impl Ticket<'_> {
+    /// Settles the attempt; the change to store with the decision, where it is somebody's.
+    pub fn settle(mut self, settle: Settle, policy: &Effective, now: Wall) -> Option<Change> {
+        self.open = false;
+        let mut table = self.attempts.locked();
+        let slot = table.slots.get_mut(&self.who)?;
+        slot.land(self.source);
+        let tally = match settle {
+            Settle::Wrong => slot.access.count_wrong(self.source, policy, now),
+            Settle::Right => slot.access.count_right(self.source, now),
+            Settle::Neutral => return None,
+        };
+        let (source, wrong) = (self.source, slot.access.wrong);
+        match &self.who {
+            Who::Person(person) => Some(Change::Attempt { person: *person, source, tally, wrong }),
+            Who::Nobody(_) => None,
+        }
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if self.open
+            && let Some(slot) = self.attempts.locked().slots.get_mut(&self.who)
+        {
+            slot.land(self.source);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Wall = Wall::from_s(1_800_000_000);
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    #[tokio::test]
+    async fn s2_two_hundred_parallel_guesses_are_five_attempts() {
+        let attempts = Arc::new(Attempts::default());
+        let hashed = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let guesses = (0..200).map(|_| {
+            let (attempts, hashed) = (Arc::clone(&attempts), Arc::clone(&hashed));
+            tokio::spawn(async move {
+                let who = Who::Nobody("julian".into());
+                let policy = Effective::default();
+                let Ok(ticket) = attempts.admit(who, SOURCE, &policy, || NOW).await else { return };
+                hashed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                ticket.settle(Settle::Wrong, &policy, NOW);
+            })
+        });
+        for guess in guesses.collect::<Vec<_>>() {
+            guess.await.unwrap();
+        }
+        assert_eq!(hashed.load(std::sync::atomic::Ordering::Relaxed), 5);
+    }
+
+    #[tokio::test]
+    async fn s2_right_passwords_at_once_wait_for_each_other_and_all_pass() {
+        let attempts = Arc::new(Attempts::default());
+        let logins = (0..50).map(|_| {
+            let attempts = Arc::clone(&attempts);
+            tokio::spawn(async move {
+                let policy = Effective::default();
+                let who = Who::Person(PersonId::from_random(9));
+                let ticket = attempts.admit(who, SOURCE, &policy, || NOW).await.unwrap();
+                tokio::task::yield_now().await;
+                assert!(ticket.settle(Settle::Right, &policy, NOW).is_some());
+            })
+        });
+        for login in logins.collect::<Vec<_>>() {
+            login.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn l1_names_of_nobody_are_forgotten_oldest_first() {
+        let attempts = Attempts::default();
+        let policy = Effective::default();
+        for n in 0..Limit::UnknownNames.max() + 10 {
+            let ticket = attempts.admit(Who::Nobody(n.to_string()), SOURCE, &policy, || NOW).await.unwrap();
+            ticket.settle(Settle::Wrong, &policy, NOW);
+        }
+        let table = attempts.locked();
+        assert_eq!(table.slots.len() as u64, Limit::UnknownNames.max());
+        assert!(!table.slots.contains_key(&Who::Nobody("0".into())));
+        assert!(table.slots.contains_key(&Who::Nobody("10".into())));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_is_given_up_does_not_count() {
+        let attempts = Attempts::default();
+        let (policy, who) = (Effective::default(), Who::Person(PersonId::from_random(4)));
+        for _ in 0..20 {
+            drop(attempts.admit(who.clone(), SOURCE, &policy, || NOW).await.unwrap());
+        }
+        assert!(attempts.locked().slots[&who].flying.is_empty());
+    }
+}

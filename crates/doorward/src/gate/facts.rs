@@ -1,0 +1,99 @@
+//! Facts for decisions: what the vault finds in ciphertexts and codes.
+
+use doorward_core::ask::Encrypted;
+use doorward_core::identity::decide::CodeFact;
+use doorward_core::identity::decide::login::Opened;
+use doorward_core::identity::password;
+use doorward_core::identity::person::Person;
+use doorward_core::identity::sealed::Place;
+use doorward_core::identity::totp;
+use doorward_core::secret::Secret;
+use doorward_core::time::Wall;
+
+use super::Gate;
+use crate::fault::Fault;
+use crate::vault::{CiphertextFact, Label, OpenError, OpenPassword, TotpQuery};
+
+/// A password as the vault opened it; where the ciphertext was bad, a pseudo-random one (E2).
+pub(super) struct OpenedPassword {
+    /// Normalised (P3).
+    pub(super) normal: Secret<String>,
+    /// For the decision and the audit; the work that follows is the same.
+    pub(super) opened: Opened,
+}
+
+/// Why a password could not be opened at all.
+pub(super) enum NotOpened {
+    /// Its key is not held: nothing was decrypted, nothing is counted.
+    ChallengeNeeded,
+    /// The vault failed.
+    Fault(Fault),
+}
+
+impl Gate {
+    /// Opens a password that came encrypted.
+    pub(super) fn open(&self, encrypted: &Encrypted, label: Label) -> Result<OpenedPassword, NotOpened> {
+        let request = OpenPassword {
+            key_id: &encrypted.key,
+            padding: encrypted.padding,
+            label,
+            pkcs1_allowed: self.settings.pkcs1,
+            ciphertext: &encrypted.ciphertext,
+        };
+        let opened = match self.vault.open_password(&request, self.clock.now()) {
+            Ok(opened) => opened,
+            Err(OpenError::NoSuchKey) => return Err(NotOpened::ChallengeNeeded),
+            Err(OpenError::Fault(fault)) => return Err(NotOpened::Fault(fault)),
+        };
+        let fact = match opened.fact {
+            CiphertextFact::Good => Opened::Good,
+            CiphertextFact::Replayed => Opened::Replayed,
+            CiphertextFact::PaddingNotAllowed
+            | CiphertextFact::BadLength
+            | CiphertextFact::OutOfRange
+            | CiphertextFact::BadPadding
+            | CiphertextFact::TooLong
+            | CiphertextFact::NotUtf8 => Opened::Bad,
+        };
+        let text = String::from_utf8_lossy(opened.password.expose());
+        Ok(OpenedPassword { normal: password::normalise(&text), opened: fact })
+    }
+
+    /// Compares a one-time password with the steps around now; the seed is opened for that alone.
+    pub(super) fn code_fact(
+        &self,
+        person: &Person,
+        code: Option<&Secret<String>>,
+        now: Wall,
+    ) -> Result<CodeFact, Fault> {
+        let Some(code) = code else { return Ok(CodeFact::NotGiven) };
+        let Some((seed, drift)) = person.authenticator.comparable() else {
+            return Ok(CodeFact::Given { offset: None });
+        };
+        if !seed.parameters.is_code(code.expose()) {
+            return Ok(CodeFact::Given { offset: None });
+        }
+        let candidates = totp::candidates(seed.parameters.step_at(now), drift);
+        let steps: Vec<u64> = candidates.iter().map(|(_, step)| *step).collect();
+        let found = self.vault.totp_match(&TotpQuery {
+            place: &seed_place(person, seed.version),
+            seed: &seed.sealed,
+            algorithm: seed.parameters.algorithm,
+            digits: seed.parameters.digits,
+            steps: &steps,
+            code: code.expose().as_bytes(),
+        })?;
+        Ok(CodeFact::Given { offset: found.and_then(|at| candidates.get(at)).map(|(offset, _)| *offset) })
+    }
+}
+
+/// Where a person's seed lives; it opens nowhere else (V1).
+pub(super) fn seed_place(person: &Person, version: u32) -> Place {
+    Place {
+        table: "person",
+        row: person.id.to_string(),
+        column: "totp_seed",
+        firm: person.firm.as_ref().map(|code| code.as_str().to_owned()).unwrap_or_default(),
+        version,
+    }
+}

@@ -1,0 +1,117 @@
+//! Who is logged in on this node, and how it ends when an administrator says so.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use doorward_core::id::{FirmCode, PersonId};
+use tokio::sync::Notify;
+
+/// A connection, as the gate sees it: somebody may log in on it, and it can be ended from outside.
+#[derive(Debug, Default)]
+pub struct Connection {
+    ended: AtomicBool,
+    wake: Notify,
+}
+
+impl Connection {
+    /// Waits until the connection is to be ended.
+    pub async fn ended(&self) {
+        loop {
+            let wake = self.wake.notified();
+            if self.ended.load(Ordering::Acquire) {
+                return;
+            }
+            wake.await;
+        }
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.wake.notify_waiters();
+    }
+}
+
+/// All connections on which somebody is logged in.
+#[derive(Debug, Default)]
+pub struct Live {
+    people: Mutex<HashMap<PersonId, Vec<Login>>>,
+}
+
+#[derive(Debug)]
+struct Login {
+    connection: Weak<Connection>,
+    firm: Option<FirmCode>,
+}
+
+impl Live {
+    /// Somebody logged in on a connection. Called before the answer is sent, under the person's lock, so that a
+    /// later disabling finds it.
+    pub fn enter(&self, person: PersonId, firm: Option<FirmCode>, connection: &Arc<Connection>) {
+        let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        let logins = people.entry(person).or_default();
+        logins.retain(|login| login.connection.strong_count() > 0);
+        let known = logins.iter().any(|login| std::ptr::eq(login.connection.as_ptr(), Arc::as_ptr(connection)));
+        if !known {
+            logins.push(Login { connection: Arc::downgrade(connection), firm });
+        }
+    }
+
+    /// A connection has gone.
+    pub fn leave(&self, person: PersonId, connection: &Arc<Connection>) {
+        let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(logins) = people.get_mut(&person) {
+            logins.retain(|login| !std::ptr::eq(login.connection.as_ptr(), Arc::as_ptr(connection)));
+            if logins.is_empty() {
+                people.remove(&person);
+            }
+        }
+    }
+
+    /// Ends every connection of a person.
+    pub fn end_person(&self, person: PersonId) {
+        let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        for login in people.get(&person).into_iter().flatten() {
+            if let Some(connection) = login.connection.upgrade() {
+                connection.end();
+            }
+        }
+    }
+
+    /// Ends every connection of a firm's people.
+    pub fn end_firm(&self, firm: &FirmCode) {
+        let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        for login in people.values().flatten().filter(|login| login.firm.as_ref() == Some(firm)) {
+            if let Some(connection) = login.connection.upgrade() {
+                connection.end();
+            }
+        }
+    }
+
+    /// How many connections have somebody logged in.
+    pub fn count(&self) -> usize {
+        self.people.lock().unwrap_or_else(PoisonError::into_inner).values().map(Vec::len).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn s8_ending_a_person_ends_all_their_connections_and_no_others() {
+        let live = Live::default();
+        let [one, two, other] = [(); 3].map(|()| Arc::new(Connection::default()));
+        let (julian, jane) = (PersonId::from_random(2), PersonId::from_random(4));
+        live.enter(julian, None, &one);
+        live.enter(julian, None, &two);
+        live.enter(jane, None, &other);
+        assert_eq!(live.count(), 3);
+        live.end_person(julian);
+        one.ended().await;
+        two.ended().await;
+        assert!(!other.ended.load(Ordering::Acquire));
+        live.leave(jane, &other);
+        assert_eq!(live.count(), 2);
+    }
+}

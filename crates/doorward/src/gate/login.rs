@@ -1,0 +1,301 @@
+//! Logins and their second steps.
+
+use std::net::IpAddr;
+
+use doorward_core::ask::{Encrypted, Padding, Verdict};
+use doorward_core::audit::Record;
+use doorward_core::id::{PersonId, UserId};
+use doorward_core::identity::attempt::Admission;
+use doorward_core::identity::change::Change;
+use doorward_core::identity::decide::login::Facts;
+use doorward_core::identity::decide::{CodeFact, Decision, Settle, View, code, login};
+use doorward_core::identity::net::source_group;
+use doorward_core::identity::person::{Person, Phc};
+use doorward_core::limits::Limit;
+use doorward_core::secret::Secret;
+
+use super::attempts::{Ticket, Who};
+use super::facts::{NotOpened, OpenedPassword};
+use super::{Gate, Origin, effective, error_text, expect_person, verdict_of};
+use crate::book::{Batch, CommitError, Load, Snapshot};
+use crate::fault::Fault;
+use crate::hashing::{HashOutcome, SourceKey};
+use crate::metrics;
+use crate::vault::Label;
+
+/// A login on its way to a decision.
+struct Attempt<'a> {
+    userid: &'a str,
+    password: OpenedPassword,
+    padding: Padding,
+    code: Option<Secret<String>>,
+    origin: &'a Origin,
+}
+
+/// What came of comparing a password.
+struct Compared {
+    /// Against which hash; `None` where there was none.
+    against: Option<Phc>,
+    matches: bool,
+    rehashed: Option<Phc>,
+}
+
+impl Gate {
+    /// Decides a login (rules 1-8 of the WebSocket page).
+    pub(super) async fn login(
+        &self,
+        userid: &str,
+        password: &Encrypted,
+        code: Option<Secret<String>>,
+        origin: &Origin,
+    ) -> Verdict {
+        let padding = password.padding;
+        let password = match self.open(password, Label::WebSocket) {
+            Ok(opened) => opened,
+            Err(NotOpened::ChallengeNeeded) => return Verdict::ChallengeNeeded,
+            Err(NotOpened::Fault(fault)) => return self.fault(&fault, origin),
+        };
+        let attempt = Attempt { userid, password, padding, code, origin };
+        match self.attempt_login(attempt).await {
+            Ok(verdict) => verdict,
+            Err(fault) => self.fault(&fault, origin),
+        }
+    }
+
+    /// Logs a fault and says what the peer hears of it.
+    pub(super) fn fault(&self, fault: &Fault, origin: &Origin) -> Verdict {
+        match fault {
+            Fault::Busy(what) => tracing::info!(attempt = %origin.attempt, what, "busy"),
+            Fault::Disk(_) | Fault::Damaged(_) | Fault::Book(_) | Fault::Vault(_) | Fault::Stopping => {
+                tracing::error!(attempt = %origin.attempt, %fault, "a decision could not be made");
+            }
+        }
+        verdict_of(fault)
+    }
+
+    async fn attempt_login(&self, attempt: Attempt<'_>) -> Result<Verdict, Fault> {
+        let known = UserId::parse(attempt.userid);
+        let snapshot = match &known {
+            Ok(userid) => self.store.load(&Load::UserId(userid.clone()))?,
+            Err(_) => self.store.load(&Load::Venue)?,
+        };
+        let who = match (&snapshot.person, known) {
+            (Some(person), _) => Who::Person(person.id),
+            (None, Ok(userid)) => Who::Nobody(userid.as_str().to_owned()),
+            (None, Err(_)) => Who::Nobody(String::new()),
+        };
+        let source = source_group(attempt.origin.source);
+        let policy = effective(&snapshot);
+        let now = || self.clock.now().wall;
+        let ticket = match self.attempts.admit(who, source, &policy, now).await {
+            Ok(ticket) => ticket,
+            Err(Admission::Wait) => return Err(Fault::Busy("attempts of the same source")),
+            Err(refused) => return self.refuse_unhashed(&attempt, &snapshot, refused).await,
+        };
+        let compared = self.compare(&attempt.password.normal, source, snapshot.person.as_ref()).await?;
+        match snapshot.person {
+            None => self.decide_unknown(&attempt, snapshot, ticket).await,
+            Some(person) => self.decide_known(&attempt, person.id, compared, ticket).await,
+        }
+    }
+
+    /// An attempt that back-off or the person's limit refuses: no hash is computed, the answer takes as long (S1).
+    async fn refuse_unhashed(
+        &self,
+        attempt: &Attempt<'_>,
+        snapshot: &Snapshot,
+        admission: Admission,
+    ) -> Result<Verdict, Fault> {
+        self.hashes.pretend(SourceKey::from(attempt.origin.source)).await?;
+        let decision = self.decide(attempt, snapshot, admission, false, CodeFact::NotGiven, None);
+        self.finish(decision.verdict, vec![decision.record], attempt.origin).await
+    }
+
+    async fn decide_unknown(
+        &self,
+        attempt: &Attempt<'_>,
+        snapshot: Snapshot,
+        ticket: Ticket<'_>,
+    ) -> Result<Verdict, Fault> {
+        let decision = self.decide(attempt, &snapshot, Admission::Go, false, CodeFact::NotGiven, None);
+        ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall);
+        self.finish(decision.verdict, vec![decision.record], attempt.origin).await
+    }
+
+    /// Decides with the person locked, and again with a fresh snapshot where another node was faster.
+    async fn decide_known(
+        &self,
+        attempt: &Attempt<'_>,
+        id: PersonId,
+        mut compared: Compared,
+        ticket: Ticket<'_>,
+    ) -> Result<Verdict, Fault> {
+        let source = source_group(attempt.origin.source);
+        let (mut ticket, mut counted) = (Some(ticket), None);
+        let mut lock = self.person_lock(id).await;
+        for _ in 0..Limit::ConflictRetries.max() {
+            let snapshot = self.store.load(&Load::Person(id))?;
+            let Some(person) = &snapshot.person else { return Err(Fault::Book(format!("{id} has gone"))) };
+            if compared.against.as_ref() != Some(person.password.phc()) {
+                // The password was set meanwhile: compare with that one, without holding others up.
+                drop(lock);
+                compared = self.compare(&attempt.password.normal, source, Some(person)).await?;
+                lock = self.person_lock(id).await;
+                continue;
+            }
+            let code = if compared.matches {
+                self.code_fact(person, attempt.code.as_ref(), self.clock.now().wall)?
+            } else {
+                CodeFact::NotGiven
+            };
+            let rehashed = compared.rehashed.clone();
+            let decision = self.decide(attempt, &snapshot, Admission::Go, compared.matches, code, rehashed);
+            if let Some(ticket) = ticket.take() {
+                counted = ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall);
+            }
+            let record = with_changes(decision.record, counted.clone());
+            let batch = batch_of(&snapshot, record);
+            match self.commit(batch).await {
+                Ok(_) => return Ok(self.granted(decision.verdict, person, attempt.origin)),
+                Err(CommitError::Conflict(_)) => metrics::book_conflict(),
+                Err(CommitError::Fault(fault)) => return Err(fault),
+            }
+        }
+        Err(Fault::Book("too many conflicts".to_owned()))
+    }
+
+    fn decide(
+        &self,
+        attempt: &Attempt<'_>,
+        snapshot: &Snapshot,
+        admission: Admission,
+        password_matches: bool,
+        code: CodeFact,
+        rehashed: Option<Phc>,
+    ) -> Decision {
+        let facts = Facts {
+            userid: attempt.userid,
+            admission,
+            opened: attempt.password.opened,
+            padding: attempt.padding,
+            password_matches,
+            code,
+            rehashed,
+            register_url: self.settings.register_url.as_deref(),
+        };
+        let decision = login::login(&self.view(snapshot), &facts, &self.context(attempt.origin));
+        let entry = &decision.record.entry;
+        let reason = entry.reason.map_or("none", |reason| reason.id());
+        metrics::login(attempt.origin.door.id(), entry.outcome.id(), reason);
+        decision
+    }
+
+    /// Compares a password with a person's, or with nobody's at the same cost (S1).
+    async fn compare(
+        &self,
+        normal: &Secret<String>,
+        source: IpAddr,
+        person: Option<&Person>,
+    ) -> Result<Compared, Fault> {
+        let against = person.map(|person| person.password.phc().clone());
+        let outcome = self.verify(normal, source, against.as_ref()).await?;
+        let rehashed = outcome.rehashed.map(|phc| Phc(phc.to_string()));
+        Ok(Compared { against, matches: outcome.matches, rehashed })
+    }
+
+    /// Verifies a normalised password against a stored hash in the pool.
+    pub(super) async fn verify(
+        &self,
+        normal: &Secret<String>,
+        source: IpAddr,
+        against: Option<&Phc>,
+    ) -> Result<HashOutcome, Fault> {
+        let fits = doorward_core::identity::password::fits(normal.expose());
+        let stored = match against.filter(|_| fits) {
+            Some(phc) => Some(
+                crate::hashing::Phc::parse(&phc.0)
+                    .map_err(|error| Fault::Damaged(format!("a stored password: {error}")))?,
+            ),
+            None => None,
+        };
+        let password = Secret::new(normal.expose().as_bytes().to_vec());
+        self.hashes.verify(SourceKey::from(source), password, stored).await
+    }
+
+    /// Decides the second step of a login (rule 5).
+    pub(super) async fn code(&self, id: PersonId, given: &Secret<String>, origin: &Origin) -> Verdict {
+        match self.decide_code(id, given, origin).await {
+            Ok(verdict) => verdict,
+            Err(fault) => self.fault(&fault, origin),
+        }
+    }
+
+    async fn decide_code(&self, id: PersonId, given: &Secret<String>, origin: &Origin) -> Result<Verdict, Fault> {
+        let _lock = self.person_lock(id).await;
+        for _ in 0..Limit::ConflictRetries.max() {
+            let snapshot = self.store.load(&Load::Person(id))?;
+            let Some(person) = &snapshot.person else { return Err(Fault::Book(format!("{id} has gone"))) };
+            let offset = match self.code_fact(person, Some(given), self.clock.now().wall)? {
+                CodeFact::Given { offset } => offset,
+                CodeFact::NotGiven => None,
+            };
+            let decision = code::code(&self.view(&snapshot), person, offset, &self.context(origin));
+            debug_assert_eq!(decision.settle, Settle::Neutral);
+            match self.commit(batch_of(&snapshot, decision.record)).await {
+                Ok(_) => return Ok(self.granted(decision.verdict, person, origin)),
+                Err(CommitError::Conflict(_)) => metrics::book_conflict(),
+                Err(CommitError::Fault(fault)) => return Err(fault),
+            }
+        }
+        Err(Fault::Book("too many conflicts".to_owned()))
+    }
+
+    /// Enters whoever was let in among the live ones, while the person is still locked.
+    fn granted(&self, verdict: Verdict, person: &Person, origin: &Origin) -> Verdict {
+        if matches!(verdict, Verdict::Granted(_)) {
+            self.live.enter(person.id, person.firm.clone(), &origin.connection);
+            metrics::sessions(origin.door.id(), self.live.count() as u64);
+        }
+        verdict
+    }
+
+    pub(super) fn view<'a>(&self, snapshot: &'a Snapshot) -> View<'a> {
+        View {
+            person: snapshot.person.as_ref(),
+            firm: snapshot.firm.as_ref(),
+            policy: effective(snapshot),
+            clock_good: self.clock_good(),
+        }
+    }
+
+    /// Commits records that change nobody, and gives the verdict.
+    pub(super) async fn finish(
+        &self,
+        verdict: Verdict,
+        records: Vec<Record>,
+        origin: &Origin,
+    ) -> Result<Verdict, Fault> {
+        match self.commit(Batch { expects: Vec::new(), records }).await {
+            Ok(_) => Ok(verdict),
+            Err(CommitError::Fault(fault)) => Err(fault),
+            Err(error @ CommitError::Conflict(_)) => {
+                tracing::error!(attempt = %origin.attempt, error = %error_text(&error), "a record without changes");
+                Err(Fault::Book(error_text(&error)))
+            }
+        }
+    }
+}
+
+/// A record with the counts of attempts among its changes.
+pub(super) fn with_changes(mut record: Record, more: Option<Change>) -> Record {
+    record.changes.extend(more);
+    record
+}
+
+/// One record; where it changes the person, only if they are as they were loaded.
+pub(super) fn batch_of(snapshot: &Snapshot, record: Record) -> Batch {
+    let changes_person = record.changes.iter().any(|change| !matches!(change, Change::Attempt { .. }));
+    let expects = if changes_person { expect_person(snapshot) } else { Vec::new() };
+    Batch { expects, records: vec![record] }
+}
+

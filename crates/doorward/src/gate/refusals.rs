@@ -1,0 +1,98 @@
+//! Closed connections on which nobody had logged in: written down one by one, then as a count (Q10).
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use doorward_core::limits::Limit;
+use doorward_core::time::Mono;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Counts refusals by source and minute.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    sources: Mutex<HashMap<Option<IpAddr>, Minute>>,
+}
+
+#[derive(Debug)]
+struct Minute {
+    began: Mono,
+    count: u64,
+}
+
+/// Refusals of one source and minute beyond those that were written down one by one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counted {
+    /// The source; `None` for all beyond the number of sources that are counted apart.
+    pub source: Option<IpAddr>,
+    /// How many more there were.
+    pub more: u64,
+}
+
+impl Refusals {
+    /// Counts a refusal; whether it is to be written down on its own.
+    pub fn count(&self, source: IpAddr, now: Mono) -> bool {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = sources.len() as u64 >= Limit::RefusalSources.max() && !sources.contains_key(&Some(source));
+        let minute = sources.entry((!full).then_some(source)).or_insert(Minute { began: now, count: 0 });
+        minute.count += 1;
+        minute.count <= Limit::RefusalsPerMinute.max()
+    }
+
+    /// Takes the minutes that are over; the counts are to be written down.
+    pub fn take_over(&self, now: Mono) -> Vec<Counted> {
+        self.take(|minute| now.since(minute.began) >= MINUTE)
+    }
+
+    /// Takes all minutes, over or not, as the node stops.
+    pub fn take_all(&self) -> Vec<Counted> {
+        self.take(|_| true)
+    }
+
+    fn take(&self, over: impl Fn(&Minute) -> bool) -> Vec<Counted> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = Vec::new();
+        sources.retain(|source, minute| {
+            if !over(minute) {
+                return true;
+            }
+            let more = minute.count.saturating_sub(Limit::RefusalsPerMinute.max());
+            if more > 0 {
+                counted.push(Counted { source: *source, more });
+            }
+            false
+        });
+        counted.sort_by_key(|counted| counted.source);
+        counted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn q10_more_than_twenty_refusals_a_minute_become_a_count() {
+        let refusals = Refusals::default();
+        let written = (0..10_000).filter(|_| refusals.count(SOURCE, Mono::from_ns(5))).count();
+        assert_eq!(written, 20);
+        assert_eq!(refusals.take_over(Mono::from_ns(6)), []);
+        let later = Mono::from_ns(5) + MINUTE;
+        assert_eq!(refusals.take_over(later), [Counted { source: Some(SOURCE), more: 9_980 }]);
+        assert!(refusals.count(SOURCE, later), "a new minute begins");
+    }
+
+    #[test]
+    fn l1_sources_beyond_the_limit_are_counted_together() {
+        let refusals = Refusals::default();
+        for n in 0..Limit::RefusalSources.max() + 30 {
+            refusals.count(IpAddr::from(u32::try_from(n).unwrap().to_be_bytes()), Mono::default());
+        }
+        assert!(refusals.sources.lock().unwrap().len() as u64 <= Limit::RefusalSources.max() + 1);
+        assert_eq!(refusals.take_all(), [Counted { source: None, more: 10 }]);
+    }
+}
