@@ -350,5 +350,4 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-#[path = "pool_tests.rs"]
 mod tests;

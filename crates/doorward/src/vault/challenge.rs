@@ -344,5 +344,4 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-#[path = "challenge_tests.rs"]
 mod tests;

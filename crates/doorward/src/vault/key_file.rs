@@ -392,5 +392,4 @@ fn random(out: &mut [u8]) -> Result<(), Fault> {
 }
 
 #[cfg(test)]
-#[path = "key_file_tests.rs"]
 mod tests;

@@ -165,5 +165,4 @@ fn mac(key: &NamedKey, hash: &[u8]) -> [u8; 32] {
 }
 
 #[cfg(test)]
-#[path = "soft_tests.rs"]
 mod tests;

@@ -174,5 +174,4 @@ fn utf8(bytes: &[u8], len: u32) -> Choice {
 }
 
 #[cfg(test)]
-#[path = "unpad_tests.rs"]
 mod tests;
