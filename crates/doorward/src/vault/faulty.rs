@@ -1,0 +1,94 @@
+//! A vault that can be switched off, for drills and tests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use doorward_core::ask::KeyId;
+use doorward_core::identity::sealed::{Place, Sealed};
+use doorward_core::secret::Secret;
+use doorward_core::time::Now;
+
+use super::{Challenge, Description, OpenError, OpenPassword, Opened, Peppered, TotpQuery, Vault};
+use crate::fault::Fault;
+
+/// Another vault, whose calls all fail while it is down.
+///
+/// What needs no vault goes on: [`Vault::is_live`], as challenge keys outlive a short failure, and
+/// [`Vault::describe`].
+pub struct FaultyVault {
+    inner: Arc<dyn Vault>,
+    down: AtomicBool,
+}
+
+impl FaultyVault {
+    /// Wraps a vault; up or down from the start.
+    pub fn new(inner: Arc<dyn Vault>, down: bool) -> Self {
+        Self { inner, down: AtomicBool::new(down) }
+    }
+
+    /// Switches it.
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::Relaxed);
+    }
+
+    fn up(&self) -> Result<&dyn Vault, Fault> {
+        if self.down.load(Ordering::Relaxed) {
+            return Err(Fault::Vault(String::from("switched off by a planted fault")));
+        }
+        Ok(&*self.inner)
+    }
+}
+
+impl Vault for FaultyVault {
+    fn challenge(&self, now: Now) -> Result<Challenge, Fault> {
+        self.up()?.challenge(now)
+    }
+
+    fn is_live(&self, key: &KeyId, now: Now) -> bool {
+        self.inner.is_live(key, now)
+    }
+
+    fn open_password(&self, request: &OpenPassword<'_>, now: Now) -> Result<Opened, OpenError> {
+        self.up()?.open_password(request, now)
+    }
+
+    fn tick(&self, now: Now) -> Result<(), Fault> {
+        self.up()?.tick(now)
+    }
+
+    fn seal(&self, place: &Place, plain: &[u8]) -> Result<Sealed, Fault> {
+        self.up()?.seal(place, plain)
+    }
+
+    fn open(&self, place: &Place, sealed: &Sealed) -> Result<Secret<Vec<u8>>, Fault> {
+        self.up()?.open(place, sealed)
+    }
+
+    fn pepper(&self, hash: &[u8]) -> Result<Peppered, Fault> {
+        self.up()?.pepper(hash)
+    }
+
+    fn pepper_with(&self, key: &str, hash: &[u8]) -> Result<[u8; 32], Fault> {
+        self.up()?.pepper_with(key, hash)
+    }
+
+    fn totp_match(&self, query: &TotpQuery<'_>) -> Result<Option<usize>, Fault> {
+        self.up()?.totp_match(query)
+    }
+
+    fn new_seed(&self, place: &Place, len: usize) -> Result<(Sealed, Secret<Vec<u8>>), Fault> {
+        self.up()?.new_seed(place, len)
+    }
+
+    fn random(&self, out: &mut [u8]) -> Result<(), Fault> {
+        self.up()?.random(out)
+    }
+
+    fn probe(&self) -> Result<(), Fault> {
+        self.up()?.probe()
+    }
+
+    fn describe(&self) -> Description {
+        self.inner.describe()
+    }
+}
