@@ -7,8 +7,8 @@ use doorward_core::ask::Encrypted;
 use doorward_core::audit::{Actor, Context, Door, Entry, Event, Factor, Record};
 use doorward_core::id::{FirmCode, PersonId, UserId};
 use doorward_core::identity::decide::login::Opened;
-use doorward_core::identity::decide::{Misuse, MisuseKind, authenticator, firm, password_set, person};
-use doorward_core::identity::enrolment::{Authenticator, Seed};
+use doorward_core::identity::decide::{Misuse, authenticator, firm, password_set, person};
+use doorward_core::identity::enrolment::Seed;
 use doorward_core::identity::firm::Firm;
 use doorward_core::identity::password::{self, Rule};
 use doorward_core::identity::person::{Kind, Password, Person, Profile, Standing};
@@ -58,9 +58,10 @@ impl From<CommitError> for Refused {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Fault(fault) => Self::Fault(fault),
-            CommitError::Conflict(what) => {
-                Self::Misuse(Misuse::conflict("", format!("{what}: exists already, or was changed meanwhile")))
-            }
+            CommitError::Conflict(what) => Self::Misuse(Misuse::conflict(
+                "",
+                format!("{what}: exists already, or was changed meanwhile"),
+            )),
         }
     }
 }
@@ -140,7 +141,12 @@ impl Gate {
     }
 
     /// Closes a firm and ends its people's connections, or opens it again.
-    pub async fn set_firm_closed(&self, code: &FirmCode, closed: bool, actor: Actor) -> Result<Firm, Refused> {
+    pub async fn set_firm_closed(
+        &self,
+        code: &FirmCode,
+        closed: bool,
+        actor: Actor,
+    ) -> Result<Firm, Refused> {
         let present = self.firm(code)?;
         let record = firm::set_closed(&present, closed, actor, &self.local_context());
         self.commit_as_local(vec![Expect::Firm(code.clone(), present.version)], record).await?;
@@ -166,7 +172,11 @@ impl Gate {
     }
 
     /// Sets the venue's policy.
-    pub async fn set_venue_policy(&self, given: &Policy, actor: Actor) -> Result<(Policy, Effective), Refused> {
+    pub async fn set_venue_policy(
+        &self,
+        given: &Policy,
+        actor: Actor,
+    ) -> Result<(Policy, Effective), Refused> {
         let present = self.store.load(&Load::Venue)?.venue;
         let record = firm::set_venue_policy(&present, given, actor, &self.local_context())?;
         self.commit_as_local(vec![Expect::Venue(present.version)], record).await?;
@@ -203,7 +213,8 @@ impl Gate {
         }
         let in_process = matches!(new.password, NewPassword::Clear(_));
         if !new.initial && new.kind != Kind::Service && !in_process {
-            let text = "initial: false is for service users only; people change the password at the first login";
+            let text =
+                "initial: false is for service users only; people change the password at the first login";
             return Err(Misuse::invalid("initial", text).into());
         }
         let context = self.local_context();
@@ -219,7 +230,10 @@ impl Gate {
             kind: new.kind,
             firm: new.firm,
             auth_system,
-            password: Password::Own { phc: doorward_core::identity::person::Phc(String::new()), set_us: context.at },
+            password: Password::Own {
+                phc: doorward_core::identity::person::Phc(String::new()),
+                set_us: context.at,
+            },
             profile: new.profile,
         };
         // Decided once without the password, so that a wrong request costs no hash and shows its own fault first.
@@ -275,11 +289,19 @@ impl Gate {
     }
 
     /// Changes somebody; disabling ends their connections.
-    pub async fn edit_person(&self, userid: &UserId, edit: person::Edit, actor: &Actor) -> Result<Person, Refused> {
+    pub async fn edit_person(
+        &self,
+        userid: &UserId,
+        edit: person::Edit,
+        actor: &Actor,
+    ) -> Result<Person, Refused> {
         let id = self.person(userid)?.id;
         let _lock = self.person_lock(id).await;
         let snapshot = self.store.load(&Load::Person(id))?;
-        let present = snapshot.person.as_ref().ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
+        let present = snapshot
+            .person
+            .as_ref()
+            .ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
         let records = person::edit(present, edit, &effective(&snapshot), actor, &self.local_context())?;
         if !records.is_empty() {
             self.commit_records(expect_person(&snapshot), records).await?;
@@ -303,7 +325,8 @@ impl Gate {
         let (phc, generated) = self.hash_for(new, &person, &snapshot).await?;
         let _lock = self.person_lock(person.id).await;
         let snapshot = self.store.load(&Load::Person(person.id))?;
-        let record = password_set::password_set(&person, phc, &effective(&snapshot), actor, &self.local_context());
+        let record =
+            password_set::password_set(&person, phc, &effective(&snapshot), actor, &self.local_context());
         self.commit_as_local(expect_person(&snapshot), record).await?;
         self.live.end_person(person.id);
         Ok(generated)
@@ -314,10 +337,16 @@ impl Gate {
         let id = self.person(userid)?.id;
         let _lock = self.person_lock(id).await;
         let snapshot = self.store.load(&Load::Person(id))?;
-        let person = snapshot.person.as_ref().ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
+        let person = snapshot
+            .person
+            .as_ref()
+            .ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
         let policy = effective(&snapshot);
-        let parameters =
-            Parameters { algorithm: policy.totp_algorithm, digits: policy.totp_digits, ..Parameters::default() };
+        let parameters = Parameters {
+            algorithm: policy.totp_algorithm,
+            digits: policy.totp_digits,
+            ..Parameters::default()
+        };
         let version = person.seeds + 1;
         let place = seed_place(person, version);
         let (sealed, clear) = self.vault.new_seed(&place, parameters.algorithm.seed_len())?;
@@ -334,7 +363,10 @@ impl Gate {
         let id = self.person(userid)?.id;
         let _lock = self.person_lock(id).await;
         let snapshot = self.store.load(&Load::Person(id))?;
-        let person = snapshot.person.as_ref().ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
+        let person = snapshot
+            .person
+            .as_ref()
+            .ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
         let record = authenticator::revoke(person, actor, &self.local_context())?;
         self.commit_as_local(expect_person(&snapshot), record).await?;
         self.live.end_person(id);
@@ -346,7 +378,10 @@ impl Gate {
         let id = self.person(userid)?.id;
         let _lock = self.person_lock(id).await;
         let snapshot = self.store.load(&Load::Person(id))?;
-        let person = snapshot.person.as_ref().ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
+        let person = snapshot
+            .person
+            .as_ref()
+            .ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
         let record = authenticator::unlock(person, actor, &self.local_context());
         self.commit_as_local(expect_person(&snapshot), record).await?;
         self.attempts.forget(id);

@@ -51,7 +51,8 @@ impl Live {
         let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
         let logins = people.entry(person).or_default();
         logins.retain(|login| login.connection.strong_count() > 0);
-        let known = logins.iter().any(|login| std::ptr::eq(login.connection.as_ptr(), Arc::as_ptr(connection)));
+        let known =
+            logins.iter().any(|login| std::ptr::eq(login.connection.as_ptr(), Arc::as_ptr(connection)));
         if !known {
             logins.push(Login { connection: Arc::downgrade(connection), firm });
         }

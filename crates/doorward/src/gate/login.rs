@@ -230,7 +230,12 @@ impl Gate {
         }
     }
 
-    async fn decide_code(&self, id: PersonId, given: &Secret<String>, origin: &Origin) -> Result<Verdict, Fault> {
+    async fn decide_code(
+        &self,
+        id: PersonId,
+        given: &Secret<String>,
+        origin: &Origin,
+    ) -> Result<Verdict, Fault> {
         let _lock = self.person_lock(id).await;
         for _ in 0..Limit::ConflictRetries.max() {
             let snapshot = self.store.load(&Load::Person(id))?;
@@ -298,4 +303,3 @@ pub(super) fn batch_of(snapshot: &Snapshot, record: Record) -> Batch {
     let expects = if changes_person { expect_person(snapshot) } else { Vec::new() };
     Batch { expects, records: vec![record] }
 }
-

@@ -139,14 +139,18 @@ impl Gate {
             tokio::time::sleep(self.settings.delay).await;
         }
         match ask {
-            Ask::ChallengeKey => self.challenge().map_or_else(|fault| verdict_of(&fault), Verdict::ChallengeKey),
+            Ask::ChallengeKey => {
+                self.challenge().map_or_else(|fault| verdict_of(&fault), Verdict::ChallengeKey)
+            }
             Ask::Login { userid, password, code } => {
                 let verdict = self.login(&userid, &password, code, origin).await;
                 metrics::login_seconds(origin.door.id(), self.clock.now().mono.since(began));
                 verdict
             }
             Ask::Code { person, code } => self.code(person, &code, origin).await,
-            Ask::PasswordChange { person, present, new } => self.change_password(person, &present, &new, origin).await,
+            Ask::PasswordChange { person, present, new } => {
+                self.change_password(person, &present, &new, origin).await
+            }
         }
     }
 
@@ -157,7 +161,10 @@ impl Gate {
         Ok(Challenge {
             key: challenge.key_id,
             spki_base64: challenge.spki_base64.to_string(),
-            paddings: Padding::ALL.into_iter().filter(|padding| pkcs1 || *padding != Padding::Pkcs1).collect(),
+            paddings: Padding::ALL
+                .into_iter()
+                .filter(|padding| pkcs1 || *padding != Padding::Pkcs1)
+                .collect(),
             expires: challenge.serve_until,
         })
     }
@@ -233,7 +240,8 @@ impl Gate {
     }
 
     async fn record_of_node(&self, event: Event, more: Option<(Option<IpAddr>, String)>) {
-        let context = Context { at: self.clock.now().wall, door: Door::Node, source: None, attempt: new_attempt() };
+        let context =
+            Context { at: self.clock.now().wall, door: Door::Node, source: None, attempt: new_attempt() };
         let mut entry = Entry::new(&context, event, Actor::Node);
         if let Some((source, detail)) = more {
             entry.source = source;
@@ -336,6 +344,9 @@ fn random_u64() -> u64 {
     match aws_lc_rs::rand::fill(&mut bytes) {
         Ok(()) => u64::from_be_bytes(bytes),
         // The operating system's source never fails once it has begun; an id of the clock is still unique.
-        Err(_) => u64::try_from(std::process::id()).unwrap_or(0) << 32 | u64::from(std::time::UNIX_EPOCH.elapsed().map_or(0, |span| span.subsec_nanos())),
+        Err(_) => {
+            u64::from(std::process::id()) << 32
+                | u64::from(std::time::UNIX_EPOCH.elapsed().map_or(0, |span| span.subsec_nanos()))
+        }
     }
 }

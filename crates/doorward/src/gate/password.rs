@@ -31,7 +31,8 @@ impl Gate {
         origin: &Origin,
     ) -> Verdict {
         let padding = present.padding.min(new.padding);
-        let opened = self.open(present, Label::WebSocket).and_then(|p| Ok((p, self.open(new, Label::WebSocket)?)));
+        let opened =
+            self.open(present, Label::WebSocket).and_then(|p| Ok((p, self.open(new, Label::WebSocket)?)));
         let (present, new) = match opened {
             Ok(opened) => opened,
             Err(NotOpened::ChallengeNeeded) => return Verdict::ChallengeNeeded,
@@ -62,10 +63,14 @@ impl Gate {
         let mut counted = None;
         for _ in 0..Limit::ConflictRetries.max() {
             let snapshot = self.store.load(&Load::Person(change.id))?;
-            let Some(person) = &snapshot.person else { return Err(Fault::Book(format!("{} has gone", change.id))) };
+            let Some(person) = &snapshot.person else {
+                return Err(Fault::Book(format!("{} has gone", change.id)));
+            };
             let facts = match admission {
                 Admission::Go => self.facts(change, person, &snapshot, origin).await?,
-                Admission::Wait | Admission::BackedOff(_) | Admission::PersonLimit => change.without_facts(admission),
+                Admission::Wait | Admission::BackedOff(_) | Admission::PersonLimit => {
+                    change.without_facts(admission)
+                }
             };
             let _lock = self.person_lock(change.id).await;
             let decision = password_change(&self.view(&snapshot), person, &facts, &self.context(origin));

@@ -12,7 +12,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Counts refusals by source and minute.
 #[derive(Debug, Default)]
-pub struct Refusals {
+pub(super) struct Refusals {
     sources: Mutex<HashMap<Option<IpAddr>, Minute>>,
 }
 
@@ -24,30 +24,31 @@ struct Minute {
 
 /// Refusals of one source and minute beyond those that were written down one by one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Counted {
+pub(super) struct Counted {
     /// The source; `None` for all beyond the number of sources that are counted apart.
-    pub source: Option<IpAddr>,
+    pub(super) source: Option<IpAddr>,
     /// How many more there were.
-    pub more: u64,
+    pub(super) more: u64,
 }
 
 impl Refusals {
     /// Counts a refusal; whether it is to be written down on its own.
-    pub fn count(&self, source: IpAddr, now: Mono) -> bool {
+    pub(super) fn count(&self, source: IpAddr, now: Mono) -> bool {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = sources.len() as u64 >= Limit::RefusalSources.max() && !sources.contains_key(&Some(source));
+        let full =
+            sources.len() as u64 >= Limit::RefusalSources.max() && !sources.contains_key(&Some(source));
         let minute = sources.entry((!full).then_some(source)).or_insert(Minute { began: now, count: 0 });
         minute.count += 1;
         minute.count <= Limit::RefusalsPerMinute.max()
     }
 
     /// Takes the minutes that are over; the counts are to be written down.
-    pub fn take_over(&self, now: Mono) -> Vec<Counted> {
+    pub(super) fn take_over(&self, now: Mono) -> Vec<Counted> {
         self.take(|minute| now.since(minute.began) >= MINUTE)
     }
 
     /// Takes all minutes, over or not, as the node stops.
-    pub fn take_all(&self) -> Vec<Counted> {
+    pub(super) fn take_all(&self) -> Vec<Counted> {
         self.take(|_| true)
     }
 

@@ -1,48 +1,24 @@
 //! One-time passwords by RFC 4226 and RFC 6238.
 
 use aws_lc_rs::hmac;
-use serde::{Deserialize, Serialize};
+pub use doorward_core::identity::totp::Algorithm as TotpAlgorithm;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 /// How many digits a code may have.
 pub const DIGITS: std::ops::RangeInclusive<u8> = 6..=8;
 
-/// The hash under the HMAC of an authenticator (RFC 6238, 1.2).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub enum TotpAlgorithm {
-    /// HMAC-SHA-1, which every authenticator knows; seeds of 20 bytes.
-    #[serde(rename = "SHA1")]
-    Sha1,
-    /// HMAC-SHA-256; seeds of 32 bytes.
-    #[serde(rename = "SHA256")]
-    Sha256,
-    /// HMAC-SHA-512; seeds of 64 bytes.
-    #[serde(rename = "SHA512")]
-    Sha512,
-}
-
-impl TotpAlgorithm {
-    /// How long a seed should be, in bytes: as long as the HMAC (RFC 6238, appendix B).
-    pub const fn seed_len(self) -> usize {
-        match self {
-            Self::Sha1 => 20,
-            Self::Sha256 => 32,
-            Self::Sha512 => 64,
-        }
-    }
-
-    fn hmac(self) -> hmac::Algorithm {
-        match self {
-            Self::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-            Self::Sha256 => hmac::HMAC_SHA256,
-            Self::Sha512 => hmac::HMAC_SHA512,
-        }
+/// The HMAC under an algorithm.
+fn hmac_of(algorithm: TotpAlgorithm) -> hmac::Algorithm {
+    match algorithm {
+        TotpAlgorithm::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+        TotpAlgorithm::Sha256 => hmac::HMAC_SHA256,
+        TotpAlgorithm::Sha512 => hmac::HMAC_SHA512,
     }
 }
 
 /// The code of a step, as text with leading zeros.
 pub fn totp_code(seed: &[u8], algorithm: TotpAlgorithm, digits: u8, step: u64) -> String {
-    let mac = hmac::sign(&hmac::Key::new(algorithm.hmac(), seed), &step.to_be_bytes());
+    let mac = hmac::sign(&hmac::Key::new(hmac_of(algorithm), seed), &step.to_be_bytes());
     let code = hotp_code(mac.as_ref(), digits);
     format!("{code:0width$}", width = usize::from(digits))
 }
@@ -71,7 +47,7 @@ pub fn matching_step(
     steps: &[u64],
     code: &[u8],
 ) -> Option<usize> {
-    let key = hmac::Key::new(algorithm.hmac(), seed);
+    let key = hmac::Key::new(hmac_of(algorithm), seed);
     let len = usize::from(digits.min(9));
     let mut given = [0_u8; 9];
     let well_formed = code.len() == len && code.iter().all(u8::is_ascii_digit);
@@ -121,7 +97,7 @@ mod tests {
         ];
         for (step, (code, whole)) in (0_u64..).zip(codes.into_iter().zip(truncated)) {
             assert_eq!(totp_code(seed, TotpAlgorithm::Sha1, 6, step), code, "count {step}");
-            let mac = hmac::sign(&hmac::Key::new(TotpAlgorithm::Sha1.hmac(), seed), &step.to_be_bytes());
+            let mac = hmac::sign(&hmac::Key::new(hmac_of(TotpAlgorithm::Sha1), seed), &step.to_be_bytes());
             assert_eq!(hotp_code(mac.as_ref(), 10), whole, "count {step}");
             assert_eq!(matching_step(seed, TotpAlgorithm::Sha1, 6, &[step], code.as_bytes()), Some(0));
         }
