@@ -85,7 +85,7 @@ fn operations_of_a_run(upto: u64) -> u64 {
 fn f8_a_power_cut_at_any_write_loses_nothing_acknowledged() {
     let operations = operations_of_a_run(40);
     for cut in 1..=operations {
-        for seed in 0..12 {
+        for seed in 0..200 {
             let disk = PowerDisk::new();
             disk.cut_at(cut);
             let mut acknowledged = Head::EMPTY;
