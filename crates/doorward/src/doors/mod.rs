@@ -5,8 +5,10 @@
 
 pub mod accept;
 pub mod admission;
+mod drive;
 pub mod link;
 pub mod origin;
 pub mod proxy_header;
 pub mod source;
 pub mod tls;
+pub mod ws;

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 pub struct Connection {
     ended: AtomicBool,
     wake: Notify,
+    person: Mutex<Option<PersonId>>,
 }
 
 impl Connection {
@@ -48,6 +49,7 @@ impl Live {
     /// Somebody logged in on a connection. Called before the answer is sent, under the person's lock, so that a
     /// later disabling finds it.
     pub fn enter(&self, person: PersonId, firm: Option<FirmCode>, connection: &Arc<Connection>) {
+        *connection.person.lock().unwrap_or_else(PoisonError::into_inner) = Some(person);
         let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
         let logins = people.entry(person).or_default();
         logins.retain(|login| login.connection.strong_count() > 0);
@@ -59,7 +61,9 @@ impl Live {
     }
 
     /// A connection has gone.
-    pub fn leave(&self, person: PersonId, connection: &Arc<Connection>) {
+    pub fn leave(&self, connection: &Arc<Connection>) {
+        let person = connection.person.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(person) = person else { return };
         let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(logins) = people.get_mut(&person) {
             logins.retain(|login| !std::ptr::eq(login.connection.as_ptr(), Arc::as_ptr(connection)));
@@ -91,7 +95,17 @@ impl Live {
 
     /// How many connections have somebody logged in.
     pub fn count(&self) -> usize {
-        self.people.lock().unwrap_or_else(PoisonError::into_inner).values().map(Vec::len).sum()
+        let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        people.values().flatten().filter(|login| login.connection.strong_count() > 0).count()
+    }
+
+    /// Forgets connections that went while they were being let in.
+    pub fn tidy(&self) {
+        let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        people.retain(|_, logins| {
+            logins.retain(|login| login.connection.strong_count() > 0);
+            !logins.is_empty()
+        });
     }
 }
 
@@ -112,7 +126,7 @@ mod tests {
         one.ended().await;
         two.ended().await;
         assert!(!other.ended.load(Ordering::Acquire));
-        live.leave(jane, &other);
+        live.leave(&other);
         assert_eq!(live.count(), 2);
     }
 }

@@ -193,8 +193,8 @@ impl Gate {
     }
 
     /// Somebody's connection has gone.
-    pub fn left(&self, person: PersonId, origin: &Origin) {
-        self.live.leave(person, &origin.connection);
+    pub fn left(&self, origin: &Origin) {
+        self.live.leave(&origin.connection);
         metrics::sessions(origin.door.id(), self.live.count() as u64);
     }
 
@@ -215,6 +215,7 @@ impl Gate {
             self.record_of_node(if is { Event::ClockGood } else { Event::ClockSuspect }, None).await;
         }
         self.write_counts(self.refusals.take_over(now.mono)).await;
+        self.live.tidy();
         metrics::hash_queue(self.hashes.waiting() as u64);
     }
 
