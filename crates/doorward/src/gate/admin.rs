@@ -418,7 +418,7 @@ impl Gate {
     }
 
     /// Twenty letters of 32, in groups: 100 bits.
-    fn generate(&self) -> Result<Secret<String>, Fault> {
+    pub(crate) fn generate(&self) -> Result<Secret<String>, Fault> {
         let mut bytes = [0u8; 20];
         self.vault.random(&mut bytes)?;
         let letters = bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte & 31)]));

@@ -1,0 +1,212 @@
+//! Everything at once on loopback, with sample people, for whoever wants to see it work.
+
+mod people;
+mod ready;
+mod tour;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorward_core::time::Wall;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::fault::Fault;
+use crate::serve::{Node, Options, StartError};
+
+pub use people::Sample;
+
+/// Marks a directory as the demo's own, which `--fresh` may empty.
+const MARK: &str = "doorward-demo";
+
+/// Where the demo's portal will be; nothing listens there yet.
+const PORTAL: &str = "http://127.0.0.1:7480";
+
+/// A fault for a drill.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Drill {
+    /// Each decision waits so long.
+    GateDelay(Duration),
+    /// The vault fails every call.
+    VaultDown,
+    /// The journal's disk is full.
+    DiskFull,
+}
+
+impl Drill {
+    /// Reads `gate-delay=SECONDS`, `vault-down` or `disk-full`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some(("gate-delay", seconds)) => seconds
+                .parse::<f64>()
+                .ok()
+                .filter(|seconds| (0.0..=60.0).contains(seconds))
+                .map(|seconds| Self::GateDelay(Duration::from_secs_f64(seconds)))
+                .ok_or_else(|| format!("gate-delay: {seconds:?} is not a number of seconds from 0 to 60")),
+            None if text == "vault-down" => Ok(Self::VaultDown),
+            None if text == "disk-full" => Ok(Self::DiskFull),
+            Some(_) | None => Err(format!("no fault {text:?}; there are gate-delay=SECONDS, vault-down, disk-full")),
+        }
+    }
+}
+
+/// How a demo is to run.
+#[derive(Clone, Debug, Default)]
+pub struct DemoOptions {
+    /// Where to keep its data; `None`: in a temporary directory that goes with it.
+    pub data: Option<PathBuf>,
+    /// Where to write what a program needs to know, once all doors listen.
+    pub ready_file: Option<PathBuf>,
+    /// Begin with nothing, whatever an earlier demo left there.
+    pub fresh: bool,
+    /// Where the wall clock begins.
+    pub clock: Option<Wall>,
+    /// A drill.
+    pub fault: Option<Drill>,
+}
+
+/// A running demo.
+pub struct Demo {
+    node: Node,
+    data: DataDir,
+    samples: Vec<Sample>,
+}
+
+impl Demo {
+    /// Starts everything; returns once all doors listen and the sample people are there.
+    pub async fn start(options: &DemoOptions) -> Result<Self, StartError> {
+        let data = DataDir::prepare(options)?;
+        let config = config(&data.path)?;
+        let clock = Arc::new(options.clock.map_or_else(Clock::system, Clock::starting_at));
+        let gate_delay = match options.fault {
+            Some(Drill::GateDelay(span)) => span,
+            Some(Drill::VaultDown | Drill::DiskFull) | None => Duration::ZERO,
+        };
+        let node = Node::start(&config, Options { clock, demo: true, gate_delay }).await?;
+        let samples = people::load_or_create(&node.gate, &data.path).await?;
+        match options.fault {
+            Some(Drill::VaultDown) => node.switches.vault_down(),
+            Some(Drill::DiskFull) => node.switches.disk_full(),
+            Some(Drill::GateDelay(_)) | None => {}
+        }
+        if let Some(path) = &options.ready_file {
+            ready::write(path, &node, &samples)?;
+        }
+        Ok(Self { node, data, samples })
+    }
+
+    /// The tour to print.
+    pub fn tour(&self) -> String {
+        tour::text(&self.node, &self.samples)
+    }
+
+    /// Stops everything; temporary data go.
+    pub async fn stop(self) {
+        self.node.stop().await;
+        self.data.discard();
+    }
+}
+
+/// The directory of a demo's data, and of the vault's keys beside it.
+struct DataDir {
+    path: PathBuf,
+    temporary: bool,
+}
+
+impl DataDir {
+    fn prepare(options: &DemoOptions) -> Result<Self, StartError> {
+        let (path, temporary) = match &options.data {
+            Some(path) => (path.clone(), false),
+            None => (std::env::temp_dir().join(format!("{MARK}-{}", std::process::id())), true),
+        };
+        let mark = path.join(MARK);
+        if options.fresh && path.exists() {
+            if !mark.exists() {
+                let text = format!("--fresh: {} is no demo's directory (it has no file {MARK})", path.display());
+                return Err(StartError::Config(text));
+            }
+            // A running demo holds the journal's lock: its data are not taken away.
+            drop(crate::journal::RealDisk::open(&path.join("store").join("journal"))?);
+            std::fs::remove_dir_all(&path).map_err(|error| Fault::disk(&path, &error))?;
+        }
+        let occupied = path.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+        if occupied && !mark.exists() {
+            let text = format!("--data: {} is not empty and no demo's directory", path.display());
+            return Err(StartError::Config(text));
+        }
+        make_private(&path)?;
+        std::fs::write(&mark, b"").map_err(|error| Fault::disk(&mark, &error))?;
+        Ok(Self { path, temporary })
+    }
+
+    fn discard(self) {
+        if self.temporary
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "temporary data stay");
+        }
+    }
+}
+
+fn make_private(path: &Path) -> Result<(), Fault> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| Fault::disk(path, &error))
+}
+
+/// The demo's configuration: free ports of loopback, everything below one directory.
+fn config(data: &Path) -> Result<Config, StartError> {
+    let any_port = format!("{}:0", IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let text = format!(
+        "node = \"demo\"\n\
+         data_dir = \"store\"\n\
+         [ws]\n\
+         listen = [\"{any_port}\"]\n\
+         origins = [\"http://127.0.0.1:*\", \"http://localhost:*\"]\n\
+         [portal]\n\
+         public_url = \"{PORTAL}\"\n\
+         [metrics]\n\
+         listen = \"{any_port}\"\n\
+         [vault]\n\
+         key_file = \"keys/vault.key\"\n"
+    );
+    let folder = std::path::absolute(data).map_err(|error| Fault::disk(data, &error))?;
+    make_private(&folder.join("keys"))?;
+    Config::parse(&text, "the demo's configuration", &folder, &|_| None)
+        .map_err(|errors| StartError::Config(errors.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drills_read_as_they_are_written_in_the_help() {
+        assert_eq!(Drill::parse("gate-delay=1.5"), Ok(Drill::GateDelay(Duration::from_millis(1_500))));
+        assert_eq!(Drill::parse("vault-down"), Ok(Drill::VaultDown));
+        assert_eq!(Drill::parse("disk-full"), Ok(Drill::DiskFull));
+        for text in ["", "gate-delay", "gate-delay=-1", "gate-delay=soon", "vault-down=1", "fire"] {
+            assert!(Drill::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_demos_configuration_is_a_good_one() {
+        let folder = tempfile::tempdir().unwrap();
+        config(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn fresh_empties_only_a_demos_own_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("thesis.txt"), "five years of work").unwrap();
+        let data = Some(folder.path().to_owned());
+        for fresh in [true, false] {
+            let options = DemoOptions { data: data.clone(), fresh, ..DemoOptions::default() };
+            assert!(DataDir::prepare(&options).is_err());
+        }
+        assert!(folder.path().join("thesis.txt").exists());
+    }
+}

@@ -1,0 +1,52 @@
+//! What the demo prints: where everything is, who is who, and what to try.
+
+use std::fmt::Write as _;
+
+use doorward_core::identity::totp::Parameters;
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
+
+use super::people::Sample;
+use crate::serve::Node;
+
+/// The tour.
+pub(super) fn text(node: &Node, samples: &[Sample]) -> String {
+    let url = node.ws.first().map(|at| format!("ws://{at}/")).unwrap_or_default();
+    let socket = node.admin_socket.display();
+    let mut out = String::from("Doorward demo: everything on loopback, no HSM, sample people.\n\n");
+    let _ = writeln!(out, "  WebSocket door   {url}");
+    let _ = writeln!(out, "  administration   {socket}");
+    let _ = writeln!(out, "  metrics          http://{}/metrics\n", node.metrics);
+    let _ = writeln!(out, "  {:<26} {:<8} {:<24} one-time password", "user id", "kind", "password");
+    for sample in samples {
+        let otp = match (&sample.otp_seed, sample.auth_system.as_str(), sample.disabled) {
+            (_, _, true) => "- (disabled)".to_owned(),
+            (Some(seed), _, _) => seed.clone(),
+            (None, "otp", _) => "not registered yet".to_owned(),
+            (None, _, _) => "-".to_owned(),
+        };
+        let _ = writeln!(out, "  {:<26} {:<8} {:<24} {otp}", sample.userid, sample.kind, sample.password);
+    }
+    let trader = samples.iter().find(|sample| sample.kind == "trader" && sample.otp_seed.is_some());
+    if let Some((trader, seed)) = trader.and_then(|sample| Some((sample, sample.otp_seed.as_ref()?))) {
+        let _ = writeln!(out, "\nThe authenticator of {}, for an app on your phone:\n", trader.userid);
+        let uri = Parameters::default().uri("Doorward demo", &trader.userid, seed);
+        if let Ok(code) = QrCode::new(uri.as_bytes()) {
+            let _ = writeln!(out, "{}", code.render::<Dense1x2>().quiet_zone(true).build());
+        }
+        let _ = writeln!(out, "Try:\n");
+        let _ = writeln!(out, "  1. log in as the trader (password and seed from the table above)");
+        let _ = writeln!(out, "     DOORWARD_PASSWORD='{}' DOORWARD_SEED={seed} \\", trader.password);
+        let _ = writeln!(
+            out,
+            "       doorward ws login --url {url} --user {} --password-env DOORWARD_PASSWORD --seed-env DOORWARD_SEED",
+            trader.userid
+        );
+        let _ = writeln!(out, "  2. see what was written down of it");
+        let _ = writeln!(out, "     doorward audit list --socket {socket}");
+        let _ = writeln!(out, "  3. put the trader out, and watch an open login end");
+        let _ = writeln!(out, "     doorward user disable {} --socket {socket}", trader.userid);
+    }
+    out.push_str("\nStop with Ctrl-C.\n");
+    out
+}

@@ -1,0 +1,294 @@
+//! A node from its configuration: vault, store, gate and doors are opened in order, and closed in the reverse one.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use doorward_core::limits::Limit;
+use doorward_core::ws::login;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::book::{Store, sqlite};
+use crate::clock::Clock;
+use crate::config::{Config, VaultProvider};
+use crate::doors::accept::listen;
+use crate::doors::admission::{Admission, Limits, raise_descriptors};
+use crate::doors::link::Entrance;
+use crate::doors::tls::Tls;
+use crate::doors::ws::{WsDoor, serve};
+use crate::fault::Fault;
+use crate::gate::{BreachList, Gate, Settings};
+use crate::hashing::{HashParams, HashPool, HashSettings};
+use crate::http::{local, ops};
+use crate::journal::{Disk, FullDisk, RealDisk};
+use crate::metrics;
+use crate::vault::{ChallengeSettings, FaultyVault, Protection, SoftVault, Vault};
+
+/// Share of the hash queue that one source may take, as a divisor.
+const QUEUE_SHARE: usize = 4;
+/// How often the node looks after itself.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Something that it needs failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The configuration names something that is not so.
+    #[error("{0}")]
+    Config(String),
+}
+
+/// What only the demo sets.
+pub struct Options {
+    /// Both clocks.
+    pub clock: Arc<Clock>,
+    /// The clock can be moved over the local socket.
+    pub demo: bool,
+    /// Each decision waits so long.
+    pub gate_delay: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { clock: Arc::new(Clock::system()), demo: false, gate_delay: Duration::ZERO }
+    }
+}
+
+/// Faults that the demo can switch on while the node runs.
+#[derive(Clone)]
+pub struct Switches {
+    vault: Arc<FaultyVault>,
+    disk_full: Arc<AtomicBool>,
+}
+
+impl Switches {
+    /// Every call of the vault fails from now on.
+    pub fn vault_down(&self) {
+        self.vault.set_down(true);
+    }
+
+    /// The journal's disk is full from now on.
+    pub fn disk_full(&self) {
+        self.disk_full.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A running node.
+pub struct Node {
+    /// Decides.
+    pub gate: Arc<Gate>,
+    /// Where the WebSocket door listens, as bound.
+    pub ws: Vec<SocketAddr>,
+    /// Where `/metrics` is served, as bound.
+    pub metrics: SocketAddr,
+    /// The administration socket.
+    pub admin_socket: PathBuf,
+    /// Faults to be switched on.
+    pub switches: Switches,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    drain: Duration,
+}
+
+impl Node {
+    /// Opens everything that a configuration names; returns once all doors listen.
+    pub async fn start(config: &Config, options: Options) -> Result<Self, StartError> {
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let descriptors = raise_descriptors();
+        let handle = metrics::install();
+        let journal_dir = config.data_dir.join("journal");
+        let disk_full = Arc::new(AtomicBool::new(false));
+        let disk: Arc<dyn Disk> =
+            Arc::new(FullDisk::new(Arc::new(RealDisk::open(&journal_dir)?), Arc::clone(&disk_full)));
+        let vault = Arc::new(FaultyVault::new(open_vault(config)?, false));
+        let switches = Switches { vault: Arc::clone(&vault), disk_full };
+        let store_settings =
+            sqlite::Settings { segment_bytes: config.segment_bytes, ..sqlite::Settings::default() };
+        let store: Arc<dyn Store> =
+            Arc::new(sqlite::open(&config.data_dir, disk, config.node.clone(), &store_settings)?);
+        let hashes = HashPool::new(Arc::clone(&vault) as Arc<dyn Vault>, hash_settings(config)?)?;
+        let breached = match &config.passwords.breach_list {
+            Some(path) => BreachList::read(path)?,
+            None => BreachList::default(),
+        };
+        let settings = gate_settings(config, options.gate_delay);
+        let vault: Arc<dyn Vault> = vault;
+        let clock = Arc::clone(&options.clock);
+        let gate = Arc::new(Gate::new(store, vault, hashes, Arc::clone(&clock), breached, settings)?);
+        gate.tick().await;
+        let (stop, stopping) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let (ws, admission) = Self::open_ws(config, descriptors, &gate, &clock, &stopping, &mut tasks)?;
+        drop(admission);
+        let demo_clock = options.demo.then(|| Arc::clone(&clock));
+        let local = local::open(&config.admin, Arc::clone(&gate), demo_clock)?;
+        let ops = ops::open(&config.metrics, Arc::clone(&gate), handle.clone())?;
+        let metrics_at = ops.address();
+        tasks.spawn(local.serve(stopping.clone()));
+        tasks.spawn(ops.serve(stopping.clone()));
+        tasks.spawn(look_after(Arc::clone(&gate), handle, stopping));
+        gate.record_start(true).await;
+        metrics::ready(1);
+        let admin_socket = config.admin.socket.clone();
+        Ok(Self { gate, ws, metrics: metrics_at, admin_socket, switches, stop, tasks, drain: config.drain })
+    }
+
+    fn open_ws(
+        config: &Config,
+        descriptors: u64,
+        gate: &Arc<Gate>,
+        clock: &Arc<Clock>,
+        stopping: &watch::Receiver<bool>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<(Vec<SocketAddr>, Arc<Admission>), StartError> {
+        let tls = match &config.ws.tls {
+            Some(files) => Some(Tls::load(files).map_err(|fault| StartError::Config(fault.to_string()))?),
+            None => None,
+        };
+        if let Some(warning) = tls.as_ref().and_then(|tls| tls.warning(clock.now().wall)) {
+            tracing::warn!("{warning}");
+        }
+        let entrance = Entrance {
+            tls,
+            trusted: config.trusted_proxies.clone(),
+            proxy_protocol: config.ws.proxy_protocol,
+        };
+        let door = Arc::new(WsDoor {
+            gate: Arc::clone(gate),
+            clock: Arc::clone(clock),
+            entrance,
+            origins: config.ws.origins.clone(),
+            portal: config.public_url.clone(),
+            settings: login::Settings { login_max: config.ws.login_max, ping_every: config.ws.ping },
+            message_bytes_max: config.ws.message_bytes_max,
+            outbound_bytes_max: config.ws.outbound_bytes_max,
+            stopping: stopping.clone(),
+        });
+        let admission =
+            Admission::new("websocket", Limits::new(descriptors, config.ws.connections_max));
+        let mut bound = Vec::new();
+        for address in &config.ws.listen {
+            let listener: TcpListener =
+                listen("ws.listen", *address).map_err(|fault| StartError::Config(fault.to_string()))?;
+            let at = listener.local_addr().map_err(|error| StartError::Config(error.to_string()))?;
+            bound.push(at);
+            tasks.spawn(serve(Arc::clone(&door), listener, Arc::clone(&admission)));
+        }
+        Ok((bound, admission))
+    }
+
+    /// Closes the doors in order: what is being decided is answered, within `shutdown.drain_s`.
+    pub async fn stop(mut self) {
+        metrics::ready(0);
+        // Nobody listens any more where this fails.
+        let _ = self.stop.send(true);
+        let drained = tokio::time::timeout(self.drain, async {
+            while self.tasks.join_next().await.is_some() {}
+        });
+        if drained.await.is_err() {
+            tracing::warn!(drain_s = self.drain.as_secs(), "connections were cut: they did not end in time");
+        }
+        self.tasks.shutdown().await;
+        self.gate.stop();
+        self.gate.record_start(false).await;
+    }
+}
+
+/// Ticks each second until the node stops.
+async fn look_after(
+    gate: Arc<Gate>,
+    handle: metrics_exporter_prometheus::PrometheusHandle,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut upkeep = tokio::time::interval(metrics::UPKEEP);
+    loop {
+        tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stops| *stops) => return,
+            _ = ticks.tick() => gate.tick().await,
+            _ = upkeep.tick() => handle.run_upkeep(),
+        }
+    }
+}
+
+/// How a key file is protected, by the configuration.
+pub fn protection(config: &Config) -> Protection {
+    match &config.vault.passphrase {
+        Some(passphrase) => Protection::Passphrase(passphrase.clone()),
+        None => Protection::UnlockFile,
+    }
+}
+
+/// The challenge keys, by the configuration.
+pub fn challenge_settings(config: &Config) -> ChallengeSettings {
+    ChallengeSettings {
+        serve: config.vault.challenge,
+        accept_more: config.vault.challenge_grace,
+        bits: config.vault.challenge_bits,
+        legacy_rsa_1024: config.vault.legacy_rsa_1024,
+        ..ChallengeSettings::default()
+    }
+}
+
+fn open_vault(config: &Config) -> Result<Arc<dyn Vault>, Fault> {
+    match config.vault.provider {
+        VaultProvider::Soft => {
+            let vault =
+                SoftVault::open_or_create(&config.vault.key_file, &protection(config), challenge_settings(config))?;
+            tracing::warn!(key_file = %config.vault.key_file.display(), "no HSM: keys lie in a sealed file");
+            Ok(Arc::new(vault))
+        }
+    }
+}
+
+fn hash_settings(config: &Config) -> Result<HashSettings, StartError> {
+    let hashing = config.hashing;
+    let params = HashParams::new(hashing.memory_kib, hashing.passes, hashing.lanes)
+        .map_err(|error| StartError::Config(format!("hashing: {error}")))?;
+    Ok(HashSettings {
+        threads: hashing.threads,
+        queue_max: hashing.queue_max,
+        queue_per_source_max: (hashing.queue_max / QUEUE_SHARE).max(1),
+        queue_deadline: hashing.queue_wait_max,
+        params,
+    })
+}
+
+fn gate_settings(config: &Config, delay: Duration) -> Settings {
+    // RFC 8017: OAEP with SHA-256 takes 66 bytes of the modulus, PKCS#1 v1.5 takes 11.
+    let carried = u64::from(config.vault.challenge_bits / 8).saturating_sub(66);
+    Settings {
+        pkcs1: config.vault.pkcs1,
+        register_url: config.public_url.as_ref().map(|url| register_url(url.as_str())),
+        product_names: config.passwords.product_names.clone(),
+        password_bytes_max: carried.min(Limit::PasswordBytes.max()),
+        delay,
+        ..Settings::default()
+    }
+}
+
+/// Where somebody registers an authenticator, at a portal.
+fn register_url(portal: &str) -> String {
+    format!("{}/register", portal.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_register_url_is_below_the_portals() {
+        assert_eq!(register_url("https://portal.example.com"), "https://portal.example.com/register");
+        assert_eq!(register_url("https://example.com/portal/"), "https://example.com/portal/register");
+    }
+}
