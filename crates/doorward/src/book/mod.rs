@@ -1,1 +1,221 @@
-//! book
+//! The book: what is known, to be queried. It decides nothing.
+//!
+//! A [`Store`] loads snapshots and commits batches. The embedded one ([`sqlite`]) keeps the truth in the journal and
+//! shows it in SQLite; whatever else comes is judged by the same conformance suite.
+
+pub mod sqlite;
+
+#[cfg(test)]
+pub(crate) mod conformance;
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use doorward_core::audit::{AttemptId, Door, Entry, Event, Outcome, Record};
+use doorward_core::id::{FirmCode, PersonId, UserId};
+use doorward_core::identity::attempt::Access;
+use doorward_core::identity::firm::Firm;
+use doorward_core::identity::person::{Kind, Person, Standing};
+use doorward_core::identity::policy::Policy;
+use doorward_core::time::Wall;
+use tokio::sync::oneshot;
+
+use crate::fault::Fault;
+pub use crate::journal::Head;
+
+/// What is loaded for one decision, all of one moment.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Snapshot {
+    /// The venue's policy.
+    pub venue: Policy,
+    /// The firm asked for, or the person's.
+    pub firm: Option<Firm>,
+    /// The person asked for.
+    pub person: Option<Person>,
+    /// The attempts on that person, where there is something to remember; may lag behind what was committed.
+    pub access: Option<Access>,
+}
+
+/// What to load.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Load {
+    /// The venue alone.
+    Venue,
+    /// A firm.
+    Firm(FirmCode),
+    /// Whoever has a user id, with the firm.
+    UserId(UserId),
+    /// A person, with the firm.
+    Person(PersonId),
+}
+
+/// What must still hold when a batch is committed. Versions are those that were loaded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Expect {
+    /// The version of the venue's policy.
+    Venue(u32),
+    /// A firm and its version.
+    Firm(FirmCode, u64),
+    /// A person and their version.
+    Person(PersonId, u64),
+    /// There is no firm of this code.
+    NoFirm(FirmCode),
+    /// Nobody has this user id.
+    NoUserId(UserId),
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Venue(version) => write!(f, "venue policy at version {version}"),
+            Self::Firm(code, version) => write!(f, "firm {code} at version {version}"),
+            Self::Person(person, version) => write!(f, "person {person} at version {version}"),
+            Self::NoFirm(code) => write!(f, "no firm {code}"),
+            Self::NoUserId(userid) => write!(f, "nobody named {userid:?}"),
+        }
+    }
+}
+
+/// Records that become true together, while all that is expected holds.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Batch {
+    /// What must hold. With a change to a versioned entity, its version belongs here.
+    pub expects: Vec<Expect>,
+    /// What is written down and done, in order. [`Entry::node`] is set by the store.
+    pub records: Vec<Record>,
+}
+
+/// The numbers that the records of a batch got. A batch without records has `last == first - 1`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Committed {
+    /// Of the first record.
+    pub first: u64,
+    /// Of the last record.
+    pub last: u64,
+}
+
+/// Why a batch was not committed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Something expected does not hold (any more); the text says what. Nothing of the batch exists. Load and decide
+    /// again.
+    #[error("conflict: {0}")]
+    Conflict(String),
+    /// It could not be done. After a failed write the batch may still turn out to be there, whole: load again before
+    /// it is repeated.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// The answer to a batch, once it is durable.
+pub type Answer = oneshot::Receiver<Result<Committed, CommitError>>;
+
+/// Waits for the answer to a batch; [`Fault::Stopping`] where the store ended before it gave one.
+#[derive(Debug)]
+pub struct Commit(Answer);
+
+impl Future for Commit {
+    type Output = Result<Committed, CommitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|answer| answer.unwrap_or(Err(CommitError::Fault(Fault::Stopping))))
+    }
+}
+
+/// Which people to list; what is absent does not matter.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PeopleFilter {
+    /// Of this firm.
+    pub firm: Option<FirmCode>,
+    /// Of this kind.
+    pub kind: Option<Kind>,
+    /// With this standing.
+    pub standing: Option<Standing>,
+    /// Whose user id begins so, whatever the case.
+    pub text: Option<String>,
+    /// Who have, or do not have, a registered authenticator.
+    pub registered: Option<bool>,
+}
+
+/// Which audit records to list; what is absent does not matter.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AuditFilter {
+    /// By this person or on them.
+    pub person: Option<PersonId>,
+    /// By whoever has this user id or on them; also by nobody, if this was tried as a user id.
+    pub userid: Option<String>,
+    /// That concern this firm.
+    pub firm: Option<FirmCode>,
+    /// Of this event.
+    pub event: Option<Event>,
+    /// That ended so.
+    pub outcome: Option<Outcome>,
+    /// That came in at this door.
+    pub door: Option<Door>,
+    /// Of this attempt.
+    pub attempt: Option<AttemptId>,
+    /// Not before.
+    pub since: Option<Wall>,
+    /// Before.
+    pub until: Option<Wall>,
+}
+
+/// How a store is doing.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The last acknowledged record.
+    pub head: Head,
+    /// The last record that the book shows.
+    pub mark: u64,
+    /// How many acknowledged records are not yet in the book.
+    pub waiting: u64,
+    /// How many segments the journal has.
+    pub segments: u64,
+    /// Why commits fail at present.
+    pub failing: Option<Fault>,
+}
+
+/// Where the truth is kept. The calls block for as long as a look-up takes; [`Store::submit`] does not block.
+pub trait Store: Send + Sync + 'static {
+    /// Loads what one decision needs. What was answered as committed is in it, but for [`Snapshot::access`].
+    fn load(&self, what: &Load) -> Result<Snapshot, Fault>;
+
+    /// Hands a batch in; the answer comes when it is durable or refused. [`Fault::Busy`] when too many wait.
+    fn submit(&self, batch: Batch) -> Answer;
+
+    /// Hands a batch in and waits for the answer.
+    fn commit(&self, batch: Batch) -> Commit {
+        Commit(self.submit(batch))
+    }
+
+    /// All attempts that are remembered, up to the head; in order of persons.
+    fn accesses(&self) -> Result<Vec<(PersonId, Access)>, Fault>;
+
+    /// All firms, by code.
+    fn firms(&self) -> Result<Vec<Firm>, Fault>;
+
+    /// People by user id, from behind `after` on, at most `limit`.
+    fn people(
+        &self,
+        filter: &PeopleFilter,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<Person>, Fault>;
+
+    /// Audit records up to the head with their numbers, newest first, from before `before` on, at most `limit`.
+    fn audit(
+        &self,
+        filter: &AuditFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, Entry)>, Fault>;
+
+    /// The last acknowledged record.
+    fn head(&self) -> Head;
+
+    /// How the store is doing; does not wait for anything.
+    fn status(&self) -> Result<Status, Fault>;
+}
