@@ -17,11 +17,16 @@ pub enum Exit {
     Usage = 2,
     /// The server cannot be reached, or broke off.
     Unreachable = 3,
+    /// What was verified is not as it was written; left with 2, as `doorward audit verify` documents.
+    Tampered = 4,
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        match exit {
+            Exit::Tampered => Self::from(2),
+            Exit::Done | Exit::Refused | Exit::Usage | Exit::Unreachable => Self::from(exit as u8),
+        }
     }
 }
 
@@ -30,22 +35,28 @@ impl From<Exit> for ExitCode {
 pub struct CliError {
     exit: Exit,
     text: String,
+    lines: bool,
 }
 
 impl CliError {
+    /// Several faults of one file, a line each.
+    pub fn lines(text: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, text: text.into(), lines: true }
+    }
+
     /// The command was wrong; the text names the option to change.
     pub fn usage(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, text: text.into() }
+        Self { exit: Exit::Usage, text: text.into(), lines: false }
     }
 
     /// The server said no.
     pub fn refused(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Refused, text: text.into() }
+        Self { exit: Exit::Refused, text: text.into(), lines: false }
     }
 
     /// The server cannot be reached, or broke off.
     pub fn unreachable(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Unreachable, text: text.into() }
+        Self { exit: Exit::Unreachable, text: text.into(), lines: false }
     }
 
     /// The exit code to leave with.
@@ -57,7 +68,13 @@ impl CliError {
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A peer's words may be in it: one line, and nothing that a terminal would act on.
-        f.write_str(&printable(&self.text))
+        if !self.lines {
+            return f.write_str(&printable(&self.text));
+        }
+        for (at, line) in self.text.lines().enumerate() {
+            write!(f, "{}{}", if at == 0 { "" } else { "\n" }, printable(line))?;
+        }
+        Ok(())
     }
 }
 
@@ -78,7 +95,7 @@ impl From<ClientError> for CliError {
             | ClientError::Unexpected(_)
             | ClientError::Key => Exit::Unreachable,
         };
-        Self { exit, text: error.to_string() }
+        Self { exit, text: error.to_string(), lines: false }
     }
 }
 
@@ -90,13 +107,13 @@ impl From<ApiError> for CliError {
                 Exit::Unreachable
             }
         };
-        Self { exit, text: error.to_string() }
+        Self { exit, text: error.to_string(), lines: false }
     }
 }
 
 /// What this program prints cannot be written: the reader has gone.
 impl From<std::io::Error> for CliError {
     fn from(error: std::io::Error) -> Self {
-        Self { exit: Exit::Usage, text: format!("output: {error}") }
+        Self { exit: Exit::Usage, text: format!("output: {error}"), lines: false }
     }
 }

@@ -1,16 +1,28 @@
 //! The command line: one file a command.
 
+mod audit_verify;
+mod book;
+mod config;
+mod demo;
 mod exit;
+mod init;
 mod load;
 mod load_report;
 mod load_users;
 mod load_ws;
+mod serve;
 mod terminal;
 mod totp;
 mod ws;
 
+pub use audit_verify::VerifyArgs;
+pub use book::BookArgs;
+pub use config::{ConfigArgs, ConfigFile};
+pub use demo::DemoArgs;
 pub use exit::{CliError, Exit};
+pub use init::InitArgs;
 pub use load::LoadArgs;
+pub use serve::ServeArgs;
 pub use totp::TotpArgs;
 pub use ws::WsArgs;
 
@@ -36,4 +48,52 @@ pub fn run_totp(args: &TotpArgs) -> Result<Exit, CliError> {
 /// [`CliError`] with the exit code to leave with.
 pub async fn run_load(args: LoadArgs) -> Result<Exit, CliError> {
     load::run(args).await
+}
+
+/// Runs `doorward serve …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_serve(args: &ServeArgs) -> Result<Exit, CliError> {
+    serve::run(args).await
+}
+
+/// Runs `doorward init …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub fn run_init(args: &InitArgs) -> Result<Exit, CliError> {
+    init::run(args)
+}
+
+/// Runs `doorward demo …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_demo(args: DemoArgs) -> Result<Exit, CliError> {
+    demo::run(args).await
+}
+
+/// Runs `doorward config …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub fn run_config(args: &ConfigArgs) -> Result<Exit, CliError> {
+    config::run(args)
+}
+
+/// Runs `doorward book …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub fn run_book(args: &BookArgs) -> Result<Exit, CliError> {
+    book::run(args)
+}
+
+/// Runs `doorward audit verify`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub fn run_audit_verify(args: &VerifyArgs) -> Result<Exit, CliError> {
+    audit_verify::run(args)
 }

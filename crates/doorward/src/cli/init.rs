@@ -1,0 +1,87 @@
+//! `doorward init`: a configuration, the vault's keys, and hashing parameters for this machine.
+
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{CliError, Exit};
+use crate::config::docs;
+use crate::hashing::calibrate;
+use crate::serve::{challenge_settings, protection};
+use crate::vault::SoftVault;
+
+/// What one password hash should take on this machine (P7).
+const HASH_TIME: Duration = Duration::from_millis(50);
+
+/// `doorward init`
+#[derive(Args, Debug)]
+pub struct InitArgs {
+    /// The configuration file to make; refused where there is one
+    #[arg(long, value_name = "FILE", default_value = "doorward.toml")]
+    config: PathBuf,
+    /// Where the node keeps its data
+    #[arg(long, value_name = "DIR", default_value = "doorward-data")]
+    data_dir: PathBuf,
+}
+
+pub(super) fn run(args: &InitArgs) -> Result<Exit, CliError> {
+    let mut out = std::io::stdout().lock();
+    if args.config.exists() {
+        let text = format!("--config: {} exists already; move it away or name another", args.config.display());
+        return Err(CliError::usage(text));
+    }
+    writeln!(out, "measuring how long a password hash takes here …")?;
+    out.flush()?;
+    let (params, took) = calibrate(HASH_TIME).map_err(|fault| CliError::refused(fault.to_string()))?;
+    let toml_text = |text: &str| format!("{text:?}");
+    let sample = docs::sample(&[
+        ("data_dir", toml_text(&args.data_dir.display().to_string())),
+        ("hashing.memory_kib", params.m_kib().to_string()),
+        ("hashing.passes", params.t().to_string()),
+        ("hashing.lanes", params.p().to_string()),
+    ]);
+    write_new(&args.config, sample.as_bytes())?;
+    let config = super::config::load(&args.config)?;
+    for dir in [Some(config.data_dir.as_path()), config.vault.key_file.parent()].into_iter().flatten() {
+        make_private(dir)?;
+    }
+    if config.vault.key_file.exists() {
+        writeln!(out, "vault: {} is there already and is kept", config.vault.key_file.display())?;
+    } else {
+        SoftVault::create(&config.vault.key_file, &protection(&config), challenge_settings(&config))
+            .map_err(|fault| CliError::refused(fault.to_string()))?;
+        writeln!(out, "vault: new keys in {} (keep a copy apart from the data)", config.vault.key_file.display())?;
+    }
+    writeln!(
+        out,
+        "hashing: Argon2id, {} KiB, {} passes, {} ms on this machine\n\
+         configuration: {}\n\n\
+         Next:\n  \
+         doorward serve --config {}\n  \
+         doorward user add desk --kind desk       (on the same machine, while it serves)",
+        params.m_kib(),
+        params.t(),
+        took.as_millis(),
+        args.config.display(),
+        args.config.display(),
+    )?;
+    Ok(Exit::Done)
+}
+
+fn make_private(dir: &Path) -> Result<(), CliError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| CliError::refused(format!("{}: {error}", dir.display())))
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o640)
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    written.map_err(|error| CliError::refused(format!("{}: {error}", path.display())))
+}
