@@ -7,7 +7,13 @@ use doorward::cli::{self, CliError, Exit};
 
 /// A self-hosted logon gateway for trading venues and brokers: one place that decides who comes in.
 #[derive(Parser)]
-#[command(name = "doorward", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "doorward",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

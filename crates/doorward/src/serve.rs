@@ -19,7 +19,7 @@ use crate::doors::accept::listen;
 use crate::doors::admission::{Admission, Limits, raise_descriptors};
 use crate::doors::link::Entrance;
 use crate::doors::tls::Tls;
-use crate::doors::ws::{WsDoor, serve};
+use crate::doors::ws::{WsDoor, serve, stopped};
 use crate::fault::Fault;
 use crate::gate::{BreachList, Gate, Settings};
 use crate::hashing::{HashParams, HashPool, HashSettings};
@@ -172,8 +172,7 @@ impl Node {
             outbound_bytes_max: config.ws.outbound_bytes_max,
             stopping: stopping.clone(),
         });
-        let admission =
-            Admission::new("websocket", Limits::new(descriptors, config.ws.connections_max));
+        let admission = Admission::new("websocket", Limits::new(descriptors, config.ws.connections_max));
         let mut bound = Vec::new();
         for address in &config.ws.listen {
             let listener: TcpListener =
@@ -190,9 +189,8 @@ impl Node {
         metrics::ready(0);
         // Nobody listens any more where this fails.
         let _ = self.stop.send(true);
-        let drained = tokio::time::timeout(self.drain, async {
-            while self.tasks.join_next().await.is_some() {}
-        });
+        let drained =
+            tokio::time::timeout(self.drain, async { while self.tasks.join_next().await.is_some() {} });
         if drained.await.is_err() {
             tracing::warn!(drain_s = self.drain.as_secs(), "connections were cut: they did not end in time");
         }
@@ -206,15 +204,17 @@ impl Node {
 async fn look_after(
     gate: Arc<Gate>,
     handle: metrics_exporter_prometheus::PrometheusHandle,
-    mut stopping: watch::Receiver<bool>,
+    stopping: watch::Receiver<bool>,
 ) {
+    let stopped = stopped(stopping);
+    tokio::pin!(stopped);
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut upkeep = tokio::time::interval(metrics::UPKEEP);
     loop {
         tokio::select! {
             biased;
-            _ = stopping.wait_for(|stops| *stops) => return,
+            () = &mut stopped => return,
             _ = ticks.tick() => gate.tick().await,
             _ = upkeep.tick() => handle.run_upkeep(),
         }
@@ -243,8 +243,11 @@ pub fn challenge_settings(config: &Config) -> ChallengeSettings {
 fn open_vault(config: &Config) -> Result<Arc<dyn Vault>, Fault> {
     match config.vault.provider {
         VaultProvider::Soft => {
-            let vault =
-                SoftVault::open_or_create(&config.vault.key_file, &protection(config), challenge_settings(config))?;
+            let vault = SoftVault::open_or_create(
+                &config.vault.key_file,
+                &protection(config),
+                challenge_settings(config),
+            )?;
             tracing::warn!(key_file = %config.vault.key_file.display(), "no HSM: keys lie in a sealed file");
             Ok(Arc::new(vault))
         }

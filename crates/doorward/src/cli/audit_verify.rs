@@ -66,7 +66,7 @@ fn json(report: &Report) -> serde_json::Value {
         .map(|finding| {
             serde_json::json!({
                 "segment": finding.segment, "offset": finding.offset, "no": finding.no,
-                "kind": finding.kind.to_string(), "text": finding.text,
+                "kind": finding.kind.name(), "text": finding.text,
             })
         })
         .collect();
@@ -82,10 +82,21 @@ fn print(out: &mut impl std::io::Write, report: &Report) -> std::io::Result<()> 
     writeln!(out, "journal: {verdict}, {} records in {} segments", report.records, report.segments)?;
     writeln!(out, "head: {}", report.head)?;
     if let Some(torn) = &report.torn_tail {
-        writeln!(out, "torn tail: {} bytes at {} of {}, an unfinished last batch", torn.bytes, torn.offset, torn.segment)?;
+        writeln!(
+            out,
+            "torn tail: {} bytes at {} of {}, an unfinished last batch",
+            torn.bytes, torn.offset, torn.segment
+        )?;
     }
     for finding in &report.findings {
-        writeln!(out, "{} at {}: {}: {}", finding.segment, finding.offset, finding.kind, finding.text)?;
+        writeln!(
+            out,
+            "{} at {}: {}: {}",
+            finding.segment,
+            finding.offset,
+            finding.kind.name(),
+            finding.text
+        )?;
     }
     Ok(())
 }

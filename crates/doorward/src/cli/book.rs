@@ -36,13 +36,16 @@ pub(super) fn run(args: &BookArgs) -> Result<Exit, CliError> {
     let BookCommand::Rebuild(Rebuild { file, json }) = &args.command;
     let config = file.load()?;
     let refused = |fault: crate::fault::Fault| CliError::refused(fault.to_string());
-    let disk: Arc<dyn Disk> =
-        Arc::new(RealDisk::open(&config.data_dir.join("journal")).map_err(refused)?);
-    let rebuilt = sqlite::rebuild(&config.data_dir, disk, config.node.clone(), &sqlite::Settings::default())
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&config.data_dir.join("journal")).map_err(refused)?);
+    let rebuilt = sqlite::rebuild(&config.data_dir, &disk, config.node.clone(), &sqlite::Settings::default())
         .map_err(refused)?;
     let mut out = std::io::stdout().lock();
     if *json {
-        writeln!(out, "{:#}", serde_json::json!({ "records": rebuilt.records, "head": rebuilt.head.to_string() }))?;
+        writeln!(
+            out,
+            "{:#}",
+            serde_json::json!({ "records": rebuilt.records, "head": rebuilt.head.to_string() })
+        )?;
     } else {
         writeln!(out, "book rebuilt from {} records, up to {}", rebuilt.records, rebuilt.head)?;
     }

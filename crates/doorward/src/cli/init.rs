@@ -30,7 +30,8 @@ pub struct InitArgs {
 pub(super) fn run(args: &InitArgs) -> Result<Exit, CliError> {
     let mut out = std::io::stdout().lock();
     if args.config.exists() {
-        let text = format!("--config: {} exists already; move it away or name another", args.config.display());
+        let text =
+            format!("--config: {} exists already; move it away or name another", args.config.display());
         return Err(CliError::usage(text));
     }
     writeln!(out, "measuring how long a password hash takes here …")?;
@@ -53,7 +54,11 @@ pub(super) fn run(args: &InitArgs) -> Result<Exit, CliError> {
     } else {
         SoftVault::create(&config.vault.key_file, &protection(&config), challenge_settings(&config))
             .map_err(|fault| CliError::refused(fault.to_string()))?;
-        writeln!(out, "vault: new keys in {} (keep a copy apart from the data)", config.vault.key_file.display())?;
+        writeln!(
+            out,
+            "vault: new keys in {} (keep a copy apart from the data)",
+            config.vault.key_file.display()
+        )?;
     }
     writeln!(
         out,

@@ -47,7 +47,9 @@ impl Drill {
                 .ok_or_else(|| format!("gate-delay: {seconds:?} is not a number of seconds from 0 to 60")),
             None if text == "vault-down" => Ok(Self::VaultDown),
             None if text == "disk-full" => Ok(Self::DiskFull),
-            Some(_) | None => Err(format!("no fault {text:?}; there are gate-delay=SECONDS, vault-down, disk-full")),
+            Some(_) | None => {
+                Err(format!("no fault {text:?}; there are gate-delay=SECONDS, vault-down, disk-full"))
+            }
         }
     }
 }
@@ -124,7 +126,8 @@ impl DataDir {
         let mark = path.join(MARK);
         if options.fresh && path.exists() {
             if !mark.exists() {
-                let text = format!("--fresh: {} is no demo's directory (it has no file {MARK})", path.display());
+                let text =
+                    format!("--fresh: {} is no demo's directory (it has no file {MARK})", path.display());
                 return Err(StartError::Config(text));
             }
             // A running demo holds the journal's lock: its data are not taken away.

@@ -156,12 +156,15 @@ async fn confirm(gate: &Arc<Gate>, person: doorward_core::id::PersonId, seed: &s
             gate.left(&origin);
             Ok(())
         }
-        other => Err(Fault::Book(format!("a sample authenticator could not be registered: {other:?}")).into()),
+        other => {
+            Err(Fault::Book(format!("a sample authenticator could not be registered: {other:?}")).into())
+        }
     }
 }
 
 fn profile(kind: Kind, userid: &str) -> Profile {
-    let email = Some(if userid.contains('@') { userid.to_owned() } else { format!("{userid}@venue.example") });
+    let email =
+        Some(if userid.contains('@') { userid.to_owned() } else { format!("{userid}@venue.example") });
     let grant = (kind == Kind::Service).then(|| Grant {
         firms: firm_codes().filter_map(|code| FirmCode::parse(code).ok()).collect(),
         rights: BTreeSet::from([Right::Verify, Right::Token, Right::Add, Right::Change]),

@@ -70,7 +70,7 @@ pub async fn serve(door: Arc<WsDoor>, listener: TcpListener, admission: Arc<Admi
 }
 
 /// Waits until the node stops.
-pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
+pub async fn stopped(mut stopping: watch::Receiver<bool>) {
     // An error means that the sender has gone: the node stops, too.
     let _ = stopping.wait_for(|stops| *stops).await;
 }
