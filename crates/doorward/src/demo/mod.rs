@@ -163,8 +163,9 @@ fn make_private(path: &Path) -> Result<(), Fault> {
 fn config(data: &Path) -> Result<Config, StartError> {
     let any_port = format!("{}:0", IpAddr::V4(Ipv4Addr::LOCALHOST));
     let text = format!(
-        "node = \"demo\"\n\
-         data_dir = \"store\"\n\
+        "data_dir = \"store\"\n\
+         [node]\n\
+         name = \"demo\"\n\
          [ws]\n\
          listen = [\"{any_port}\"]\n\
          origins = [\"http://127.0.0.1:*\", \"http://localhost:*\"]\n\

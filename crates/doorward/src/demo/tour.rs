@@ -32,7 +32,7 @@ pub(super) fn text(node: &Node, samples: &[Sample]) -> String {
         let _ = writeln!(out, "\nThe authenticator of {}, for an app on your phone:\n", trader.userid);
         let uri = Parameters::default().uri("Doorward demo", &trader.userid, seed);
         if let Ok(code) = QrCode::new(uri.as_bytes()) {
-            let _ = writeln!(out, "{}", code.render::<Dense1x2>().quiet_zone(true).build());
+            let _ = writeln!(out, "{}", drawn(&code));
         }
         let _ = writeln!(out, "Try:\n");
         let _ = writeln!(out, "  1. log in as the trader (password and seed from the table above)");
@@ -49,4 +49,9 @@ pub(super) fn text(node: &Node, samples: &[Sample]) -> String {
     }
     out.push_str("\nStop with Ctrl-C.\n");
     out
+}
+
+/// Drawn for a dark terminal: what is light in print is a block here.
+fn drawn(code: &QrCode) -> String {
+    code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).quiet_zone(true).build()
 }

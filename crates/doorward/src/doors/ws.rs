@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts as _, WebSocketUpgrade};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use doorward_core::audit::{Deny, Door, Event};
 use doorward_core::machine::Note;
@@ -93,13 +93,19 @@ async fn handshake(door: &Arc<WsDoor>, link: Link, source: Source, slot: Arc<Slo
     let (upgraded, mut driven) = tokio::sync::mpsc::channel(1);
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let (door, upgraded) = (Arc::clone(door), upgraded.clone());
-        async move { Ok::<_, std::convert::Infallible>(answer(&door, request, source, upgraded).await) }
+        async move {
+            let mut response = answer(&door, request, source, upgraded).await;
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // One request a connection; hyper's own switch for that would forbid the upgrade as well.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_MAX)
         .max_buf_size(HEADER_BYTES_MAX)
-        .keep_alive(false)
         .serve_connection(TokioIo::new(link), service)
         .with_upgrades();
     let until = door.clock.until(opened + door.settings.login_max);
@@ -165,7 +171,7 @@ async fn upgrade(door: &WsDoor, mut parts: Parts, source: Source, upgraded: Upgr
 
 /// Where a request behind trusted proxies comes from, by its `Forwarded` fields.
 fn behind_proxies(door: &WsDoor, headers: &HeaderMap, source: Source) -> Result<Source, Box<Response>> {
-    let fields = headers.get_all(header::FORWARDED).iter().map(axum::http::HeaderValue::as_bytes);
+    let fields = headers.get_all(header::FORWARDED).iter().map(HeaderValue::as_bytes);
     source.forwarded(&door.entrance.trusted, fields).map_err(|malformed| {
         tracing::warn!(proxy = %source, "Forwarded: {}", malformed.0);
         Box::new((StatusCode::BAD_REQUEST, "malformed Forwarded field\n").into_response())
