@@ -49,19 +49,19 @@ const LOGIN: Input = Input::Message(1);
 
 #[test]
 fn every_run_of_five_inputs_from_a_new_connection_holds() {
-    assert!(every_run(&mut Vec::new(), 5) > 100_000);
+    assert!(every_run(&mut Vec::new(), 5) > 20_000);
 }
 
 #[test]
 fn every_run_of_four_inputs_from_every_other_state_holds() {
     for verdict in [1, 2, 3, 4] {
         let mut run = vec![CHALLENGE, Input::Verdict(0), LOGIN, Input::Verdict(verdict)];
-        assert!(every_run(&mut run, 4) > 5_000, "after verdict {verdict}");
+        assert!(every_run(&mut run, 4) > 2_000, "after verdict {verdict}");
     }
     for held in [1, 4] {
         let mut run = vec![CHALLENGE, Input::Verdict(0), CHALLENGE];
         run.extend(std::iter::repeat_n(LOGIN, held));
-        assert!(every_run(&mut run, 4) > 5_000, "with {held} messages held");
+        assert!(every_run(&mut run, 4) > 2_000, "with {held} messages held");
     }
 }
 
