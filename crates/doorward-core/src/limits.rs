@@ -9,7 +9,7 @@ table! {
         WsJsonDepth = "ws-json-depth", "Depth of the JSON of a message; a deeper one is malformed.";
         WsMalformed = "ws-malformed", "Malformed messages before a login; the last of them closes with 1008.";
         WsWrongCodes = "ws-wrong-codes", "Wrong codes on one connection; the last of them closes with 1008.";
-        WsHeld = "ws-held", "Messages kept while a challenge is being made; one more is answered with login in progress.";
+        WsHeld = "ws-held", "Messages kept while a challenge or a password change is being decided; one more is answered with busy.";
         WsIdChars = "ws-id-chars", "Characters of a message's id; a longer one is malformed.";
         UserIdBytes = "userid-bytes", "Bytes of a user id as sent; a longer one belongs to nobody.";
         CodeChars = "code-chars", "Characters of a one-time password as sent; a longer one is wrong.";
