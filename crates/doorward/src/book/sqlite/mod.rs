@@ -295,6 +295,10 @@ impl Store for SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
+        // The writer closes last: only it can bring SQLite's own log into the file.
+        if let Ok(mut readers) = self.readers.lock() {
+            readers.clear();
+        }
         // The thread may be gone already; then there is nothing left to stop.
         let _ = self.jobs.send(Job::Stop);
         if let Some(thread) = self.thread.take() {
