@@ -106,9 +106,9 @@ fn walk(dir: &Path, disk: &PowerDisk, steps: &[Step]) -> usize {
                 settle(&mut answers);
                 settings.commits_fail.store(0, SeqCst);
                 if *crash {
-                    store.crash()
+                    store.crash();
                 } else {
-                    drop(store)
+                    drop(store);
                 }
                 store = open();
             }
@@ -268,9 +268,9 @@ fn f8_a_power_cut_at_any_write_loses_no_acknowledged_batch() {
                 Ok(store) => {
                     let answers = commit_workload(&store);
                     if seed == 0 {
-                        drop(store)
+                        drop(store);
                     } else {
-                        store.crash()
+                        store.crash();
                     }
                     answers
                 }
@@ -290,6 +290,23 @@ fn a_killed_process_loses_no_acknowledged_batch() {
     let acknowledged = commit_workload(&store);
     store.crash();
     check_after_crash(base.path(), &disk, &acknowledged, "killed");
+}
+
+#[test]
+fn a_database_deleted_without_its_log_is_made_anew() {
+    let base = tempfile::tempdir().unwrap();
+    let disk = PowerDisk::new();
+    let store = open_on(base.path(), &disk).unwrap();
+    let acknowledged = commit_workload(&store);
+    // A reader that is still open keeps SQLite from tidying up, as a killed process would.
+    let open = open_to_read(&base.path().join(FILE)).unwrap();
+    open.query_row("SELECT no FROM mark", [], |_| Ok(())).unwrap();
+    let log = std::fs::read(base.path().join("book.db-wal")).unwrap();
+    drop((open, store));
+    assert!(!log.is_empty());
+    std::fs::write(base.path().join("book.db-wal"), log).unwrap();
+    std::fs::remove_file(base.path().join(FILE)).unwrap();
+    check_after_crash(base.path(), &disk, &acknowledged, "deleted");
 }
 
 #[test]
