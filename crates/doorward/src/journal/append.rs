@@ -1,5 +1,6 @@
 //! The one owner's side: appending, sealing, beginning the next segment.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, fault};
@@ -74,6 +75,13 @@ pub struct Journal {
     active: Active,
     buffer: Vec<u8>,
     stopped: Option<Fault>,
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (place, segment) = (self.disk.place(), &self.active.name);
+        write!(f, "Journal({place}, head {}, {segment} at {})", self.head, self.active.at)
+    }
 }
 
 impl Journal {

@@ -1,9 +1,11 @@
 //! Opening: trusts sealed segments by their seal, walks the last one, drops what a crash left unfinished.
 
+use std::io;
+
 use super::append::{Active, Settings, begin, fill};
-use super::disk::{Disk, fault, read_whole};
+use super::disk::{Disk, DiskFile, fault, read_whole};
 use super::segment::{
-    HEADER_BYTES, Header, SEAL_BYTES, SEGMENT_BYTES_MAX, Seal, WRONG_VERSION, first_of, name_of,
+    ALIGN, HEADER_BYTES, Header, SEAL_BYTES, SEGMENT_BYTES_MAX, Seal, WRONG_VERSION, first_of, name_of,
 };
 use super::walk::{Frames, Tail};
 use super::{Head, Torn};
@@ -47,10 +49,10 @@ pub(super) fn recover(disk: &dyn Disk, settings: &Settings) -> Result<(Recovery,
     for &first in sealed {
         before = Some(trust_seal(disk, settings, first, before)?);
     }
-    let mut opened = Last::read(disk, settings, last, before)?;
+    let opened = Last::read(disk, settings, last, before)?;
     let (torn, head, active) = if opened.frames == 0 {
-        let torn = opened.torn.take();
-        (torn, opened.head, refill(disk, settings, &opened)?)
+        let active = refill(disk, settings, &opened)?;
+        (opened.torn, opened.head, active)
     } else {
         opened.settle(disk, settings)?
     };
@@ -255,7 +257,7 @@ impl Last {
             let file = disk.open(&self.name)?;
             file.write_at(self.last_at as u64, &self.bytes[self.last_at..self.at])?;
             if let Some(torn) = &self.torn {
-                file.write_at(torn.offset, &vec![0; torn.bytes as usize])?;
+                wipe(file.as_ref(), torn)?;
             }
             if self.seal.is_some() {
                 file.write_at(seal_at as u64, &self.bytes[seal_at..])?;
@@ -279,12 +281,29 @@ impl Last {
     }
 }
 
+/// Zeroes a torn end, what begins it last: cut short itself, what is left still reads as a torn end.
+fn wipe(file: &dyn DiskFile, torn: &Torn) -> io::Result<()> {
+    let beginning = torn.bytes.min(ALIGN as u64);
+    if torn.bytes > beginning {
+        file.write_at(torn.offset + beginning, &vec![0; (torn.bytes - beginning) as usize])?;
+        file.sync_data()?;
+    }
+    file.write_at(torn.offset, &[0; ALIGN][..beginning as usize])
+}
+
 /// Fills a last segment without frames anew: whether it was ever synced cannot be told.
 ///
 /// In place, so that a journal of this one segment never forgets what it follows on.
 fn refill(disk: &dyn Disk, settings: &Settings, last: &Last) -> Result<Active, Fault> {
     let length = (last.bytes.len() as u64).next_multiple_of(512);
     let size = last.size.unwrap_or_else(|| settings.size().max(length));
-    let file = disk.open(&last.name).map_err(|error| fault(disk, &last.name, &error))?;
+    let wiped = || {
+        let file = disk.open(&last.name)?;
+        if let Some(torn) = last.torn.as_ref().filter(|torn| torn.offset > 0) {
+            wipe(file.as_ref(), torn)?;
+        }
+        Ok(file)
+    };
+    let file = wiped().map_err(|error| fault(disk, &last.name, &error))?;
     fill(disk, settings, last.head, size, file)
 }

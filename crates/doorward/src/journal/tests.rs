@@ -112,12 +112,12 @@ fn f8_recovery_itself_may_be_cut_at_any_write() {
             if open(&disk).is_ok() {
                 break;
             }
-            for second in 1..3 {
+            for second in 1..6 {
                 let disk = disk.copy();
                 disk.restore(cut * 31 + again + second);
-                disk.cut_at(second);
+                disk.cut_at(1 + second % 5);
                 drop(open(&disk));
-                disk.restore(second);
+                disk.restore(second * 77);
                 check_after_crash(&disk, acknowledged, &format!("cut {cut} again {again} second {second}"));
             }
         }
@@ -345,7 +345,7 @@ fn a_real_directory_holds_the_journal_and_refuses_a_second_instance() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_read_is_what_was_appended(

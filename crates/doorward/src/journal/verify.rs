@@ -325,7 +325,7 @@ impl Walk {
             }
             Ok(None) if is_last => {}
             Ok(None) => {
-                self.find(seal_at, FindingKind::Seal, "the segment has no seal, but another follows it")
+                self.find(seal_at, FindingKind::Seal, "the segment has no seal, but another follows it");
             }
             // A crash may tear the seal too, but only where all frames before it are sound.
             Err(_) if is_last && frames > 0 && self.found_none_here() && self.report.torn_tail.is_none() => {

@@ -76,6 +76,12 @@ impl<'a> Frames<'a> {
         let first_sector = &rest[..rest.len().min(SECTOR - at % SECTOR)];
         let used = first_sector.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1);
         let magic = used.min(FRAME_MAGIC.len());
+        // Recovery wipes what begins a torn batch last, and may itself be cut short there.
+        let wiped = rest.iter().skip(ALIGN).all(|&b| b == 0)
+            && rest.iter().zip(&FRAME_MAGIC).all(|(&is, &magic)| is == 0 || is == magic);
+        if wiped {
+            return None;
+        }
         if first_sector[..magic] != FRAME_MAGIC[..magic] {
             return Some("bytes behind the end that no batch begins with");
         }
