@@ -7,6 +7,7 @@
 
 mod apply;
 mod committer;
+mod job;
 mod read;
 mod replay;
 mod schema;
@@ -31,7 +32,8 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use self::apply::Writer;
-use self::committer::{Committer, Job, Shared, Submitted};
+use self::committer::Committer;
+use self::job::{Job, Shared, Submitted};
 use self::schema::{MIGRATIONS, open_to_read, open_to_write};
 use super::{Answer, AuditFilter, Batch, CommitError, Load, PeopleFilter, Snapshot, Status, Store};
 use crate::fault::Fault;

@@ -106,9 +106,9 @@ fn walk(dir: &Path, disk: &PowerDisk, steps: &[Step]) -> usize {
                 settle(&mut answers);
                 settings.commits_fail.store(0, SeqCst);
                 if *crash {
-                    store.crash()
+                    store.crash();
                 } else {
-                    drop(store)
+                    drop(store);
                 }
                 store = open();
             }
@@ -127,7 +127,7 @@ proptest! {
         before in proptest::collection::vec(any_step(), 0..20),
         after in proptest::collection::vec(any_step(), 0..20),
     ) {
-        let base = tempfile::tempdir().unwrap();
+        let base = scratch();
         let (dir, earlier) = (base.path().join("now"), base.path().join("earlier"));
         let disk = PowerDisk::new();
         std::fs::create_dir(&earlier).unwrap();
@@ -234,7 +234,7 @@ fn check_after_crash(dir: &Path, disk: &PowerDisk, acknowledged: &[Option<Commit
     check_whole(&store, acknowledged, case);
     drop(store);
     let as_it_was = dump(dir);
-    let anew = tempfile::tempdir().unwrap();
+    let anew = scratch();
     let store = open_on(anew.path(), &disk.copy()).unwrap();
     check_whole(&store, acknowledged, case);
     drop(store);
@@ -246,7 +246,7 @@ fn check_after_crash(dir: &Path, disk: &PowerDisk, acknowledged: &[Option<Commit
 
 #[test]
 fn f8_a_power_cut_at_any_write_loses_no_acknowledged_batch() {
-    let whole = tempfile::tempdir().unwrap();
+    let whole = scratch();
     let disk = PowerDisk::new();
     let store = open_on(whole.path(), &disk).unwrap();
     let answers = commit_workload(&store);
@@ -261,16 +261,16 @@ fn f8_a_power_cut_at_any_write_loses_no_acknowledged_batch() {
     for cut in 1..=disk.operations() + 4 {
         for seed in 0..3 {
             let case = format!("cut {cut} seed {seed}");
-            let base = tempfile::tempdir().unwrap();
+            let base = scratch();
             let disk = PowerDisk::new();
             disk.cut_at(cut);
             let acknowledged = match open_on(base.path(), &disk) {
                 Ok(store) => {
                     let answers = commit_workload(&store);
                     if seed == 0 {
-                        drop(store)
+                        drop(store);
                     } else {
-                        store.crash()
+                        store.crash();
                     }
                     answers
                 }
@@ -284,7 +284,7 @@ fn f8_a_power_cut_at_any_write_loses_no_acknowledged_batch() {
 
 #[test]
 fn a_killed_process_loses_no_acknowledged_batch() {
-    let base = tempfile::tempdir().unwrap();
+    let base = scratch();
     let disk = PowerDisk::new();
     let store = open_on(base.path(), &disk).unwrap();
     let acknowledged = commit_workload(&store);
@@ -293,8 +293,25 @@ fn a_killed_process_loses_no_acknowledged_batch() {
 }
 
 #[test]
+fn a_database_deleted_without_its_log_is_made_anew() {
+    let base = scratch();
+    let disk = PowerDisk::new();
+    let store = open_on(base.path(), &disk).unwrap();
+    let acknowledged = commit_workload(&store);
+    // A reader that is still open keeps SQLite from tidying up, as a killed process would.
+    let open = open_to_read(&base.path().join(FILE)).unwrap();
+    open.query_row("SELECT no FROM mark", [], |_| Ok(())).unwrap();
+    let log = std::fs::read(base.path().join("book.db-wal")).unwrap();
+    drop((open, store));
+    assert!(!log.is_empty());
+    std::fs::write(base.path().join("book.db-wal"), log).unwrap();
+    std::fs::remove_file(base.path().join(FILE)).unwrap();
+    check_after_crash(base.path(), &disk, &acknowledged, "deleted");
+}
+
+#[test]
 fn a_crash_between_sync_and_commit_is_made_good_at_the_next_start() {
-    let base = tempfile::tempdir().unwrap();
+    let base = scratch();
     let disk = PowerDisk::new();
     let store = open_on(base.path(), &disk).unwrap();
     commit(&store, add(&person(1, "alice"))).unwrap();
