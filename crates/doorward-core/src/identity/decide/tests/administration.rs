@@ -119,6 +119,40 @@ fn what_is_not_allowed_of_a_profile_is_named() {
 }
 
 #[test]
+fn a_number_in_attr_reads_back_as_it_was_written_or_is_refused() {
+    let (mut random, mut refused) = (0x9E37_79B9_7F4A_7C15_u64, 0);
+    for _ in 0..2_000 {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let number = f64::from_bits(random);
+        if number.is_finite() {
+            let once: serde_json::Value = serde_json::from_str(&format!("{number:e}")).unwrap();
+            let attr = serde_json::json!({ "x": once }).as_object().cloned();
+            let profile = Profile { attr, ..Profile::default() };
+            match add(people::New { profile, ..new(Kind::Trader, Some("FINT")) }) {
+                Ok(record) => sound(&record),
+                Err(misuse) => {
+                    assert_eq!(misuse.field, "attr");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!((1..1_000).contains(&refused), "{refused}");
+    for plain in ["0", "-1", "0.25", "12.345", "1e-7", "123456789012345", "18446744073709551615"] {
+        let attr = serde_json::from_str(&format!("{{\"x\":{plain}}}")).unwrap();
+        sound(
+            &add(people::New {
+                profile: Profile { attr, ..Profile::default() },
+                ..new(Kind::Trader, Some("FINT"))
+            })
+            .unwrap(),
+        );
+    }
+}
+
+#[test]
 fn the_authentication_system_is_within_the_policy_and_the_kind() {
     let demanded = Effective { otp_demanded: true, ..Effective::default() };
     let text = "auth_system: password is not allowed, the policy demands otp";
