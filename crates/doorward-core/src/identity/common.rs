@@ -8,6 +8,8 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use zeroize::Zeroizing;
+
 static PASSWORDS: LazyLock<BTreeSet<&str>> =
     LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
 static WORDS: LazyLock<BTreeSet<&str>> = LazyLock::new(|| include_str!("common_words.txt").lines().collect());
@@ -39,7 +41,7 @@ pub(super) fn is_common(folded: &str) -> bool {
 
 /// One unit of at most five characters, over and over.
 fn is_repetition(folded: &str) -> bool {
-    let chars: Vec<char> = folded.chars().collect();
+    let chars: Zeroizing<Vec<char>> = Zeroizing::new(folded.chars().collect());
     (1..=5).any(|unit| chars.len() > unit && chars.iter().zip(&chars[unit..]).all(|(a, b)| a == b))
 }
 
@@ -63,15 +65,15 @@ fn is_runs(folded: &str) -> bool {
 fn longest_run(text: &str) -> usize {
     let fits = |len: usize| {
         text.get(..len).is_some_and(|piece| {
-            let backwards: String = piece.chars().rev().collect();
-            RUNS.iter().any(|run| run.contains(piece) || run.contains(&backwards))
+            let backwards: Zeroizing<String> = Zeroizing::new(piece.chars().rev().collect());
+            RUNS.iter().any(|run| run.contains(piece) || run.contains(backwards.as_str()))
         })
     };
     (RUN_LEN_MIN..=text.len()).take_while(|len| fits(*len)).last().unwrap_or(0)
 }
 
 fn is_one_word(folded: &str) -> bool {
-    let digits: String = folded.chars().filter(|c| c.is_numeric()).collect();
+    let digits = Zeroizing::new(folded.chars().filter(|c| c.is_numeric()).collect::<String>());
     if digits.chars().count() > DIGITS_MAX && !is_runs(&digits) && !is_repetition(&digits) {
         return false;
     }

@@ -230,15 +230,7 @@ fn take_code(
             } else {
                 (Check::CodeMatches, Deny::WrongCode)
             };
-            let seen = match (used, offset) {
-                (true, _) => "a used or older step".to_owned(),
-                (false, Some(steps)) => format!(
-                    "a step {} s {}",
-                    i32::from(steps).abs() * i32::from(period_s(person)),
-                    if steps < 0 { "behind: the device is slow" } else { "ahead: the device is fast" }
-                ),
-                (false, None) => "no step nearby".to_owned(),
-            };
+            let seen = seen_of(person, used, offset);
             let seen = format!("{seen}; the authenticator is now {}", next.state());
             refused(trace.fail(check, "a step within the window, unused", seen), deny, vec![change(next)])
         }
@@ -259,6 +251,19 @@ fn take_code(
                 trace.fail(Check::AuthenticatorRegistered, "an authenticator", person.authenticator.state());
             CodeOutcome { verdict: Verdict::Refused, ..refused(trace, Deny::NotRegistered, Vec::new()) }
         }
+    }
+}
+
+/// What a bad code was seen to be, for the diagnosis.
+fn seen_of(person: &Person, used: bool, offset: Option<i8>) -> String {
+    match (used, offset) {
+        (true, _) => "a used or older step".to_owned(),
+        (false, Some(steps)) => format!(
+            "a step {} s {}",
+            i32::from(steps).abs() * i32::from(period_s(person)),
+            if steps < 0 { "behind: the device is slow" } else { "ahead: the device is fast" }
+        ),
+        (false, None) => "no step nearby".to_owned(),
     }
 }
 
