@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
+use crate::limits::Limit;
+
 /// A person, for ever: random, never given to anybody else. Printed as `p` and 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PersonId(u64);
@@ -59,7 +61,7 @@ impl UserId {
 
     /// Brings a user id into its canonical form; the error says what is wrong, without repeating the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.len() > 4 * Self::CHARS_MAX {
+        if text.len() as u64 > Limit::UserIdBytes.max() {
             return Err("longer than 128 characters");
         }
         // Both small sigmas have one capital.

@@ -163,7 +163,6 @@ impl Node {
             origins: config.ws.origins.clone(),
             portal: config.public_url.clone(),
             settings: login::Settings { login_max: config.ws.login_max, ping_every: config.ws.ping },
-            message_bytes_max: config.ws.message_bytes_max,
             outbound_bytes_max: config.ws.outbound_bytes_max,
             stopping: stopping.clone(),
         });

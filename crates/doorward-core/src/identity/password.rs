@@ -12,7 +12,7 @@ table! {
     /// A rule that a new password breaks. The id is the `reason` on the wire; the sentence is for people.
     pub enum Rule {
         TooShort = "too-short", "The password has too few characters.";
-        TooLong = "too-long", "The password has more than 128 characters or 150 bytes after normalisation, or does not fit the key it is sent with.";
+        TooLong = "too-long", "More than 128 characters or 150 bytes after NFKC, or more than the key carries.";
         Control = "control-character", "The password has a control character.";
         Common = "common", "The password is among the common or breached ones, or is a simple pattern.";
         HasUserId = "contains-user-id", "The password holds the user id.";

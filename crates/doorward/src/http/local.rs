@@ -18,7 +18,7 @@ use super::serve::{Timing, counted, serve};
 use crate::gate::Gate;
 
 /// Most connections at one time; further ones wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 64;
+const CONNECTIONS_MAX: usize = doorward_core::limits::Limit::LocalConnections.max() as usize;
 /// Longest path of a Unix socket on Linux, in bytes: 108 with the closing zero.
 const PATH_BYTES_MAX: usize = 107;
 /// How long a server that may already be there has to take a connection.

@@ -27,7 +27,7 @@ use crate::gate::Gate;
 use crate::metrics;
 
 /// Most connections at one time; past it the oldest makes room (S10).
-const CONNECTIONS_MAX: usize = 64;
+const CONNECTIONS_MAX: usize = doorward_core::limits::Limit::OpsConnections.max() as usize;
 /// The listener's name in measurements.
 const DOOR: &str = "metrics";
 

@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::gate::Gate;
 
 /// Largest body of a request, in bytes.
-pub const BODY_BYTES_MAX: usize = 64 * 1024;
+pub const BODY_BYTES_MAX: usize = doorward_core::limits::Limit::ApiBodyBytes.max() as usize;
 
 /// What the API stands on.
 #[derive(Clone)]
