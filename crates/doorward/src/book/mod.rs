@@ -3,6 +3,11 @@
 //! A [`Store`] loads snapshots and commits batches. The embedded one ([`sqlite`]) keeps the truth in the journal and
 //! shows it in SQLite; whatever else comes is judged by the same conformance suite.
 
+pub mod sqlite;
+
+#[cfg(test)]
+pub(crate) mod conformance;
+
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};

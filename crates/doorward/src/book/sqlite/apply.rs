@@ -1,0 +1,338 @@
+//! One record into the tables: the same code while running, at replay and for a rebuild.
+
+use std::collections::BTreeMap;
+
+use doorward_core::audit::{Actor, Entry, Record};
+use doorward_core::id::{FirmCode, PersonId};
+use doorward_core::identity::attempt::Access;
+use doorward_core::identity::change::{Change, Target};
+use doorward_core::identity::firm::Firm;
+use doorward_core::identity::person::{Person, Standing};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Statement};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::schema::fault;
+use crate::book::Expect;
+use crate::fault::Fault;
+use crate::journal::Head;
+
+/// Why a record was not applied.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// What it makes is there already.
+    Taken(String),
+    /// What it changes is not there.
+    Missing(String),
+    /// The database failed.
+    Fault(Fault),
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Fault(fault(&error))
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// An unsigned number as the database holds it; [`unsigned`] turns it back.
+pub(super) const fn signed(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+/// A number that [`signed`] was stored as.
+pub(super) const fn unsigned(number: i64) -> u64 {
+    number.cast_unsigned()
+}
+
+/// What an entity's JSON is called in a fault, and the entity.
+pub(super) fn parse<T: DeserializeOwned>(what: &str, doc: &str) -> Result<T, Fault> {
+    serde_json::from_str(doc)
+        .map_err(|error| Fault::Damaged(format!("book.db: {what}: {error}: {}", super::schema::REMEDY)))
+}
+
+pub(super) fn to_doc<T: Serialize>(entity: &T) -> Result<String, Fault> {
+    serde_json::to_string(entity).map_err(|error| Fault::Book(format!("book.db: no JSON: {error}")))
+}
+
+/// The word for a standing in its column.
+pub(super) const fn standing_name(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Active => "active",
+        Standing::Disabled => "disabled",
+    }
+}
+
+/// The column `name` for a user id that nobody has, of which a record tells only how it begins and its length.
+pub(super) fn stranger(begins: &str, chars: usize) -> String {
+    format!("{}*{chars}", begins.to_lowercase())
+}
+
+/// The statements of the writer, prepared once.
+struct Statements<'c> {
+    begin: Statement<'c>,
+    commit: Statement<'c>,
+    rollback: Statement<'c>,
+    savepoint: Statement<'c>,
+    release: Statement<'c>,
+    rollback_to: Statement<'c>,
+    mark: Statement<'c>,
+    set_mark: Statement<'c>,
+    venue_version: Statement<'c>,
+    set_venue: Statement<'c>,
+    firm_version: Statement<'c>,
+    set_firm: Statement<'c>,
+    person_version: Statement<'c>,
+    userid: Statement<'c>,
+    person: Statement<'c>,
+    add_person: Statement<'c>,
+    set_person: Statement<'c>,
+    access: Statement<'c>,
+    set_access: Statement<'c>,
+    drop_access: Statement<'c>,
+    add_audit: Statement<'c>,
+}
+
+impl<'c> Statements<'c> {
+    fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            begin: conn.prepare("BEGIN IMMEDIATE")?,
+            commit: conn.prepare("COMMIT")?,
+            rollback: conn.prepare("ROLLBACK")?,
+            savepoint: conn.prepare("SAVEPOINT batch")?,
+            release: conn.prepare("RELEASE batch")?,
+            rollback_to: conn.prepare("ROLLBACK TO batch")?,
+            mark: conn.prepare("SELECT no, hash FROM mark")?,
+            set_mark: conn.prepare("UPDATE mark SET no = ?1, hash = ?2")?,
+            venue_version: conn.prepare("SELECT version FROM venue")?,
+            set_venue: conn.prepare("UPDATE venue SET version = ?1, doc = ?2")?,
+            firm_version: conn.prepare("SELECT version FROM firm WHERE code = ?1")?,
+            set_firm: conn.prepare(
+                "INSERT INTO firm (code, version, doc) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (code) DO UPDATE SET version = excluded.version, doc = excluded.doc",
+            )?,
+            person_version: conn.prepare("SELECT version FROM person WHERE id = ?1")?,
+            userid: conn.prepare("SELECT 1 FROM person WHERE userid = ?1")?,
+            person: conn.prepare("SELECT doc FROM person WHERE id = ?1")?,
+            add_person: conn.prepare(
+                "INSERT INTO person (standing, registered, version, doc, id, userid, firm, kind)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?,
+            set_person: conn.prepare(
+                "UPDATE person SET standing = ?1, registered = ?2, version = ?3, doc = ?4 WHERE id = ?5",
+            )?,
+            access: conn.prepare("SELECT doc FROM access WHERE person = ?1")?,
+            set_access: conn.prepare(
+                "INSERT INTO access (person, doc) VALUES (?1, ?2)
+                 ON CONFLICT (person) DO UPDATE SET doc = excluded.doc",
+            )?,
+            drop_access: conn.prepare("DELETE FROM access WHERE person = ?1")?,
+            add_audit: conn.prepare(
+                "INSERT INTO audit (no, at_us, event, outcome, person, subject, name, firm, door, attempt, entry)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )?,
+        })
+    }
+}
+
+/// The writer's side of the database. Every change of the tables goes through it.
+pub(super) struct Writer<'c> {
+    conn: &'c Connection,
+    run: Statements<'c>,
+    /// Attempts that this transaction has touched; written when it ends.
+    touched: BTreeMap<PersonId, Access>,
+}
+
+impl<'c> Writer<'c> {
+    pub(super) fn new(conn: &'c Connection) -> Result<Self, Fault> {
+        let run = Statements::prepare(conn).map_err(|error| fault(&error))?;
+        Ok(Self { conn, run, touched: BTreeMap::new() })
+    }
+
+    /// Up to which record the tables are.
+    pub(super) fn mark(&mut self) -> Result<Head, Fault> {
+        let mark =
+            self.run.mark.query_row([], |row| Ok(Head { no: unsigned(row.get(0)?), hash: row.get(1)? }));
+        mark.map_err(|error| fault(&error))
+    }
+
+    pub(super) fn begin(&mut self) -> Result<(), Fault> {
+        self.touched.clear();
+        self.run.begin.execute([]).map(drop).map_err(|error| fault(&error))
+    }
+
+    /// Ends the transaction: all that it did is in the book, up to `mark`.
+    pub(super) fn commit(&mut self, mark: Head) -> Result<(), Fault> {
+        for (person, access) in std::mem::take(&mut self.touched) {
+            let id = signed(person.as_u64());
+            let written = if access == Access::default() {
+                self.run.drop_access.execute([id])
+            } else {
+                self.run.set_access.execute((id, to_doc(&access)?))
+            };
+            written.map_err(|error| fault(&error))?;
+        }
+        let set = self.run.set_mark.execute((signed(mark.no), mark.hash));
+        set.and_then(|_| self.run.commit.execute([])).map(drop).map_err(|error| fault(&error))
+    }
+
+    /// Undoes the transaction, if one is open.
+    pub(super) fn rollback(&mut self) {
+        self.touched.clear();
+        if !self.conn.is_autocommit() {
+            // A failure leaves the transaction open, and the next `begin` reports it.
+            let _ = self.run.rollback.execute([]);
+        }
+    }
+
+    /// What of the expectation does not hold.
+    pub(super) fn check(&mut self, expect: &Expect) -> Result<(), Refusal> {
+        let there = match expect {
+            Expect::Venue(_) => version(&mut self.run.venue_version, [])?,
+            Expect::Firm(code, _) | Expect::NoFirm(code) => {
+                version(&mut self.run.firm_version, [code.as_str()])?
+            }
+            Expect::Person(person, _) => version(&mut self.run.person_version, [signed(person.as_u64())])?,
+            Expect::NoUserId(userid) => version(&mut self.run.userid, [userid.as_str()])?,
+        };
+        let (expected, found) = match expect {
+            Expect::Venue(version) => (Some(u64::from(*version)), there),
+            Expect::Firm(_, version) | Expect::Person(_, version) => (Some(*version), there),
+            Expect::NoFirm(_) | Expect::NoUserId(_) => (None, there),
+        };
+        match (expected, found) {
+            (expected, found) if expected == found => Ok(()),
+            (Some(_), Some(found)) => Err(Refusal::Taken(format!("{expect}: it is at {found}"))),
+            (Some(_), None) => Err(Refusal::Taken(format!("{expect}: it is not there"))),
+            (None, _) => Err(Refusal::Taken(format!("{expect}: it is there"))),
+        }
+    }
+
+    /// Applies the changes of versioned entities: all of these records or, where one is refused, none.
+    pub(super) fn versioned(&mut self, records: &[Record]) -> Result<(), Refusal> {
+        self.run.savepoint.execute([])?;
+        let applied = records.iter().flat_map(|record| &record.changes).try_for_each(|c| self.change(c));
+        if applied.is_err() {
+            self.run.rollback_to.execute([])?;
+        }
+        self.run.release.execute([])?;
+        applied
+    }
+
+    /// Applies what no record is refused for: attempts and the audit row.
+    pub(super) fn rest(&mut self, no: u64, record: &Record) -> Result<(), Fault> {
+        for change in &record.changes {
+            match change.target() {
+                Target::Access(person) => self.touch(person)?.apply(change),
+                Target::Venue | Target::Firm(_) | Target::Person(_) => {}
+            }
+        }
+        self.audit(no, &record.entry)
+    }
+
+    fn change(&mut self, change: &Change) -> Result<(), Refusal> {
+        match change {
+            Change::VenuePolicy { policy } => {
+                self.run.set_venue.execute((policy.version, to_doc(policy)?))?;
+            }
+            Change::Firm { firm } => self.set_firm(&firm.code, firm)?,
+            Change::PersonAdded { person } => self.add_person(person)?,
+            Change::Password { person, .. }
+            | Change::Authenticator { person, .. }
+            | Change::Standing { person, .. }
+            | Change::AuthSystem { person, .. }
+            | Change::Profile { person, .. } => self.change_person(*person, change)?,
+            Change::Attempt { .. } | Change::AttemptsForgotten { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn set_firm(&mut self, code: &FirmCode, firm: &Firm) -> Result<(), Refusal> {
+        self.run.set_firm.execute((code.as_str(), signed(firm.version), to_doc(firm)?))?;
+        Ok(())
+    }
+
+    fn add_person(&mut self, person: &Person) -> Result<(), Refusal> {
+        let added = self.run.add_person.execute((
+            standing_name(person.standing),
+            person.authenticator.is_registered(),
+            signed(person.version),
+            to_doc(person)?,
+            signed(person.id.as_u64()),
+            person.userid.as_str(),
+            person.firm.as_ref().map(FirmCode::as_str),
+            person.kind.id(),
+        ));
+        match added {
+            Ok(_) => Ok(()),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                let (id, userid) = (person.id, person.userid.as_str());
+                Err(Refusal::Taken(format!("person {id} or user id {userid:?} is there already")))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn change_person(&mut self, id: PersonId, change: &Change) -> Result<(), Refusal> {
+        let doc: Option<String> =
+            self.run.person.query_row([signed(id.as_u64())], |row| row.get(0)).optional()?;
+        let Some(doc) = doc else { return Err(Refusal::Missing(format!("person {id} is not there"))) };
+        let mut person: Person = parse("a person", &doc)?;
+        person.apply(change);
+        self.run.set_person.execute((
+            standing_name(person.standing),
+            person.authenticator.is_registered(),
+            signed(person.version),
+            to_doc(&person)?,
+            signed(id.as_u64()),
+        ))?;
+        Ok(())
+    }
+
+    fn touch(&mut self, person: PersonId) -> Result<&mut Access, Fault> {
+        use std::collections::btree_map::Entry::{Occupied, Vacant};
+        match self.touched.entry(person) {
+            Occupied(there) => Ok(there.into_mut()),
+            Vacant(place) => {
+                let id = signed(person.as_u64());
+                let doc = self.run.access.query_row([id], |row| row.get::<_, String>(0)).optional();
+                let access = match doc.map_err(|error| fault(&error))? {
+                    Some(doc) => parse("attempts", &doc)?,
+                    None => Access::default(),
+                };
+                Ok(place.insert(access))
+            }
+        }
+    }
+
+    fn audit(&mut self, no: u64, entry: &Entry) -> Result<(), Fault> {
+        let (person, name) = match &entry.actor {
+            Actor::Person { id, .. } => (Some(signed(id.as_u64())), None),
+            Actor::Unknown { begins, chars } => (None, Some(stranger(begins, *chars))),
+            Actor::Local { .. } | Actor::Node | Actor::Nobody => (None, None),
+        };
+        let added = self.run.add_audit.execute((
+            signed(no),
+            entry.at.as_us(),
+            entry.event.id(),
+            entry.outcome.id(),
+            person,
+            entry.subject.as_ref().map(|subject| signed(subject.id.as_u64())),
+            name,
+            entry.firm.as_ref().map(FirmCode::as_str),
+            entry.door.id(),
+            signed(entry.attempt.0),
+            to_doc(entry)?,
+        ));
+        added.map(drop).map_err(|error| fault(&error))
+    }
+}
+
+fn version(of: &mut Statement<'_>, key: impl rusqlite::Params) -> rusqlite::Result<Option<u64>> {
+    of.query_row(key, |row| row.get(0).map(unsigned)).optional()
+}

@@ -1,0 +1,304 @@
+//! The embedded store: the journal is the truth, a SQLite database its view.
+//!
+//! A batch that changes a person, a firm or the venue is checked and applied in an open transaction, appended with one
+//! sync, committed, and then answered. All others are answered as soon as they are appended and applied many at a time;
+//! a query that would miss them has them applied first. The mark in the database says up to which record it is, in the
+//! same transaction as what it shows, so whatever a crash leaves, the journal's records from there on make it whole.
+
+mod apply;
+mod committer;
+mod read;
+mod replay;
+mod schema;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use doorward_core::audit::{Entry, Record};
+use doorward_core::id::{PersonId, UserId};
+use doorward_core::identity::attempt::Access;
+use doorward_core::identity::change::{Change, Target};
+use doorward_core::identity::firm::Firm;
+use doorward_core::identity::person::Person;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use self::apply::Writer;
+use self::committer::{Committer, Job, Shared, Submitted};
+use self::schema::{MIGRATIONS, open_to_read, open_to_write};
+use super::{Answer, AuditFilter, Batch, CommitError, Load, PeopleFilter, Snapshot, Status, Store};
+use crate::fault::Fault;
+use crate::journal::{self, Disk, Head, Journal, RECORD_BYTES_MAX, SEGMENT_BYTES_DEFAULT};
+
+pub use self::replay::{Rebuilt, rebuild};
+
+/// Name of the database in the data directory.
+const FILE: &str = "book.db";
+
+/// What a store is opened with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Size of new segments of the journal, in bytes.
+    pub segment_bytes: u64,
+    /// Batches that may wait before [`Fault::Busy`] is answered.
+    pub queue: usize,
+    /// Connections for reading that are kept open.
+    pub readers: usize,
+    /// How often a transaction fails at its end, or at its repetition.
+    #[cfg(test)]
+    pub(crate) commits_fail: Arc<std::sync::atomic::AtomicU32>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            queue: 4_096,
+            readers: 4,
+            #[cfg(test)]
+            commits_fail: Arc::default(),
+        }
+    }
+}
+
+/// The store of [`open`]. Dropping it applies what waits and closes everything.
+pub struct SqliteStore {
+    node: String,
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
+    jobs: SyncSender<Job>,
+    shared: Arc<Shared>,
+    readers: Mutex<Vec<Connection>>,
+    readers_kept: usize,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Opens the book in a directory and the journal on a disk, which this store owns from now on, and applies what the
+/// book has missed. What is not there is made.
+///
+/// [`Fault::Damaged`] where the database is not this journal's, or does not read: `doorward book rebuild` makes it anew.
+pub fn open(
+    dir: &Path,
+    disk: Arc<dyn Disk>,
+    node: String,
+    settings: &Settings,
+) -> Result<SqliteStore, Fault> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| Fault::disk(dir, &error))?;
+    let path = dir.join(FILE);
+    let journal = journal::Settings { node: node.clone(), segment_bytes: settings.segment_bytes };
+    let (journal, _) = Journal::open(Arc::clone(&disk), journal)?;
+    let conn = open_to_write(&path, MIGRATIONS)?;
+    let shared = Arc::new(Shared::new());
+    let (jobs, received) = sync_channel(settings.queue);
+    let (started, start) = sync_channel(1);
+    let owned = Owned {
+        conn,
+        journal,
+        disk: Arc::clone(&disk),
+        shared: Arc::clone(&shared),
+        #[cfg(test)]
+        commits_fail: Arc::clone(&settings.commits_fail),
+    };
+    let thread = std::thread::Builder::new().name("book".to_owned()).spawn(move || {
+        owned.work(&started, &received);
+    });
+    let thread = thread.map_err(|error| Fault::Book(format!("no thread: {error}")))?;
+    start.recv().unwrap_or(Err(Fault::Stopping))?;
+    Ok(SqliteStore {
+        node,
+        path,
+        disk,
+        jobs,
+        shared,
+        readers: Mutex::new(Vec::new()),
+        readers_kept: settings.readers,
+        thread: Some(thread),
+    })
+}
+
+/// What the thread owns.
+struct Owned {
+    conn: Connection,
+    journal: Journal,
+    disk: Arc<dyn Disk>,
+    shared: Arc<Shared>,
+    #[cfg(test)]
+    commits_fail: Arc<std::sync::atomic::AtomicU32>,
+}
+
+impl Owned {
+    fn work(self, started: &SyncSender<Result<(), Fault>>, jobs: &Receiver<Job>) {
+        let committer = Writer::new(&self.conn).and_then(|writer| {
+            Committer::start(
+                writer,
+                self.journal,
+                self.disk,
+                self.shared,
+                #[cfg(test)]
+                self.commits_fail,
+            )
+        });
+        // Whoever opens the store waits for this answer.
+        match committer {
+            Ok(committer) => {
+                let _ = started.send(Ok(()));
+                committer.run(jobs);
+            }
+            Err(fault) => {
+                let _ = started.send(Err(fault));
+            }
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Ends the thread as a crash of the process would: what waits is not applied.
+    #[cfg(test)]
+    pub(crate) fn crash(self) {
+        let _ = self.jobs.send(Job::Crash);
+    }
+
+    /// A batch's records as the thread takes them.
+    fn prepare(&self, records: Vec<Record>) -> Result<(Vec<Vec<u8>>, Vec<Record>), Fault> {
+        records.into_iter().map(|record| self.encode(record)).collect()
+    }
+
+    /// A record's bytes, and the record as it reads back from them: one that does not must never be written.
+    fn encode(&self, mut record: Record) -> Result<(Vec<u8>, Record), Fault> {
+        record.entry.node.clone_from(&self.node);
+        let unreadable = |error: serde_json::Error| {
+            Fault::Book(format!("a record of event {} does not read back: {error}", record.entry.event))
+        };
+        let bytes = serde_json::to_vec(&record).map_err(unreadable)?;
+        if bytes.len() > RECORD_BYTES_MAX {
+            let (event, length) = (record.entry.event, bytes.len());
+            return Err(Fault::Book(format!(
+                "a record of event {event} has {length} bytes, above the limit of {RECORD_BYTES_MAX}"
+            )));
+        }
+        let read = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        Ok((bytes, read))
+    }
+
+    /// Has the book brought to the head, if it is not there.
+    fn drain(&self) -> Result<(), Fault> {
+        if self.shared.read(|state| !state.behind && state.mark == state.head.no) {
+            return Ok(());
+        }
+        let (done, drained) = sync_channel(1);
+        self.jobs.send(Job::Drain(done)).map_err(|_| Fault::Stopping)?;
+        drained.recv().unwrap_or(Err(Fault::Stopping))
+    }
+
+    /// The same only where the book lacks more than attempts and audit rows.
+    fn catch_up(&self) -> Result<(), Fault> {
+        if self.shared.read(|state| state.behind) { self.drain() } else { Ok(()) }
+    }
+
+    /// Reads with a connection of the pool.
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
+        let kept = self.readers.lock().map(|mut readers| readers.pop()).unwrap_or_default();
+        let conn = kept.map_or_else(|| open_to_read(&self.path), Ok)?;
+        let result = read(&conn);
+        if let Ok(mut readers) = self.readers.lock()
+            && readers.len() < self.readers_kept
+        {
+            readers.push(conn);
+        }
+        result
+    }
+}
+
+fn is_versioned(change: &Change) -> bool {
+    match change.target() {
+        Target::Venue | Target::Firm(_) | Target::Person(_) => true,
+        Target::Access(_) => false,
+    }
+}
+
+impl Store for SqliteStore {
+    fn load(&self, what: &Load) -> Result<Snapshot, Fault> {
+        self.catch_up()?;
+        self.read(|conn| read::snapshot(conn, what))
+    }
+
+    fn submit(&self, batch: Batch) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let Batch { expects, records } = batch;
+        match self.prepare(records) {
+            Ok((bytes, records)) => {
+                let eager = records.iter().flat_map(|record| &record.changes).any(is_versioned);
+                match self.jobs.try_send(Job::Commit(Submitted { expects, records, bytes, eager, answer })) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(job)) => {
+                        job.refuse(Fault::Busy("too many commits wait for the disk"));
+                    }
+                    Err(TrySendError::Disconnected(job)) => job.refuse(Fault::Stopping),
+                }
+            }
+            // Whoever asked may have gone away.
+            Err(fault) => drop(answer.send(Err(CommitError::Fault(fault)))),
+        }
+        answered
+    }
+
+    fn accesses(&self) -> Result<Vec<(PersonId, Access)>, Fault> {
+        self.drain()?;
+        self.read(read::accesses)
+    }
+
+    fn firms(&self) -> Result<Vec<Firm>, Fault> {
+        self.catch_up()?;
+        self.read(read::firms)
+    }
+
+    fn people(
+        &self,
+        filter: &PeopleFilter,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<Person>, Fault> {
+        self.catch_up()?;
+        self.read(|conn| read::people(conn, filter, after, limit))
+    }
+
+    fn audit(
+        &self,
+        filter: &AuditFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, Entry)>, Fault> {
+        self.drain()?;
+        self.read(|conn| read::audit(conn, filter, before, limit))
+    }
+
+    fn head(&self) -> Head {
+        self.shared.read(|state| state.head)
+    }
+
+    fn status(&self) -> Result<Status, Fault> {
+        let names = self.disk.list().map_err(|error| Fault::disk(Path::new(&self.disk.place()), &error))?;
+        let segments = names.iter().filter(|name| name.ends_with(".seg")).count() as u64;
+        let state = self.shared.read(Clone::clone);
+        let waiting = state.head.no.saturating_sub(state.mark);
+        Ok(Status { head: state.head, mark: state.mark, waiting, segments, failing: state.failing })
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // The thread may be gone already; then there is nothing left to stop.
+        let _ = self.jobs.send(Job::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

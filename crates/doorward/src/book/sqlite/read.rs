@@ -1,0 +1,221 @@
+//! Queries, each one statement, so that each sees one moment.
+
+use doorward_core::audit::Entry;
+use doorward_core::id::{FirmCode, PersonId, UserId};
+use doorward_core::identity::attempt::Access;
+use doorward_core::identity::firm::Firm;
+use doorward_core::identity::person::Person;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use serde::de::DeserializeOwned;
+
+use super::apply::{parse, signed, standing_name, stranger, unsigned};
+use super::schema::fault;
+use crate::book::{AuditFilter, Load, PeopleFilter, Snapshot};
+use crate::fault::Fault;
+
+const VENUE: &str = "SELECT doc, NULL, NULL, NULL FROM venue";
+const FIRM: &str = "SELECT v.doc, f.doc, NULL, NULL FROM venue v LEFT JOIN firm f ON f.code = ?1";
+const BY_USERID: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
+     LEFT JOIN person p ON p.userid = ?1 LEFT JOIN firm f ON f.code = p.firm LEFT JOIN access a ON a.person = p.id";
+const BY_PERSON: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
+     LEFT JOIN person p ON p.id = ?1 LEFT JOIN firm f ON f.code = p.firm LEFT JOIN access a ON a.person = p.id";
+
+pub(super) fn snapshot(conn: &Connection, what: &Load) -> Result<Snapshot, Fault> {
+    let row = match what {
+        Load::Venue => conn.query_row(VENUE, [], docs),
+        Load::Firm(code) => conn.query_row(FIRM, [code.as_str()], docs),
+        Load::UserId(userid) => conn.query_row(BY_USERID, [userid.as_str()], docs),
+        Load::Person(person) => conn.query_row(BY_PERSON, [signed(person.as_u64())], docs),
+    };
+    let (venue, firm, person, access) = row.map_err(|error| fault(&error))?;
+    Ok(Snapshot {
+        venue: parse("the venue's policy", &venue)?,
+        firm: parse_some("a firm", firm)?,
+        person: parse_some("a person", person)?,
+        access: parse_some("attempts", access)?,
+    })
+}
+
+type Docs = (String, Option<String>, Option<String>, Option<String>);
+
+fn docs(row: &Row<'_>) -> rusqlite::Result<Docs> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+}
+
+fn parse_some<T: DeserializeOwned>(what: &str, doc: Option<String>) -> Result<Option<T>, Fault> {
+    doc.map(|doc| parse(what, &doc)).transpose()
+}
+
+pub(super) fn accesses(conn: &Connection) -> Result<Vec<(PersonId, Access)>, Fault> {
+    let rows: Vec<(i64, String)> =
+        list(conn, "SELECT person, doc FROM access ORDER BY person", Vec::new(), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    // An id's top bit is always 0, so shifting it out and in again changes nothing.
+    let id = |number: i64| PersonId::from_random(unsigned(number) << 1);
+    rows.iter().map(|(person, doc)| Ok((id(*person), parse("attempts", doc)?))).collect()
+}
+
+pub(super) fn firms(conn: &Connection) -> Result<Vec<Firm>, Fault> {
+    let rows: Vec<String> = list(conn, "SELECT doc FROM firm ORDER BY code", Vec::new(), |row| row.get(0))?;
+    rows.iter().map(|doc| parse("a firm", doc)).collect()
+}
+
+pub(super) fn people(
+    conn: &Connection,
+    filter: &PeopleFilter,
+    after: Option<&UserId>,
+    limit: usize,
+) -> Result<Vec<Person>, Fault> {
+    let PeopleFilter { firm, kind, standing, text, registered } = filter;
+    let mut when = Conditions::default();
+    when.and_text("firm = ?", firm.as_ref().map(FirmCode::as_str));
+    when.and_text("kind = ?", kind.map(doorward_core::identity::person::Kind::id));
+    when.and_text("standing = ?", standing.map(standing_name));
+    when.and("registered = ?", *registered);
+    when.and_text("userid > ?", after.map(UserId::as_str));
+    let begins = text.as_deref().map(canonical);
+    when.and("userid < ?", begins.as_deref().and_then(behind_all_that_begin));
+    when.and("userid >= ?", begins);
+    let sql = format!("SELECT doc FROM person{} ORDER BY userid LIMIT ?", when.sql());
+    when.values.push(limit_of(limit));
+    let rows: Vec<String> = list(conn, &sql, when.values, |row| row.get(0))?;
+    rows.iter().map(|doc| parse("a person", doc)).collect()
+}
+
+pub(super) fn audit(
+    conn: &Connection,
+    filter: &AuditFilter,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<(u64, Entry)>, Fault> {
+    let AuditFilter { person, userid, firm, event, outcome, door, attempt, since, until } = filter;
+    let mut when = Conditions::default();
+    when.and("no < ?", before.map(signed));
+    when.and_text("firm = ?", firm.as_ref().map(FirmCode::as_str));
+    when.and_text("event = ?", event.map(doorward_core::audit::Event::id));
+    when.and_text("outcome = ?", outcome.map(doorward_core::audit::Outcome::id));
+    when.and_text("door = ?", door.map(doorward_core::audit::Door::id));
+    when.and("attempt = ?", attempt.map(|attempt| signed(attempt.0)));
+    when.and("at_us >= ?", since.map(doorward_core::time::Wall::as_us));
+    when.and("at_us < ?", until.map(doorward_core::time::Wall::as_us));
+    let named = match userid {
+        Some(text) => Some(who_is(conn, text)?),
+        None => None,
+    };
+    let branches = match (person, named) {
+        (None, None) => vec![when],
+        (Some(person), None) => when.by_or_on(signed(person.as_u64())),
+        (None, Some((id, name))) => {
+            let mut branches = id.map(|id| when.clone().by_or_on(id)).unwrap_or_default();
+            branches.push(when.with("name = ?", name));
+            branches
+        }
+        (Some(person), Some((id, _))) if id == Some(signed(person.as_u64())) => {
+            when.by_or_on(signed(person.as_u64()))
+        }
+        // Two people: a record may concern both, one as the other's administrator.
+        (Some(person), Some((Some(id), _))) => {
+            let person = signed(person.as_u64());
+            vec![
+                when.clone().with("person = ?", person).with("subject = ?", id),
+                when.with("subject = ?", person).with("person = ?", id),
+            ]
+        }
+        (Some(_), Some((None, _))) => return Ok(Vec::new()),
+    };
+    newest(conn, branches, limit)
+}
+
+/// The newest records over all branches, each of which an index walks from its end.
+fn newest(conn: &Connection, branches: Vec<Conditions>, limit: usize) -> Result<Vec<(u64, Entry)>, Fault> {
+    let (mut parts, mut values) = (Vec::new(), Vec::new());
+    for branch in branches {
+        let when = branch.sql();
+        parts.push(format!("SELECT * FROM (SELECT no, entry FROM audit{when} ORDER BY no DESC LIMIT ?)"));
+        values.extend(branch.values);
+        values.push(limit_of(limit));
+    }
+    let sql = format!("{} ORDER BY no DESC LIMIT ?", parts.join(" UNION "));
+    values.push(limit_of(limit));
+    let rows: Vec<(i64, String)> = list(conn, &sql, values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.iter().map(|(no, doc)| Ok((unsigned(*no), parse("an audit record", doc)?))).collect()
+}
+
+/// The person with a user id, if there is one, and how a record names it if nobody had it.
+fn who_is(conn: &Connection, text: &str) -> Result<(Option<i64>, String), Fault> {
+    let name = stranger(&text.chars().take(3).collect::<String>(), text.chars().count());
+    let Ok(userid) = UserId::parse(text) else { return Ok((None, name)) };
+    let sql = "SELECT id FROM person WHERE userid = ?1";
+    let id = conn.query_row(sql, [userid.as_str()], |row| row.get(0)).optional();
+    Ok((id.map_err(|error| fault(&error))?, name))
+}
+
+/// Conditions that all hold, with their values.
+#[derive(Default, Clone)]
+struct Conditions {
+    texts: Vec<&'static str>,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    fn and(&mut self, text: &'static str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.texts.push(text);
+            self.values.push(value.into());
+        }
+    }
+
+    fn and_text(&mut self, text: &'static str, value: Option<&str>) {
+        self.and(text, value.map(str::to_owned));
+    }
+
+    fn with(mut self, text: &'static str, value: impl Into<Value>) -> Self {
+        self.and(text, Some(value));
+        self
+    }
+
+    /// By somebody, or on them.
+    fn by_or_on(self, id: i64) -> Vec<Self> {
+        vec![self.clone().with("person = ?", id), self.with("subject = ?", id)]
+    }
+
+    fn sql(&self) -> String {
+        if self.texts.is_empty() { String::new() } else { format!(" WHERE {}", self.texts.join(" AND ")) }
+    }
+}
+
+fn limit_of(limit: usize) -> Value {
+    Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+/// The beginning of a user id in the form in which user ids are kept.
+fn canonical(text: &str) -> String {
+    UserId::parse(text).map_or_else(|_| text.to_lowercase(), String::from)
+}
+
+/// The least text behind all that begin with `prefix`, in the order of code points; `None` where there is none.
+fn behind_all_that_begin(prefix: &str) -> Option<String> {
+    let mut kept: Vec<char> = prefix.chars().collect();
+    while let Some(last) = kept.pop() {
+        let next = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32);
+        if let Some(next) = next {
+            kept.push(next);
+            return Some(kept.into_iter().collect());
+        }
+    }
+    None
+}
+
+fn list<T>(
+    conn: &Connection,
+    sql: &str,
+    values: Vec<Value>,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, Fault> {
+    let rows = || -> rusqlite::Result<Vec<T>> {
+        conn.prepare(sql)?.query_map(params_from_iter(values), read)?.collect()
+    };
+    rows().map_err(|error| fault(&error))
+}

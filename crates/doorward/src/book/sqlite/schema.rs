@@ -1,0 +1,107 @@
+//! The database file: opening it, and bringing it to the present schema. Forward only.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+
+use crate::fault::Fault;
+
+/// What to do about a database that cannot be used: it is a view, the journal is the truth.
+pub(super) const REMEDY: &str = "stop the server and run `doorward book rebuild`";
+
+/// One step from a schema to the next. Steps that were released never change.
+pub(super) struct Migration {
+    pub(super) name: &'static str,
+    pub(super) sql: &'static str,
+}
+
+/// The steps in order; the first has the number 1.
+pub(super) const MIGRATIONS: &[Migration] =
+    &[Migration { name: "first", sql: include_str!("../migrations/0001_first.sql") }];
+
+/// A fault of SQLite, by what there is to do about it.
+pub(super) fn fault(error: &rusqlite::Error) -> Fault {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            Fault::Damaged(format!("book.db: {error}: {REMEDY}"))
+        }
+        Some(_) | None => Fault::Book(format!("book.db: {error}")),
+    }
+}
+
+/// Opens the file for writing, making it if need be (mode 0600), and migrates it.
+pub(super) fn open_to_write(path: &Path, migrations: &[Migration]) -> Result<Connection, Fault> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).map_err(|error| Fault::disk(path, &error))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || {
+        let conn = Connection::open_with_flags(path, flags)?;
+        conn.busy_timeout(Duration::from_secs(5))?;
+        // WAL with NORMAL: a power cut may take the last commits, never the order of them; the journal has them.
+        conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        conn.pragma_update(None, "synchronous", "NORMAL")?;
+        conn.pragma_update(None, "cache_size", -16_384)?;
+        conn.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))?;
+        Ok(conn)
+    };
+    let conn = open().map_err(|error| fault(&error))?;
+    migrate(&conn, path, migrations)?;
+    Ok(conn)
+}
+
+/// Opens a file that is there for reading beside the writer.
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || {
+        let conn = Connection::open_with_flags(path, flags)?;
+        conn.busy_timeout(Duration::from_secs(5))?;
+        Ok(conn)
+    };
+    open().map_err(|error| fault(&error))
+}
+
+fn migrate(conn: &Connection, path: &Path, migrations: &[Migration]) -> Result<(), Fault> {
+    let there = schema_of(conn).map_err(|error| fault(&error))?;
+    if there > migrations.len() {
+        let (path, known) = (path.display(), migrations.len());
+        return Err(Fault::Book(format!(
+            "{path}: has schema {there}, made by a newer release; this one knows {known}: run that release, or \
+             {REMEDY} with this one"
+        )));
+    }
+    for (no, migration) in (1..).zip(migrations).skip(there) {
+        step(conn, no, migration).map_err(|error| {
+            let (path, name) = (path.display(), migration.name);
+            Fault::Book(format!("{path}: migration {no} ({name}): {error}: {REMEDY}"))
+        })?;
+    }
+    Ok(())
+}
+
+/// The number of the last step that was made; 0 in an empty file.
+fn schema_of(conn: &Connection) -> rusqlite::Result<usize> {
+    let table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration'";
+    if conn.query_row(table, [], |_| Ok(())).optional()?.is_none() {
+        return Ok(0);
+    }
+    let last: u32 = conn.query_row("SELECT coalesce(max(no), 0) FROM migration", [], |row| row.get(0))?;
+    Ok(last as usize)
+}
+
+fn step(conn: &Connection, no: u32, migration: &Migration) -> rusqlite::Result<()> {
+    let transaction = conn.unchecked_transaction()?;
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS migration (
+             no INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT NOT NULL) STRICT",
+    )?;
+    transaction.execute_batch(migration.sql)?;
+    transaction.execute(
+        "INSERT INTO migration VALUES (?1, ?2, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))",
+        (no, migration.name),
+    )?;
+    transaction.commit()
+}
