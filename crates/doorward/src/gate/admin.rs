@@ -18,8 +18,8 @@ use doorward_core::secret::Secret;
 
 use super::facts::{NotOpened, seed_place};
 use super::{Gate, effective, expect_person, new_attempt, random_u64};
-use crate::book::{Batch, CommitError, Expect, Load, Snapshot};
 pub use crate::book::{AuditFilter, PeopleFilter};
+use crate::book::{Batch, CommitError, Expect, Load, Snapshot};
 use crate::fault::Fault;
 use crate::hashing::SourceKey;
 use crate::vault::Label;

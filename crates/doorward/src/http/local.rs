@@ -33,7 +33,9 @@ pub enum SocketFault {
     #[error("admin.socket: {0} exists and is no socket; remove it, or give another path in admin.socket")]
     NotASocket(PathBuf),
     /// A server answers there.
-    #[error("admin.socket: {0}: a server answers there already; stop it, or give another path in admin.socket")]
+    #[error(
+        "admin.socket: {0}: a server answers there already; stop it, or give another path in admin.socket"
+    )]
     InUse(PathBuf),
     /// The path does not fit into a socket's address.
     #[error(
@@ -93,7 +95,13 @@ impl LocalSocket {
     /// Serves the API to permitted users until `stopping` is over, then finishes what is being answered.
     ///
     /// `uids` is `admin.uids`: besides root and this process' own user, these may come.
-    pub async fn serve(self, api: Router, gate: Arc<Gate>, uids: Vec<u32>, stopping: impl Future<Output = ()>) {
+    pub async fn serve(
+        self,
+        api: Router,
+        gate: Arc<Gate>,
+        uids: Vec<u32>,
+        stopping: impl Future<Output = ()>,
+    ) {
         let api = counted(api, "local");
         let own = rustix::process::geteuid().as_raw();
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -148,7 +156,9 @@ impl LocalSocket {
 
 impl Drop for LocalSocket {
     fn drop(&mut self) {
-        if std::fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity) {
+        if std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
+        {
             // Nothing depends on it: the next start replaces what is left.
             let _ = std::fs::remove_file(&self.path);
         }
@@ -168,7 +178,9 @@ async fn refuse_if_taken(path: &Path) -> Result<(), SocketFault> {
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         // Too busy to take it: somebody is there all the same.
         Ok(Ok(_)) | Err(_) => Err(SocketFault::InUse(path.to_owned())),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Err(SocketFault::InUse(path.to_owned())),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(SocketFault::InUse(path.to_owned()))
+        }
         Ok(Err(error)) => Err(disk(error)),
     }
 }
@@ -302,7 +314,8 @@ mod tests {
         let world = world();
         let (near, far) = UnixStream::pair().unwrap();
         world.gate.refuse_local(4242).await;
-        let (mut asking, serving) = (near, serve(far, refusal(4242), Timing::default(), std::future::pending()));
+        let (mut asking, serving) =
+            (near, serve(far, refusal(4242), Timing::default(), std::future::pending()));
         let asking = async {
             use tokio::io::AsyncWriteExt as _;
             let request = b"GET /api/v1/people HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::HeaderValue;
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
-use axum::http::HeaderValue;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -85,12 +85,7 @@ pub async fn serve_listener(
     while serving.join_next().await.is_some() {}
 }
 
-async fn connection(
-    stream: TcpStream,
-    tls: Option<Tls>,
-    pages: Router,
-    stopped: impl Future<Output = ()>,
-) {
+async fn connection(stream: TcpStream, tls: Option<Tls>, pages: Router, stopped: impl Future<Output = ()>) {
     match tls {
         None => serve(stream, pages, Timing::default(), stopped).await,
         Some(tls) => match tls.handshake(stream).await {
@@ -162,7 +157,8 @@ mod tests {
     }
 
     async fn ask(router: &Router, method: &str, path: &str, host: &str) -> (u16, String) {
-        let request = Request::builder().method(method).uri(path).header(HOST, host).body(Body::empty()).unwrap();
+        let request =
+            Request::builder().method(method).uri(path).header(HOST, host).body(Body::empty()).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use doorward_core::audit::{AttemptId, Door, Event, Outcome};
-use doorward_core::id::UserId;
 use doorward_core::text::shortened;
 use doorward_core::time::Wall;
 use serde_json::{Value, json};
@@ -16,9 +15,8 @@ use crate::gate::admin::AuditFilter;
 use crate::http::problem::Problem;
 
 /// Names of the parameters.
-const PARAMETERS: &[&str] = &[
-    "userid", "firm", "event", "outcome", "door", "attempt", "since", "until", "cursor", "limit",
-];
+const PARAMETERS: &[&str] =
+    &["userid", "firm", "event", "outcome", "door", "attempt", "since", "until", "cursor", "limit"];
 
 pub(super) async fn list(State(api): State<ApiState>, mut params: Params) -> Result<Json<Value>, Problem> {
     let event = |text: String| word("event", &text, Event::from_id, Event::ALL.iter().map(|row| row.id()));
@@ -28,7 +26,7 @@ pub(super) async fn list(State(api): State<ApiState>, mut params: Params) -> Res
     let filter = AuditFilter {
         person: None,
         // Whatever was tried as a user id may be looked for.
-        userid: params.take("userid")?.map(|text| UserId::parse(&text).map_or(text, String::from)),
+        userid: params.take("userid")?,
         firm: params.take("firm")?.map(|code| firm_code("firm", &code)).transpose()?,
         event: params.take("event")?.map(event).transpose()?,
         outcome: params.take("outcome")?.map(outcome).transpose()?,

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::{ETAG, LOCATION};
+use axum::http::header::LOCATION;
 use axum::response::{AppendHeaders, IntoResponse};
 use doorward_core::audit::Actor;
 use doorward_core::id::FirmCode;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::read::{Body, Caller, FirmPath, IfMatch, Nothing, firm_code, required};
-use super::{ApiState, show};
+use super::{ApiState, Tagged, show, tagged};
 use crate::http::problem::Problem;
 
 pub(super) async fn list(State(api): State<ApiState>) -> Result<Json<Value>, Problem> {
@@ -77,14 +77,11 @@ async fn set_closed(
     Ok(Json(show::firm(&api.gate.set_firm_closed(&code, closed, actor).await?)))
 }
 
-pub(super) async fn venue_policy(State(api): State<ApiState>) -> Result<impl IntoResponse, Problem> {
+pub(super) async fn venue_policy(State(api): State<ApiState>) -> Result<Tagged, Problem> {
     Ok(shown(&api.gate.venue_policy()?))
 }
 
-pub(super) async fn policy(
-    State(api): State<ApiState>,
-    FirmPath(code): FirmPath,
-) -> Result<impl IntoResponse, Problem> {
+pub(super) async fn policy(State(api): State<ApiState>, FirmPath(code): FirmPath) -> Result<Tagged, Problem> {
     Ok(shown(&api.gate.firm_policy(&code)?))
 }
 
@@ -93,7 +90,7 @@ pub(super) async fn set_venue_policy(
     caller: Caller,
     if_match: IfMatch,
     Body(given): Body<Policy>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Tagged, Problem> {
     set(&api, None, caller.0, &if_match, given).await
 }
 
@@ -103,7 +100,7 @@ pub(super) async fn set_policy(
     FirmPath(code): FirmPath,
     if_match: IfMatch,
     Body(given): Body<Policy>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Tagged, Problem> {
     set(&api, Some(&code), caller.0, &if_match, given).await
 }
 
@@ -113,7 +110,7 @@ async fn set(
     actor: Actor,
     if_match: &IfMatch,
     mut given: Policy,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Tagged, Problem> {
     if let IfMatch(Some(version)) = if_match {
         let version = u32::try_from(*version).unwrap_or(u32::MAX);
         if given.version != 0 && given.version != version {
@@ -129,13 +126,14 @@ async fn set(
         let problem = Problem::from(refused);
         match (problem.is_conflict(), if_match) {
             (true, IfMatch(Some(_))) => Problem::not_the_version(problem.detail()),
-            (true, IfMatch(None)) => problem.with_remedy("give the version of the policy that is to be replaced"),
+            (true, IfMatch(None)) => {
+                problem.with_remedy("give the version of the policy that is to be replaced")
+            }
             (false, _) => problem,
         }
     })
 }
 
-fn shown(policy: &(Policy, Effective)) -> impl IntoResponse + use<> {
-    let tag = AppendHeaders([(ETAG, format!("\"{}\"", policy.0.version))]);
-    (tag, Json(show::policy(policy)))
+fn shown(policy: &(Policy, Effective)) -> Tagged {
+    tagged(policy.0.version.into(), show::policy(policy))
 }

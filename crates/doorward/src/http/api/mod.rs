@@ -14,13 +14,14 @@ mod tests;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::Request;
-use axum::http::HeaderValue;
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{CACHE_CONTROL, ETAG};
+use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{AppendHeaders, IntoResponse as _, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::Value;
 
 use super::problem::{self, Problem};
 use crate::clock::Clock;
@@ -63,9 +64,8 @@ pub fn router(state: ApiState) -> Router {
         plain = plain.route("/api/v1/demo/clock", get(node::clock).post(node::move_clock));
     }
     // Of these two alone there are parameters behind the question mark.
-    let listing = Router::new()
-        .route("/api/v1/people", get(people::list))
-        .route("/api/v1/audit", get(audit::list));
+    let listing =
+        Router::new().route("/api/v1/people", get(people::list)).route("/api/v1/audit", get(audit::list));
     plain
         .route_layer(middleware::from_fn(no_parameters))
         .merge(listing)
@@ -73,6 +73,13 @@ pub fn router(state: ApiState) -> Router {
         .method_not_allowed_fallback(problem::no_method)
         .layer(middleware::map_response(not_stored))
         .with_state(state)
+}
+
+/// An answer with the version of what it shows, for `If-Match`.
+type Tagged = (AppendHeaders<[(HeaderName, String); 1]>, Json<Value>);
+
+fn tagged(version: u64, shown: Value) -> Tagged {
+    (AppendHeaders([(ETAG, format!("\"{version}\""))]), Json(shown))
 }
 
 async fn no_parameters(request: Request, next: Next) -> Response {

@@ -91,7 +91,10 @@ pub(super) async fn move_clock(
         (Some(text), None) => {
             let to = instant("set", &text)?;
             if to < now {
-                return Err(Problem::invalid("set", format!("{to} lies before {now}; the clock moves forward only")));
+                return Err(Problem::invalid(
+                    "set",
+                    format!("{to} lies before {now}; the clock moves forward only"),
+                ));
             }
             ("set", to.since(now))
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::{ETAG, LOCATION};
+use axum::http::header::LOCATION;
 use axum::response::{AppendHeaders, IntoResponse};
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use doorward_core::ask::{Encrypted, KeyId, Padding};
@@ -19,8 +19,10 @@ use doorward_core::text::shortened;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::read::{Body, Caller, IfMatch, Nothing, Params, UserPath, firm_code, given, required, user_id, word};
-use super::{ApiState, show};
+use super::read::{
+    Body, Caller, IfMatch, Nothing, Params, UserPath, firm_code, given, required, user_id, word,
+};
+use super::{ApiState, Tagged, show, tagged};
 use crate::gate::Gate;
 use crate::gate::admin::{NewPassword, NewPerson, PeopleFilter};
 use crate::http::problem::Problem;
@@ -45,7 +47,9 @@ pub(super) async fn list(State(api): State<ApiState>, mut params: Params) -> Res
     let registered = params.take("registered")?.map(|text| match text.as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err(Problem::invalid("registered", format!("{:?} is none of true, false", shortened(&text, 32)))),
+        _ => {
+            Err(Problem::invalid("registered", format!("{:?} is none of true, false", shortened(&text, 32))))
+        }
     });
     let filter = PeopleFilter {
         firm: params.take("firm")?.map(|code| firm_code("firm", &code)).transpose()?,
@@ -63,7 +67,8 @@ pub(super) async fn list(State(api): State<ApiState>, mut params: Params) -> Res
     let mut people = super::node::look_up(looked_up).await?;
     let more = people.len() > limit;
     people.truncate(limit);
-    let next = people.last().filter(|_| more).map(|last| BASE64URL_NOPAD.encode(last.userid.as_str().as_bytes()));
+    let next =
+        people.last().filter(|_| more).map(|last| BASE64URL_NOPAD.encode(last.userid.as_str().as_bytes()));
     let items: Vec<_> = people.iter().map(|person| shown(&api.gate, person)).collect();
     Ok(Json(json!({ "items": items, "next": next })))
 }
@@ -78,8 +83,8 @@ fn shown(gate: &Gate, person: &Person) -> Value {
     show::person(person, &gate.access(person.id), gate.now().wall)
 }
 
-fn tagged(gate: &Gate, person: &Person) -> impl IntoResponse + use<> {
-    (AppendHeaders([(ETAG, format!("\"{}\"", person.version))]), Json(shown(gate, person)))
+fn answer(gate: &Gate, person: &Person) -> Tagged {
+    tagged(person.version, shown(gate, person))
 }
 
 #[derive(Deserialize, Default)]
@@ -118,7 +123,8 @@ impl GrantGiven {
             grant.firms.insert(code);
         }
         for right in &self.rights {
-            let right = word("grant.rights", right, Right::from_id, Right::ALL.iter().map(|right| right.id()))?;
+            let right =
+                word("grant.rights", right, Right::from_id, Right::ALL.iter().map(|right| right.id()))?;
             grant.rights.insert(right);
         }
         for network in &self.sources {
@@ -138,7 +144,8 @@ struct PasswordGiven {
 
 /// Reads a password: encrypted with the label of the API, or none at all.
 fn password(given: Option<Value>) -> Result<NewPassword, Problem> {
-    let remedy = "encrypt it with the key of GET /api/v1/challenge, label api, or leave it out to have one generated";
+    let remedy =
+        "encrypt it with the key of GET /api/v1/challenge, label api, or leave it out to have one generated";
     let fields = match given {
         None => return Ok(NewPassword::Generated),
         Some(Value::String(_)) => {
@@ -186,12 +193,12 @@ pub(super) async fn add(
         }
     });
     let (person, generated) = added?;
-    let mut answer = json!({ "person": shown(&api.gate, &person) });
+    let mut told = json!({ "person": shown(&api.gate, &person) });
     if let Some(generated) = generated {
-        answer["password"] = Value::String(generated.expose().clone());
+        told["password"] = Value::String(generated.expose().clone());
     }
     let location = AppendHeaders([(LOCATION, format!("/api/v1/people/{}", encoded(person.userid.as_str())))]);
-    Ok((StatusCode::CREATED, location, Json(answer)))
+    Ok((StatusCode::CREATED, location, Json(told)))
 }
 
 /// A segment of a path in percent-encoding (RFC 3986, 2.3).
@@ -208,11 +215,8 @@ fn encoded(segment: &str) -> String {
     })
 }
 
-pub(super) async fn show(
-    State(api): State<ApiState>,
-    UserPath(userid): UserPath,
-) -> Result<impl IntoResponse, Problem> {
-    Ok(tagged(&api.gate, &api.gate.person(&userid)?))
+pub(super) async fn show(State(api): State<ApiState>, UserPath(userid): UserPath) -> Result<Tagged, Problem> {
+    Ok(answer(&api.gate, &api.gate.person(&userid)?))
 }
 
 /// What is to be changed: absent stays, `null` is cleared.
@@ -239,7 +243,7 @@ pub(super) async fn edit(
     UserPath(userid): UserPath,
     IfMatch(version): IfMatch,
     Body(changes): Body<Changes>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Tagged, Problem> {
     let standing = changes.standing.as_deref().map(standing).transpose()?;
     let auth_system = changes.auth_system.as_deref().map(auth_system).transpose()?;
     let grant = match changes.grant {
@@ -249,7 +253,10 @@ pub(super) async fn edit(
     };
     let edit = move |present: &Person| {
         if let Some(version) = version.filter(|version| *version != present.version) {
-            let text = format!("version {version} was given, {} is in force; read the person again", present.version);
+            let text = format!(
+                "version {version} was given, {} is in force; read the person again",
+                present.version
+            );
             return Err(Misuse::conflict(VERSION, text));
         }
         let mut profile = present.profile.clone();
@@ -267,7 +274,7 @@ pub(super) async fn edit(
             false => problem,
         }
     })?;
-    Ok(tagged(&api.gate, &person))
+    Ok(answer(&api.gate, &person))
 }
 
 /// Stands for `If-Match` where the gate refuses.
@@ -307,8 +314,8 @@ pub(super) async fn revoke_authenticator(
     Caller(actor): Caller,
     UserPath(userid): UserPath,
     _: Body<Nothing>,
-) -> Result<impl IntoResponse, Problem> {
-    Ok(tagged(&api.gate, &api.gate.revoke_authenticator(&userid, actor).await?))
+) -> Result<Tagged, Problem> {
+    Ok(answer(&api.gate, &api.gate.revoke_authenticator(&userid, actor).await?))
 }
 
 pub(super) async fn unlock(
@@ -316,6 +323,6 @@ pub(super) async fn unlock(
     Caller(actor): Caller,
     UserPath(userid): UserPath,
     _: Body<Nothing>,
-) -> Result<impl IntoResponse, Problem> {
-    Ok(tagged(&api.gate, &api.gate.unlock(&userid, actor).await?))
+) -> Result<Tagged, Problem> {
+    Ok(answer(&api.gate, &api.gate.unlock(&userid, actor).await?))
 }

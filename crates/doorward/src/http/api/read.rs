@@ -74,7 +74,8 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
         if tag == "*" {
             return Ok(Self(None));
         }
-        let version = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
+        let version =
+            tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
         let wrong = || Problem::invalid("If-Match", "not an entity tag such as \"3\"");
         version.map(|version| Self(Some(version))).ok_or_else(wrong)
     }
@@ -194,7 +195,9 @@ impl Params {
     pub(super) fn limit(&mut self) -> Result<usize, Problem> {
         let Some(text) = self.take("limit")? else { return Ok(100) };
         let limit = text.parse().ok().filter(|limit| (1..=500).contains(limit));
-        limit.ok_or_else(|| Problem::invalid("limit", format!("{:?} is out of range 1..=500", shortened(&text, 32))))
+        limit.ok_or_else(|| {
+            Problem::invalid("limit", format!("{:?} is out of range 1..=500", shortened(&text, 32)))
+        })
     }
 
     /// Refuses what was not taken.
@@ -211,7 +214,8 @@ impl Params {
 
 /// Reads a firm's code.
 pub(super) fn firm_code(field: &'static str, text: &str) -> Result<FirmCode, Problem> {
-    FirmCode::parse(text).map_err(|why| Problem::invalid(field, format!("{:?} is {why}", shortened(text, 32))))
+    FirmCode::parse(text)
+        .map_err(|why| Problem::invalid(field, format!("{:?} is {why}", shortened(text, 32))))
 }
 
 /// Reads a user id.
