@@ -20,7 +20,7 @@ table! {
         UnknownNames = "unknown-names", "User ids of nobody whose attempts are counted; the oldest is forgotten.";
         ConflictRetries = "conflict-retries", "Times that a decision is made again after a conflict; then try again later.";
         Connections = "connections", "Open connections of a door, where the descriptors allow as many; one more is told 1013.";
-        ConnectionsSilentPercent = "connections-silent-percent", "Share of them that are not logged in, in percent; the oldest makes room for a new one.";
+        ConnectionsSilentPercent = "connections-silent-percent", "Share of them not logged in, in percent; the oldest makes room.";
         ConnectionsLeaving = "connections-leaving", "Evicted connections on their way out; new ones wait for them.";
         ConnectionsTurnedAway = "connections-turned-away", "Connections let in to be told 1013; one more is closed at once.";
         ProxyHeaderBytes = "proxy-header-bytes", "Bytes of a PROXY protocol header; a longer one ends the connection.";
@@ -30,7 +30,7 @@ table! {
         LocalConnections = "local-connections", "Connections of the administration socket; one more waits.";
         OpsConnections = "ops-connections", "Connections of the listener of measurements; one more waits.";
         ApiBodyBytes = "api-body-bytes", "Bytes of a request to the HTTP API; more are answered with 413.";
-        RefusalsPerMinute = "refusals-per-minute", "Records of closed connections for one source and minute; more become one record with a count.";
+        RefusalsPerMinute = "refusals-per-minute", "Records of closed connections a source and minute; more become a count.";
         RefusalSources = "refusal-sources", "Sources whose closed connections are counted apart; beyond, they are counted together.";
     }
 }

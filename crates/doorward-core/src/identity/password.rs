@@ -26,6 +26,32 @@ table! {
 /// Shortest part of a user id, firm or product name that a password must not hold, in characters.
 const PART_CHARS_MIN: usize = 4;
 
+/// Words of many firms' names: they give nobody away.
+const COMMON_IN_NAMES: [&str; 22] = [
+    "bank",
+    "broker",
+    "brokers",
+    "capital",
+    "commodities",
+    "company",
+    "derivatives",
+    "exchange",
+    "finance",
+    "financial",
+    "futures",
+    "global",
+    "group",
+    "holding",
+    "holdings",
+    "international",
+    "limited",
+    "markets",
+    "partners",
+    "securities",
+    "trading",
+    "traders",
+];
+
 /// What a new password is held against.
 #[derive(Clone, Debug)]
 pub struct Against<'a> {
@@ -97,7 +123,9 @@ fn holds(folded: &str, part: &str) -> bool {
 }
 
 fn holds_any_word(folded: &str, name: &str) -> bool {
-    holds(folded, name) || name.split(|c: char| !c.is_alphanumeric()).any(|word| holds(folded, word))
+    let words = name.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase);
+    holds(folded, name)
+        || words.filter(|word| !COMMON_IN_NAMES.contains(&word.as_str())).any(|word| holds(folded, &word))
 }
 
 #[cfg(test)]

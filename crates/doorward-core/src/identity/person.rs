@@ -34,6 +34,16 @@ table! {
     }
 }
 
+impl Right {
+    /// Whether it takes from a person what they prove themselves with: off unless the desk gives it.
+    pub const fn is_reset(self) -> bool {
+        match self {
+            Right::ResetPassword | Right::ResetAuthenticator => true,
+            Right::Verify | Right::Token | Right::Add | Right::Change => false,
+        }
+    }
+}
+
 /// What the desk gave a service user.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use doorward_core::ask::{AskId, Verdict};
-use doorward_core::audit::{Deny, Door};
-use doorward_core::machine::{Close, Machine as _, Output};
+use doorward_core::audit::{Deny, Door, Event};
+use doorward_core::machine::{Close, Machine as _, Note, Output};
 use doorward_core::time::Mono;
 use doorward_core::ws::login::WsLogin;
 use futures_util::{Sink as _, StreamExt as _};
@@ -174,8 +174,12 @@ impl Driver {
                     tokio::spawn(async move {
                         let verdict = gate.ask(ask, &origin).await;
                         // The connection may have gone meanwhile; then so has the login.
-                        if reply.send(verdict).is_err() {
+                        if let Err(late) = reply.send(verdict) {
                             gate.left(&origin);
+                            if let Verdict::Granted(granted) = late {
+                                let who = Some((granted.person, granted.userid));
+                                gate.note(Note { event: Event::LoggedOut, who, reason: None }, &origin).await;
+                            }
                         }
                     });
                     self.answer = Some((id, answer));

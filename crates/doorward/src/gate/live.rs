@@ -43,20 +43,32 @@ pub struct Live {
 struct Login {
     connection: Weak<Connection>,
     firm: Option<FirmCode>,
+    logged_in: bool,
+}
+
+impl Login {
+    fn is_on(&self, connection: &Arc<Connection>) -> bool {
+        std::ptr::eq(self.connection.as_ptr(), Arc::as_ptr(connection))
+    }
 }
 
 impl Live {
-    /// Somebody logged in on a connection. Called before the answer is sent, under the person's lock, so that a
-    /// later disabling finds it.
-    pub fn enter(&self, person: PersonId, firm: Option<FirmCode>, connection: &Arc<Connection>) {
+    /// Somebody logged in on a connection, or has only the code left to give. Called before the answer is sent, under
+    /// the person's lock, so that a later disabling finds it.
+    pub fn enter(
+        &self,
+        person: PersonId,
+        firm: Option<FirmCode>,
+        connection: &Arc<Connection>,
+        logged_in: bool,
+    ) {
         *connection.person.lock().unwrap_or_else(PoisonError::into_inner) = Some(person);
         let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
         let logins = people.entry(person).or_default();
         logins.retain(|login| login.connection.strong_count() > 0);
-        let known =
-            logins.iter().any(|login| std::ptr::eq(login.connection.as_ptr(), Arc::as_ptr(connection)));
-        if !known {
-            logins.push(Login { connection: Arc::downgrade(connection), firm });
+        match logins.iter_mut().find(|login| login.is_on(connection)) {
+            Some(login) => login.logged_in = logged_in,
+            None => logins.push(Login { connection: Arc::downgrade(connection), firm, logged_in }),
         }
     }
 
@@ -66,7 +78,7 @@ impl Live {
         let Some(person) = person else { return };
         let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(logins) = people.get_mut(&person) {
-            logins.retain(|login| !std::ptr::eq(login.connection.as_ptr(), Arc::as_ptr(connection)));
+            logins.retain(|login| !login.is_on(connection));
             if logins.is_empty() {
                 people.remove(&person);
             }
@@ -96,7 +108,11 @@ impl Live {
     /// How many connections have somebody logged in.
     pub fn count(&self) -> usize {
         let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
-        people.values().flatten().filter(|login| login.connection.strong_count() > 0).count()
+        people
+            .values()
+            .flatten()
+            .filter(|login| login.logged_in && login.connection.strong_count() > 0)
+            .count()
     }
 
     /// Forgets connections that went while they were being let in.
@@ -118,9 +134,9 @@ mod tests {
         let live = Live::default();
         let [one, two, other] = [(); 3].map(|()| Arc::new(Connection::default()));
         let (julian, jane) = (PersonId::from_random(2), PersonId::from_random(4));
-        live.enter(julian, None, &one);
-        live.enter(julian, None, &two);
-        live.enter(jane, None, &other);
+        live.enter(julian, None, &one, true);
+        live.enter(julian, None, &two, true);
+        live.enter(jane, None, &other, true);
         assert_eq!(live.count(), 3);
         live.end_person(julian);
         one.ended().await;

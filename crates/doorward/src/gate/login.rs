@@ -7,7 +7,7 @@ use doorward_core::audit::Record;
 use doorward_core::id::{PersonId, UserId};
 use doorward_core::identity::attempt::Admission;
 use doorward_core::identity::change::Change;
-use doorward_core::identity::decide::login::Facts;
+use doorward_core::identity::decide::login::{Facts, Opened};
 use doorward_core::identity::decide::{CodeFact, Decision, Settle, View, code, login};
 use doorward_core::identity::net::source_group;
 use doorward_core::identity::person::{Person, Phc};
@@ -50,15 +50,23 @@ impl Gate {
         origin: &Origin,
     ) -> Verdict {
         let padding = password.padding;
-        let password = match self.open(password, Label::WebSocket) {
+        let encrypted = password;
+        let password = match self.open(encrypted, Label::WebSocket) {
             Ok(opened) => opened,
             Err(NotOpened::ChallengeNeeded) => return Verdict::ChallengeNeeded,
             Err(NotOpened::Fault(fault)) => return self.fault(&fault, origin),
         };
+        let fresh = password.opened != Opened::Replayed;
         let attempt = Attempt { userid, password, padding, code, origin };
         match self.attempt_login(attempt).await {
             Ok(verdict) => verdict,
-            Err(fault) => self.fault(&fault, origin),
+            Err(fault) => {
+                // Nothing was decided: the peer may send the very same message again.
+                if fresh {
+                    self.vault.forget_ciphertext(&encrypted.key, &encrypted.ciphertext);
+                }
+                self.fault(&fault, origin)
+            }
         }
     }
 
@@ -255,10 +263,12 @@ impl Gate {
         Err(Fault::Book("too many conflicts".to_owned()))
     }
 
-    /// Enters whoever was let in among the live ones, while the person is still locked.
+    /// Enters whoever was let in, or has only the code left to give, among the live ones, while the person is still
+    /// locked: what an administrator does from now on ends the connection.
     fn granted(&self, verdict: Verdict, person: &Person, origin: &Origin) -> Verdict {
-        if matches!(verdict, Verdict::Granted(_)) {
-            self.live.enter(person.id, person.firm.clone(), &origin.connection);
+        let logged_in = matches!(verdict, Verdict::Granted(_));
+        if logged_in || matches!(verdict, Verdict::CodeNeeded(_) | Verdict::CodeRefused(_)) {
+            self.live.enter(person.id, person.firm.clone(), &origin.connection, logged_in);
             metrics::sessions(origin.door.id(), self.live.count() as u64);
         }
         verdict

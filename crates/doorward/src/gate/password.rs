@@ -33,16 +33,23 @@ impl Gate {
         let padding = present.padding.min(new.padding);
         let opened =
             self.open(present, Label::WebSocket).and_then(|p| Ok((p, self.open(new, Label::WebSocket)?)));
+        let encrypted = [present, new];
         let (present, new) = match opened {
             Ok(opened) => opened,
             Err(NotOpened::ChallengeNeeded) => return Verdict::ChallengeNeeded,
             Err(NotOpened::Fault(fault)) => return self.fault(&fault, origin),
         };
+        let fresh = [present.opened, new.opened].map(|opened| opened != Opened::Replayed);
         let opened = worse(present.opened, new.opened);
         let change = Change { id, present: present.normal, new: new.normal, opened, padding };
         match self.decide_change(&change, origin).await {
             Ok(verdict) => verdict,
-            Err(fault) => self.fault(&fault, origin),
+            Err(fault) => {
+                for (encrypted, _) in encrypted.iter().zip(fresh).filter(|(_, fresh)| *fresh) {
+                    self.vault.forget_ciphertext(&encrypted.key, &encrypted.ciphertext);
+                }
+                self.fault(&fault, origin)
+            }
         }
     }
 

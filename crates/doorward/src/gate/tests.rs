@@ -280,3 +280,45 @@ fn a_full_queue_is_busy_and_every_other_fault_is_try_again_later() {
         assert!(matches!(verdict_of(&fault), Verdict::TryAgainLater { .. }));
     }
 }
+
+#[tokio::test]
+async fn e4_what_was_not_decided_may_be_sent_again_and_what_was_may_not() {
+    let world = world();
+    world.person("julian", AuthSystem::Password, false).await;
+    let password = world.encrypted(GOOD, Padding::OaepSha256);
+    let ask = || Ask::Login { userid: "julian".to_owned(), password: password.clone(), code: None };
+    world.gate.hashes.stop();
+    assert!(matches!(world.ask(1, ask()).await, Verdict::TryAgainLater { .. }));
+    let world = world.reopened(HashParams::tiny());
+    assert!(matches!(world.ask(1, ask()).await, Verdict::Granted(_)), "the very same bytes");
+    assert_eq!(world.ask(1, ask()).await, Verdict::Refused);
+    assert_eq!(world.entries(1)[0].reason, Some(Deny::ReplayedCiphertext));
+}
+
+#[tokio::test]
+async fn p1_whoever_loses_the_second_factor_must_choose_a_longer_password() {
+    let world = world();
+    world.person("julian", AuthSystem::Otp, false).await;
+    let edit = Edit { auth_system: Some(AuthSystem::Password), ..Edit::default() };
+    world.gate.edit_person(&userid("julian"), edit, &Actor::Node).await.unwrap();
+    let Verdict::Granted(granted) = world.login("julian", GOOD, None).await else { panic!("not granted") };
+    assert!(granted.must_change);
+}
+
+#[tokio::test]
+async fn t15_a_reset_between_the_two_steps_ends_the_login() {
+    let world = world();
+    world.person("julian", AuthSystem::Otp, false).await;
+    world.seed("julian").await;
+    let origin = origin(1);
+    let password = world.encrypted(GOOD, Padding::OaepSha256);
+    let ask = Ask::Login { userid: "julian".to_owned(), password, code: None };
+    assert!(matches!(world.gate.ask(ask, &origin).await, Verdict::CodeNeeded(_)));
+    assert_eq!(world.gate.sessions(), 0, "not logged in yet");
+    world
+        .gate
+        .set_password(&userid("julian"), &super::admin::NewPassword::Generated, Actor::Node)
+        .await
+        .unwrap();
+    origin.connection.ended().await;
+}

@@ -161,6 +161,16 @@ impl ChallengeKeys {
         Ok(pair.open(request, fresh)?)
     }
 
+    /// See [`super::Vault::forget_ciphertext`].
+    pub fn forget_ciphertext(&self, key: &KeyId, ciphertext: &[u8]) {
+        let state = locked(&self.state);
+        let current = state.current.iter().chain(&state.retired);
+        if let Some((pair, _)) = current.into_iter().find(|(pair, _)| pair.id == *key) {
+            let name = pair.name_of(ciphertext);
+            locked(&pair.seen).remove(&name);
+        }
+    }
+
     const fn seen_max(&self) -> usize {
         self.settings.replay_max.saturating_mul(2)
     }
@@ -244,14 +254,20 @@ impl Pair {
 
     /// Notes a ciphertext: whether it is new, or `None` where the set is full.
     fn see(&self, ciphertext: &[u8], max: usize) -> Option<bool> {
-        let mac = self.keyed(b"seen", ciphertext);
-        let mut name = [0_u8; 16];
-        name.copy_from_slice(&mac.as_ref()[..16]);
+        let name = self.name_of(ciphertext);
         let mut seen = locked(&self.seen);
         if seen.len() >= max && !seen.contains(&name) {
             return None;
         }
         Some(seen.insert(name))
+    }
+
+    /// What a ciphertext is remembered by.
+    fn name_of(&self, ciphertext: &[u8]) -> [u8; 16] {
+        let mac = self.keyed(b"seen", ciphertext);
+        let mut name = [0_u8; 16];
+        name.copy_from_slice(&mac.as_ref()[..16]);
+        name
     }
 
     /// Opens a ciphertext or makes the stand-in; the same work either way (E2).

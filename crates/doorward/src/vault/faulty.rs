@@ -52,6 +52,10 @@ impl Vault for FaultyVault {
         self.up()?.open_password(request, now)
     }
 
+    fn forget_ciphertext(&self, key: &KeyId, ciphertext: &[u8]) {
+        self.inner.forget_ciphertext(key, ciphertext);
+    }
+
     fn tick(&self, now: Now) -> Result<(), Fault> {
         self.up()?.tick(now)
     }

@@ -40,7 +40,7 @@ pub const SEED_LEN: std::ops::RangeInclusive<usize> = 16..=64;
 
 /// Keeps and uses secrets. Calls block, for microseconds as a rule and milliseconds with an HSM.
 ///
-/// Every method but [`Vault::is_live`] and [`Vault::describe`] may answer [`Fault::Vault`]: the caller fails
+/// Every method but [`Vault::is_live`], [`Vault::forget_ciphertext`] and [`Vault::describe`] may answer [`Fault::Vault`]: the caller fails
 /// closed ("try again later") and the next call may well succeed.
 pub trait Vault: Send + Sync {
     /// The public half of the present challenge key. Makes one itself only where none is ready, which
@@ -55,6 +55,10 @@ pub trait Vault: Send + Sync {
     /// Whatever is wrong with the ciphertext, a password comes back: then it is one that nobody has, always the
     /// same for the same bytes (implicit rejection, E2), so that the login fails in the usual place and time.
     fn open_password(&self, request: &OpenPassword<'_>, now: Now) -> Result<Opened, OpenError>;
+
+    /// Forgets that a ciphertext was seen: nothing was decided about it, and the same bytes may come again. Only for
+    /// one that [`Vault::open_password`] took for new.
+    fn forget_ciphertext(&self, key: &KeyId, ciphertext: &[u8]);
 
     /// Turns challenge keys over: destroys dead ones and makes the next one ahead of time. To be called about
     /// once a second from a thread that may be kept busy for some 100 ms.

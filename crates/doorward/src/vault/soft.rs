@@ -96,6 +96,10 @@ impl Vault for SoftVault {
         self.challenges.open_password(request, now)
     }
 
+    fn forget_ciphertext(&self, key: &KeyId, ciphertext: &[u8]) {
+        self.challenges.forget_ciphertext(key, ciphertext);
+    }
+
     fn tick(&self, now: Now) -> Result<(), Fault> {
         self.challenges.tick(now)
     }

@@ -57,6 +57,10 @@ impl Vault for GatedVault {
     fn is_live(&self, key: &KeyId, now: Now) -> bool {
         self.soft.is_live(key, now)
     }
+    fn forget_ciphertext(&self, key: &KeyId, ciphertext: &[u8]) {
+        self.soft.forget_ciphertext(key, ciphertext);
+    }
+
     fn open_password(&self, request: &OpenPassword<'_>, now: Now) -> Result<Opened, OpenError> {
         self.soft.open_password(request, now)
     }

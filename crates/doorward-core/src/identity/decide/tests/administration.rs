@@ -119,8 +119,8 @@ fn what_is_not_allowed_of_a_profile_is_named() {
 }
 
 #[test]
-fn a_number_in_attr_reads_back_as_it_was_written_or_is_refused() {
-    let (mut random, mut refused) = (0x9E37_79B9_7F4A_7C15_u64, 0);
+fn a_number_in_attr_reads_back_as_it_was_written() {
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
     for _ in 0..2_000 {
         random ^= random << 13;
         random ^= random >> 7;
@@ -130,16 +130,9 @@ fn a_number_in_attr_reads_back_as_it_was_written_or_is_refused() {
             let once: serde_json::Value = serde_json::from_str(&format!("{number:e}")).unwrap();
             let attr = serde_json::json!({ "x": once }).as_object().cloned();
             let profile = Profile { attr, ..Profile::default() };
-            match add(people::New { profile, ..new(Kind::Trader, Some("FINT")) }) {
-                Ok(record) => sound(&record),
-                Err(misuse) => {
-                    assert_eq!(misuse.field, "attr");
-                    refused += 1;
-                }
-            }
+            sound(&add(people::New { profile, ..new(Kind::Trader, Some("FINT")) }).unwrap());
         }
     }
-    assert!((1..1_000).contains(&refused), "{refused}");
     for plain in ["0", "-1", "0.25", "12.345", "1e-7", "123456789012345", "18446744073709551615"] {
         let attr = serde_json::from_str(&format!("{{\"x\":{plain}}}")).unwrap();
         sound(
