@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use doorward_core::ask::{Ask, Challenge, Padding, Verdict};
-use doorward_core::audit::{Actor, AttemptId, Context, Door, Entry, Event, Record};
+use doorward_core::audit::{Actor, AttemptId, Context, Deny, Door, Entry, Event, Record};
 use doorward_core::id::PersonId;
 use doorward_core::identity::net::source_group;
 use doorward_core::identity::policy::Effective;
@@ -275,7 +275,8 @@ impl Gate {
         if !self.clock_good() {
             return Err("clock suspect: one-time passwords are not checked".to_owned());
         }
-        self.store.status().map(|_| ()).map_err(|fault| fault.to_string())
+        let status = self.store.status().map_err(|fault| fault.to_string())?;
+        status.failing.map_or(Ok(()), |fault| Err(format!("journal degraded: {fault}")))
     }
 
     /// How many connections have somebody logged in.
@@ -302,12 +303,13 @@ impl Gate {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
-        let events: Vec<Event> = batch.records.iter().map(|record| record.entry.event).collect();
+        let entries: Vec<Entry> = batch.records.iter().map(|record| record.entry.clone()).collect();
         let began = self.clock.now().mono;
         let committed = self.store.commit(batch).await?;
         metrics::journal_commit_seconds(self.clock.now().mono.since(began));
-        for event in events {
-            metrics::event(event.id());
+        for (no, entry) in (committed.first..).zip(&entries) {
+            metrics::event(entry.event.id());
+            log(no, entry);
         }
         Ok(committed)
     }
@@ -316,6 +318,27 @@ impl Gate {
         let stripe = usize::try_from(person.as_u64()).unwrap_or(0) % STRIPES;
         self.stripes[stripe].lock().await
     }
+}
+
+/// One line a decision, as it was written down.
+fn log(no: u64, entry: &Entry) {
+    let who = match &entry.actor {
+        Actor::Person { userid, .. } => userid.as_str(),
+        Actor::Unknown { .. } | Actor::Nobody => "-",
+        Actor::Local { .. } => "local",
+        Actor::Node => "node",
+    };
+    tracing::info!(
+        no,
+        attempt = %entry.attempt,
+        door = entry.door.id(),
+        source = entry.source.map(tracing::field::display),
+        who,
+        outcome = entry.outcome.id(),
+        reason = entry.reason.map(Deny::id),
+        "{}",
+        entry.event
+    );
 }
 
 /// The policy in force for whoever a snapshot is of.
