@@ -1,17 +1,32 @@
 //! The command line: one file a command.
 
+#[cfg(test)]
+mod admin_tests;
+mod audit;
+mod demo_clock;
 mod exit;
+mod firm;
 mod load;
 mod load_report;
 mod load_users;
 mod load_ws;
+mod policy;
+mod server;
+mod status;
 mod terminal;
 mod totp;
+mod user;
 mod ws;
 
+pub use audit::AuditListArgs;
+pub use demo_clock::DemoClockArgs;
 pub use exit::{CliError, Exit};
+pub use firm::FirmArgs;
 pub use load::LoadArgs;
+pub use policy::PolicyArgs;
+pub use status::StatusArgs;
 pub use totp::TotpArgs;
+pub use user::UserArgs;
 pub use ws::WsArgs;
 
 /// Runs `doorward ws …`.
@@ -36,4 +51,52 @@ pub fn run_totp(args: &TotpArgs) -> Result<Exit, CliError> {
 /// [`CliError`] with the exit code to leave with.
 pub async fn run_load(args: LoadArgs) -> Result<Exit, CliError> {
     load::run(args).await
+}
+
+/// Runs `doorward firm …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_firm(args: FirmArgs) -> Result<Exit, CliError> {
+    firm::run(args).await
+}
+
+/// Runs `doorward user …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_user(args: UserArgs) -> Result<Exit, CliError> {
+    user::run(args).await
+}
+
+/// Runs `doorward policy …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_policy(args: PolicyArgs) -> Result<Exit, CliError> {
+    policy::run(args).await
+}
+
+/// Runs `doorward audit list`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_audit_list(args: AuditListArgs) -> Result<Exit, CliError> {
+    audit::run(args).await
+}
+
+/// Runs `doorward status`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_status(args: StatusArgs) -> Result<Exit, CliError> {
+    status::run(args).await
+}
+
+/// Runs `doorward demo-clock …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_demo_clock(args: DemoClockArgs) -> Result<Exit, CliError> {
+    demo_clock::run(args).await
 }

@@ -14,17 +14,17 @@ use crate::journal::RealDisk;
 use crate::vault::{ChallengeSettings, FaultyVault, SoftVault, Vault};
 
 /// The longest that a test waits for what must happen.
-pub(super) const TEST_MAX: Duration = Duration::from_secs(30);
+pub(crate) const TEST_MAX: Duration = Duration::from_secs(30);
 
 /// The parts; the folder goes when this does.
-pub(super) struct World {
-    pub(super) gate: Arc<Gate>,
-    pub(super) clock: Arc<Clock>,
-    pub(super) folder: TempDir,
+pub(crate) struct World {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) folder: TempDir,
     vault: Arc<FaultyVault>,
 }
 
-pub(super) fn world() -> World {
+pub(crate) fn world() -> World {
     let folder = TempDir::new().unwrap();
     let disk = Arc::new(RealDisk::open(&folder.path().join("journal")).unwrap());
     let settings = sqlite::Settings { segment_bytes: 1 << 20, ..sqlite::Settings::default() };
@@ -49,7 +49,7 @@ pub(super) fn world() -> World {
 
 impl World {
     /// What the API stands on; its clock may be moved.
-    pub(super) fn api(&self) -> ApiState {
+    pub(crate) fn api(&self) -> ApiState {
         ApiState {
             gate: Arc::clone(&self.gate),
             node: "node1".into(),
@@ -57,7 +57,7 @@ impl World {
         }
     }
 
-    pub(super) fn vault_down(&self, down: bool) {
+    pub(crate) fn vault_down(&self, down: bool) {
         self.vault.set_down(down);
     }
 }
