@@ -31,12 +31,35 @@ enum Command {
     Config(cli::ConfigArgs),
     /// Rebuild the book (the database) from the journal
     Book(cli::BookArgs),
+    /// Firms, on a running node
+    Firm(cli::FirmArgs),
+    /// People and programs, on a running node
+    User(cli::UserArgs),
+    /// The policy of the venue or of a firm, on a running node
+    Policy(cli::PolicyArgs),
+    /// What was decided, and whether the journal is as it was written
+    Audit {
+        #[command(subcommand)]
+        command: Audit,
+    },
+    /// How a running node is
+    Status(cli::StatusArgs),
+    /// The wall clock of a running demo
+    DemoClock(cli::DemoClockArgs),
     /// The WebSocket door, as a client
     Ws(cli::WsArgs),
     /// One-time passwords
     Totp(cli::TotpArgs),
     /// Load on a door of this machine
     Load(cli::LoadArgs),
+}
+
+#[derive(Subcommand)]
+enum Audit {
+    /// List decisions of a running node, newest first
+    List(cli::AuditListArgs),
+    /// Verify the journal's chain, beside a running node or without one
+    Verify(cli::VerifyArgs),
 }
 
 #[tokio::main]
@@ -57,6 +80,13 @@ async fn run(command: Command) -> Result<Exit, CliError> {
         Command::Demo(args) => cli::run_demo(args).await,
         Command::Config(args) => cli::run_config(&args),
         Command::Book(args) => cli::run_book(&args),
+        Command::Firm(args) => cli::run_firm(args).await,
+        Command::User(args) => cli::run_user(args).await,
+        Command::Policy(args) => cli::run_policy(args).await,
+        Command::Audit { command: Audit::List(args) } => cli::run_audit_list(args).await,
+        Command::Audit { command: Audit::Verify(args) } => cli::run_audit_verify(&args),
+        Command::Status(args) => cli::run_status(args).await,
+        Command::DemoClock(args) => cli::run_demo_clock(args).await,
         Command::Ws(args) => cli::run_ws(args).await,
         Command::Totp(args) => cli::run_totp(&args),
         Command::Load(args) => cli::run_load(args).await,

@@ -1,29 +1,44 @@
 //! The command line: one file a command.
 
+#[cfg(test)]
+mod admin_tests;
+mod audit;
 mod audit_verify;
 mod book;
 mod config;
 mod demo;
+mod demo_clock;
 mod exit;
+mod firm;
 mod init;
 mod load;
 mod load_report;
 mod load_users;
 mod load_ws;
+mod policy;
 mod serve;
+mod server;
+mod status;
 mod terminal;
 mod totp;
+mod user;
 mod ws;
 
+pub use audit::AuditListArgs;
 pub use audit_verify::VerifyArgs;
 pub use book::BookArgs;
 pub use config::{ConfigArgs, ConfigFile};
 pub use demo::DemoArgs;
+pub use demo_clock::DemoClockArgs;
 pub use exit::{CliError, Exit};
+pub use firm::FirmArgs;
 pub use init::InitArgs;
 pub use load::LoadArgs;
+pub use policy::PolicyArgs;
 pub use serve::ServeArgs;
+pub use status::StatusArgs;
 pub use totp::TotpArgs;
+pub use user::UserArgs;
 pub use ws::WsArgs;
 
 /// Runs `doorward ws …`.
@@ -96,4 +111,52 @@ pub fn run_book(args: &BookArgs) -> Result<Exit, CliError> {
 /// [`CliError`] with the exit code to leave with.
 pub fn run_audit_verify(args: &VerifyArgs) -> Result<Exit, CliError> {
     audit_verify::run(args)
+}
+
+/// Runs `doorward firm …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_firm(args: FirmArgs) -> Result<Exit, CliError> {
+    firm::run(args).await
+}
+
+/// Runs `doorward user …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_user(args: UserArgs) -> Result<Exit, CliError> {
+    user::run(args).await
+}
+
+/// Runs `doorward policy …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_policy(args: PolicyArgs) -> Result<Exit, CliError> {
+    policy::run(args).await
+}
+
+/// Runs `doorward audit list`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_audit_list(args: AuditListArgs) -> Result<Exit, CliError> {
+    audit::run(args).await
+}
+
+/// Runs `doorward status`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_status(args: StatusArgs) -> Result<Exit, CliError> {
+    status::run(args).await
+}
+
+/// Runs `doorward demo-clock …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_demo_clock(args: DemoClockArgs) -> Result<Exit, CliError> {
+    demo_clock::run(args).await
 }

@@ -220,10 +220,9 @@ fn judge(uid: u32, own: u32, uids: &[u32]) -> Caller {
 
 /// The whole API for somebody who may not use it.
 fn refusal(uid: u32) -> Router {
-    counted(Router::new(), "local").fallback(move || async move {
-        Problem::forbidden(format!("user {uid} may not administer this server"))
-            .with_remedy("run this as the user that the server runs as, or list the user in admin.uids")
-    })
+    let refused = Problem::forbidden(format!("user {uid} may not administer this server"))
+        .with_remedy("run this as the user that the server runs as, or list the user in admin.uids");
+    counted(Router::new().fallback(move || std::future::ready(refused.clone())), "local")
 }
 
 #[cfg(test)]

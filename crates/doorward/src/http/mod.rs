@@ -9,4 +9,4 @@ pub mod ops;
 pub mod problem;
 pub mod serve;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
