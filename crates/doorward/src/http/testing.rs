@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::api::ApiState;
-pub(super) use crate::gate::testing::{TEST_MAX, World, world};
+pub(crate) use crate::gate::testing::{TEST_MAX, World, world};
 
 impl World {
     /// What the API stands on; its clock may be moved.
-    pub(super) fn api(&self) -> ApiState {
+    pub(crate) fn api(&self) -> ApiState {
         ApiState {
             gate: Arc::clone(&self.gate),
             node: "node1".into(),
