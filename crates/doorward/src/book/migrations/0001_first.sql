@@ -26,7 +26,6 @@ CREATE TABLE person (
 ) STRICT;
 
 CREATE INDEX person_by_firm ON person (firm, userid);
-CREATE INDEX person_by_kind ON person (kind, userid);
 
 -- Attempts, only of persons of whom there is something to remember.
 CREATE TABLE access (

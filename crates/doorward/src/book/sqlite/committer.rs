@@ -5,16 +5,16 @@
 //! applied many at a time.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use doorward_core::audit::Record;
-use tokio::sync::oneshot;
 
 use super::apply::{Refusal, Writer};
+use super::job::{Job, Shared, State, Submitted};
 use super::replay::replay;
-use crate::book::{CommitError, Committed, Expect};
+use crate::book::{CommitError, Committed};
 use crate::fault::Fault;
 use crate::journal::{Disk, Head, Journal};
 
@@ -26,70 +26,6 @@ const GROUP_BYTES: usize = 1024 * 1024;
 const WAITING: usize = 2_000;
 /// After so long without a batch they are applied.
 const IDLE: Duration = Duration::from_millis(50);
-
-/// What the thread is asked for.
-pub(super) enum Job {
-    /// Commit this.
-    Commit(Submitted),
-    /// Bring the book to the head.
-    Drain(SyncSender<Result<(), Fault>>),
-    /// Apply what waits, and end.
-    Stop,
-    /// End as a crash would.
-    #[cfg(test)]
-    Crash,
-}
-
-impl Job {
-    /// Answers a batch that the thread will not see.
-    pub(super) fn refuse(self, fault: Fault) {
-        match self {
-            Self::Commit(batch) => answer(batch, Err(CommitError::Fault(fault))),
-            Self::Drain(_) | Self::Stop => {}
-            #[cfg(test)]
-            Self::Crash => {}
-        }
-    }
-}
-
-/// A batch, ready to be appended.
-pub(super) struct Submitted {
-    pub(super) expects: Vec<Expect>,
-    /// The records as they read back from `bytes`: what is applied now is what a replay will apply.
-    pub(super) records: Vec<Record>,
-    pub(super) bytes: Vec<Vec<u8>>,
-    /// It changes something versioned.
-    pub(super) eager: bool,
-    pub(super) answer: oneshot::Sender<Result<Committed, CommitError>>,
-}
-
-/// What everybody may know of the thread's state.
-#[derive(Debug, Clone)]
-pub(super) struct State {
-    pub(super) head: Head,
-    pub(super) mark: u64,
-    /// The book lacks changes of versioned entities: nothing is to be read before it has caught up.
-    pub(super) behind: bool,
-    pub(super) failing: Option<Fault>,
-}
-
-/// The state, shared with readers.
-#[derive(Debug)]
-pub(super) struct Shared(Mutex<State>);
-
-impl Shared {
-    pub(super) fn new() -> Self {
-        Self(Mutex::new(State { head: Head::EMPTY, mark: 0, behind: true, failing: None }))
-    }
-
-    pub(super) fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
-        read(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn set(&self, state: State) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
-    }
-}
 
 /// See the module.
 pub(super) struct Committer<'c> {
@@ -178,13 +114,12 @@ impl<'c> Committer<'c> {
 
     /// All that waits behind a batch, as far as it fits one group.
     fn gather(&mut self, first: Submitted, jobs: &Receiver<Job>) -> Vec<Submitted> {
-        let size = |batch: &Submitted| batch.bytes.iter().map(Vec::len).sum::<usize>();
-        let mut bytes = size(&first);
+        let mut bytes = first.size();
         let mut group = vec![first];
         while group.len() < GROUP_BATCHES && bytes < GROUP_BYTES {
             match self.held.pop_front().or_else(|| jobs.try_recv().ok()) {
                 Some(Job::Commit(batch)) => {
-                    bytes = bytes.saturating_add(size(&batch));
+                    bytes = bytes.saturating_add(batch.size());
                     group.push(batch);
                 }
                 Some(other) => {
@@ -218,7 +153,7 @@ impl<'c> Committer<'c> {
             let count = batch.records.len();
             let fault =
                 Fault::Book(format!("a batch of {count} records does not fit one write of the journal"));
-            answer(batch, Err(CommitError::Fault(fault)));
+            batch.answer(Err(CommitError::Fault(fault)));
         }
     }
 
@@ -229,14 +164,14 @@ impl<'c> Committer<'c> {
                 self.failing = None;
                 self.publish();
                 for (batch, with) in group.into_iter().zip(answers) {
-                    answer(batch, with);
+                    batch.answer(with);
                 }
             }
             Err(fault) => {
                 self.failing = Some(fault.clone());
                 self.publish();
                 for batch in group {
-                    answer(batch, Err(CommitError::Fault(fault.clone())));
+                    batch.answer(Err(CommitError::Fault(fault.clone())));
                 }
             }
         }
@@ -445,9 +380,4 @@ impl<'c> Committer<'c> {
             failing: self.failing.clone(),
         });
     }
-}
-
-fn answer(batch: Submitted, with: Result<Committed, CommitError>) {
-    // Whoever asked may have gone away; what was done stays done.
-    let _ = batch.answer.send(with);
 }

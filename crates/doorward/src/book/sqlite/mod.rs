@@ -7,6 +7,7 @@
 
 mod apply;
 mod committer;
+mod job;
 mod read;
 mod replay;
 mod schema;
@@ -31,7 +32,8 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use self::apply::Writer;
-use self::committer::{Committer, Job, Shared, Submitted};
+use self::committer::Committer;
+use self::job::{Job, Shared, Submitted};
 use self::schema::{MIGRATIONS, open_to_read, open_to_write};
 use super::{Answer, AuditFilter, Batch, CommitError, Load, PeopleFilter, Snapshot, Status, Store};
 use crate::fault::Fault;
@@ -295,6 +297,10 @@ impl Store for SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
+        // The writer closes last: only it can bring SQLite's own log into the file.
+        if let Ok(mut readers) = self.readers.lock() {
+            readers.clear();
+        }
         // The thread may be gone already; then there is nothing left to stop.
         let _ = self.jobs.send(Job::Stop);
         if let Some(thread) = self.thread.take() {

@@ -105,3 +105,61 @@ fn step(conn: &Connection, no: u32, migration: &Migration) -> rusqlite::Result<(
     )?;
     transaction.commit()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Migration = Migration {
+        name: "second",
+        sql: "ALTER TABLE firm ADD COLUMN note TEXT; UPDATE firm SET note = 'of ' || code;",
+    };
+    const BROKEN: Migration =
+        Migration { name: "broken", sql: "CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);" };
+
+    fn first() -> Migration {
+        Migration { name: MIGRATIONS[0].name, sql: MIGRATIONS[0].sql }
+    }
+
+    fn tables(conn: &Connection) -> Vec<String> {
+        let mut query =
+            conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1").unwrap();
+        let names = query.query_map([], |row| row.get(0)).unwrap();
+        names.map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn a_database_of_the_version_before_keeps_its_rows() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("book.db");
+        let conn = open_to_write(&path, &[first()]).unwrap();
+        conn.execute("INSERT INTO firm VALUES ('ACME', 1, '{}')", []).unwrap();
+        drop(conn);
+        for _ in 0..2 {
+            let conn = open_to_write(&path, &[first(), SECOND]).unwrap();
+            let note: String = conn.query_row("SELECT note FROM firm", [], |row| row.get(0)).unwrap();
+            assert_eq!((note.as_str(), schema_of(&conn).unwrap()), ("of ACME", 2));
+        }
+    }
+
+    #[test]
+    fn a_database_of_a_newer_release_is_refused_unchanged() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("book.db");
+        drop(open_to_write(&path, &[first(), SECOND]).unwrap());
+        let refused = open_to_write(&path, MIGRATIONS).err().unwrap().to_string();
+        assert!(refused.contains("has schema 2") && refused.contains("knows 1"), "{refused}");
+        open_to_write(&path, &[first(), SECOND]).unwrap();
+    }
+
+    #[test]
+    fn a_migration_is_made_whole_or_not_at_all() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("book.db");
+        let refused = open_to_write(&path, &[first(), BROKEN]).err().unwrap().to_string();
+        assert!(refused.contains("migration 2 (broken)"), "{refused}");
+        let conn = open_to_write(&path, MIGRATIONS).unwrap();
+        assert_eq!(tables(&conn), ["access", "audit", "firm", "mark", "migration", "person", "venue"]);
+        assert_eq!(schema_of(&conn).unwrap(), 1);
+    }
+}

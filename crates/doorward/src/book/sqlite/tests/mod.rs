@@ -1,0 +1,51 @@
+//! The embedded store by the common suite, and what only it has: replay, crashes, rebuilding.
+
+mod failure;
+mod rebuilt;
+
+use rusqlite::types::Value;
+
+use super::*;
+use crate::book::conformance::conforms;
+use crate::journal::PowerDisk;
+
+const NODE: &str = "node-a";
+
+fn small() -> Settings {
+    Settings { segment_bytes: 16 * 1024, ..Settings::default() }
+}
+
+fn open_on(dir: &Path, disk: &PowerDisk) -> Result<SqliteStore, Fault> {
+    open(dir, Arc::new(disk.clone()), NODE.to_owned(), &small())
+}
+
+fn rebuild_on(dir: &Path, disk: &PowerDisk) -> Result<Rebuilt, Fault> {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    rebuild(dir, &disk, NODE.to_owned(), &small())
+}
+
+/// Every row of every table, but for when migrations were made.
+fn dump(dir: &Path) -> Vec<String> {
+    let conn = open_to_read(&dir.join(FILE)).unwrap();
+    let mut rows = Vec::new();
+    for table in ["venue", "firm", "person", "access", "audit", "mark"] {
+        let mut query = conn.prepare(&format!("SELECT * FROM {table} ORDER BY 1")).unwrap();
+        let columns = query.column_count();
+        let read = query.query_map([], |row| (0..columns).map(|nth| row.get(nth)).collect());
+        for row in read.unwrap() {
+            let row: Vec<Value> = row.unwrap();
+            rows.push(format!("{table} {row:?}"));
+        }
+    }
+    rows
+}
+
+#[test]
+fn the_embedded_store_conforms() {
+    let base = tempfile::tempdir().unwrap();
+    let made = std::sync::atomic::AtomicU32::new(0);
+    conforms(|| {
+        let dir = base.path().join(made.fetch_add(1, std::sync::atomic::Ordering::SeqCst).to_string());
+        open_on(&dir, &PowerDisk::new()).unwrap()
+    });
+}
