@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
+use crate::limits::Limit;
+
 /// A person, for ever: random, never given to anybody else. Printed as `p` and 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PersonId(u64);
@@ -22,8 +24,10 @@ impl PersonId {
 
     /// Reads `p` and 16 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.strip_prefix('p').filter(|digits| digits.len() == 16)?;
-        u64::from_str_radix(digits, 16).ok().map(Self)
+        let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let digits =
+            text.strip_prefix('p').filter(|digits| digits.len() == 16 && digits.bytes().all(is_digit))?;
+        u64::from_str_radix(digits, 16).ok().filter(|number| *number <= u64::MAX >> 1).map(Self)
     }
 }
 
@@ -57,10 +61,12 @@ impl UserId {
 
     /// Brings a user id into its canonical form; the error says what is wrong, without repeating the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.len() > 4 * Self::CHARS_MAX {
+        if text.len() as u64 > Limit::UserIdBytes.max() {
             return Err("longer than 128 characters");
         }
-        let canonical: String = text.nfkc().flat_map(char::to_lowercase).nfkc().collect();
+        // Both small sigmas have one capital.
+        let folded = text.nfkc().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c });
+        let canonical: String = folded.nfkc().collect();
         if canonical.is_empty() {
             return Err("empty");
         }
@@ -158,6 +164,7 @@ mod tests {
         let plain = UserId::parse("julian@example.com").unwrap();
         assert_eq!(UserId::parse("Julian@Example.COM").unwrap(), plain);
         assert_eq!(UserId::parse("ｊulian@example.com").unwrap(), plain);
+        assert_eq!(UserId::parse("ΟΔΥΣΣΕΥΣ"), UserId::parse("οδυσσευς"));
     }
 
     #[test]
@@ -165,6 +172,18 @@ mod tests {
         for text in ["İstanbul", "straße", "Ω", "ﬁrm", "trader+feb0903@x.y"] {
             let once = UserId::parse(text).unwrap();
             assert_eq!(UserId::parse(once.as_str()).unwrap(), once, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_character_has_one_canonical_form_whatever_its_case() {
+        for c in (0..=0x10_FFFFu32).filter_map(char::from_u32) {
+            let Ok(once) = UserId::parse(&format!("a{c}b")) else { continue };
+            assert_eq!(UserId::parse(once.as_str()).as_ref(), Ok(&once), "{c:?}");
+            let upper: String = c.to_uppercase().collect();
+            if upper.to_lowercase() == c.to_string() {
+                assert_eq!(UserId::parse(&format!("a{upper}b")), Ok(once), "{c:?}");
+            }
         }
     }
 
@@ -182,7 +201,10 @@ mod tests {
         let id = PersonId::from_random(u64::MAX);
         assert_eq!(PersonId::parse(&id.to_string()), Some(id));
         assert!(i64::try_from(id.as_u64()).is_ok());
-        assert_eq!(PersonId::parse("p12"), None);
+        for text in ["p12", "p+00000000000002a", "p000000000000002A", "pffffffffffffffff", "000000000000002a"]
+        {
+            assert_eq!(PersonId::parse(text), None, "{text}");
+        }
         assert_eq!(FirmCode::parse("fint").unwrap().as_str(), "FINT");
         assert!(FirmCode::parse("a firm").is_err());
     }

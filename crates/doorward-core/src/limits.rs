@@ -9,17 +9,27 @@ table! {
         WsJsonDepth = "ws-json-depth", "Depth of the JSON of a message; a deeper one is malformed.";
         WsMalformed = "ws-malformed", "Malformed messages before a login; the last of them closes with 1008.";
         WsWrongCodes = "ws-wrong-codes", "Wrong codes on one connection; the last of them closes with 1008.";
-        WsHeld = "ws-held", "Messages kept while a challenge is being made; one more is answered with login in progress.";
+        WsHeld = "ws-held", "Messages kept while a challenge or a password change is being decided; one more is answered with busy.";
         WsIdChars = "ws-id-chars", "Characters of a message's id; a longer one is malformed.";
         UserIdBytes = "userid-bytes", "Bytes of a user id as sent; a longer one belongs to nobody.";
-        CodeChars = "code-chars", "Characters of a one-time password as sent; a longer one is wrong.";
         PasswordBytesSent = "password-bytes-sent", "Bytes of a password as sent; a longer one does not open.";
         PasswordBytes = "password-bytes", "Bytes of a password after NFKC; a longer one is refused when set.";
         PasswordChars = "password-chars", "Code points of a password after NFKC; a longer one is refused when set.";
         AttrBytes = "attr-bytes", "Bytes of a person's attr as JSON; more is refused.";
         SourcesPerPerson = "sources-per-person", "Sources remembered for a person; the least recently good one is forgotten.";
         UnknownNames = "unknown-names", "User ids of nobody whose attempts are counted; the oldest is forgotten.";
-        ConflictRetries = "conflict-retries", "Times that a decision is made again because its snapshot had changed; then try again later.";
+        ConflictRetries = "conflict-retries", "Times that a decision is made again after a conflict; then try again later.";
+        Connections = "connections", "Open connections of a door, where the descriptors allow as many; one more is told 1013.";
+        ConnectionsSilentPercent = "connections-silent-percent", "Share of them that are not logged in, in percent; the oldest makes room for a new one.";
+        ConnectionsLeaving = "connections-leaving", "Evicted connections on their way out; new ones wait for them.";
+        ConnectionsTurnedAway = "connections-turned-away", "Connections let in to be told 1013; one more is closed at once.";
+        ProxyHeaderBytes = "proxy-header-bytes", "Bytes of a PROXY protocol header; a longer one ends the connection.";
+        ForwardedBytes = "forwarded-bytes", "Bytes of one Forwarded field; a longer one is malformed.";
+        ForwardedHops = "forwarded-hops", "Hops in all Forwarded fields; more are malformed.";
+        Replays = "replays", "Ciphertexts remembered for a challenge key; then the next key takes over early.";
+        LocalConnections = "local-connections", "Connections of the administration socket; one more waits.";
+        OpsConnections = "ops-connections", "Connections of the listener of measurements; one more waits.";
+        ApiBodyBytes = "api-body-bytes", "Bytes of a request to the HTTP API; more are answered with 413.";
         RefusalsPerMinute = "refusals-per-minute", "Records of closed connections for one source and minute; more become one record with a count.";
         RefusalSources = "refusal-sources", "Sources whose closed connections are counted apart; beyond, they are counted together.";
     }
@@ -35,7 +45,6 @@ impl Limit {
             Self::WsHeld => 4,
             Self::WsIdChars => 128,
             Self::UserIdBytes => 512,
-            Self::CodeChars => 16,
             Self::PasswordBytesSent => 190,
             Self::PasswordBytes => 150,
             Self::PasswordChars => 128,
@@ -43,6 +52,13 @@ impl Limit {
             Self::SourcesPerPerson => 64,
             Self::UnknownNames => 100_000,
             Self::ConflictRetries => 16,
+            Self::Connections | Self::Replays => 100_000,
+            Self::ConnectionsSilentPercent => 60,
+            Self::ConnectionsLeaving | Self::ConnectionsTurnedAway | Self::ForwardedHops => 32,
+            Self::ProxyHeaderBytes => 2048,
+            Self::ForwardedBytes => 4096,
+            Self::LocalConnections | Self::OpsConnections => 64,
+            Self::ApiBodyBytes => 64 * 1024,
             Self::RefusalsPerMinute => 20,
             Self::RefusalSources => 10_000,
         }

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use doorward_core::limits::Limit;
 use doorward_core::ws::login;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::book::{Store, sqlite};
 use crate::clock::Clock;
-use crate::config::{Config, VaultProvider};
+use crate::config::{Config, TlsFiles, VaultProvider};
 use crate::doors::accept::listen;
 use crate::doors::admission::{Admission, Limits, raise_descriptors};
 use crate::doors::link::Entrance;
@@ -23,7 +24,9 @@ use crate::doors::ws::{WsDoor, serve, stopped};
 use crate::fault::Fault;
 use crate::gate::{BreachList, Gate, Settings};
 use crate::hashing::{HashParams, HashPool, HashSettings};
-use crate::http::{local, ops};
+use crate::http::api::{ApiState, router};
+use crate::http::local::LocalSocket;
+use crate::http::ops::{Ops, serve_listener};
 use crate::journal::{Disk, FullDisk, RealDisk};
 use crate::metrics;
 use crate::vault::{ChallengeSettings, FaultyVault, Protection, SoftVault, Vault};
@@ -126,14 +129,13 @@ impl Node {
         gate.tick().await;
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let (ws, admission) = Self::open_ws(config, descriptors, &gate, &clock, &stopping, &mut tasks)?;
-        drop(admission);
+        let ws = Self::open_ws(config, descriptors, &gate, &clock, &stopping, &mut tasks)?;
         let demo_clock = options.demo.then(|| Arc::clone(&clock));
-        let local = local::open(&config.admin, Arc::clone(&gate), demo_clock)?;
-        let ops = ops::open(&config.metrics, Arc::clone(&gate), handle.clone())?;
-        let metrics_at = ops.address();
-        tasks.spawn(local.serve(stopping.clone()));
-        tasks.spawn(ops.serve(stopping.clone()));
+        let api = ApiState { gate: Arc::clone(&gate), node: config.node.as_str().into(), demo_clock };
+        let socket = LocalSocket::bind(&config.admin.socket).await.map_err(config_fault)?;
+        let uids = config.admin.uids.clone();
+        tasks.spawn(socket.serve(router(api), Arc::clone(&gate), uids, stopped(stopping.clone())));
+        let metrics_at = Self::open_ops(config, &gate, &handle, &stopping, &mut tasks)?;
         tasks.spawn(look_after(Arc::clone(&gate), handle, stopping));
         gate.record_start(true).await;
         metrics::ready(1);
@@ -148,16 +150,9 @@ impl Node {
         clock: &Arc<Clock>,
         stopping: &watch::Receiver<bool>,
         tasks: &mut JoinSet<()>,
-    ) -> Result<(Vec<SocketAddr>, Arc<Admission>), StartError> {
-        let tls = match &config.ws.tls {
-            Some(files) => Some(Tls::load(files).map_err(|fault| StartError::Config(fault.to_string()))?),
-            None => None,
-        };
-        if let Some(warning) = tls.as_ref().and_then(|tls| tls.warning(clock.now().wall)) {
-            tracing::warn!("{warning}");
-        }
+    ) -> Result<Vec<SocketAddr>, StartError> {
         let entrance = Entrance {
-            tls,
+            tls: open_tls(config.ws.tls.as_ref(), clock)?,
             trusted: config.trusted_proxies.clone(),
             proxy_protocol: config.ws.proxy_protocol,
         };
@@ -168,20 +163,33 @@ impl Node {
             origins: config.ws.origins.clone(),
             portal: config.public_url.clone(),
             settings: login::Settings { login_max: config.ws.login_max, ping_every: config.ws.ping },
-            message_bytes_max: config.ws.message_bytes_max,
             outbound_bytes_max: config.ws.outbound_bytes_max,
             stopping: stopping.clone(),
         });
         let admission = Admission::new("websocket", Limits::new(descriptors, config.ws.connections_max));
         let mut bound = Vec::new();
         for address in &config.ws.listen {
-            let listener: TcpListener =
-                listen("ws.listen", *address).map_err(|fault| StartError::Config(fault.to_string()))?;
-            let at = listener.local_addr().map_err(|error| StartError::Config(error.to_string()))?;
+            let listener: TcpListener = listen("ws.listen", *address).map_err(config_fault)?;
+            let at = listener.local_addr().map_err(config_fault)?;
             bound.push(at);
             tasks.spawn(serve(Arc::clone(&door), listener, Arc::clone(&admission)));
         }
-        Ok((bound, admission))
+        Ok(bound)
+    }
+
+    fn open_ops(
+        config: &Config,
+        gate: &Arc<Gate>,
+        measured: &PrometheusHandle,
+        stopping: &watch::Receiver<bool>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<SocketAddr, StartError> {
+        let tls = open_tls(config.metrics.tls.as_ref(), &Clock::system())?;
+        let listener = listen("metrics.listen", config.metrics.listen).map_err(config_fault)?;
+        let at = listener.local_addr().map_err(config_fault)?;
+        let ops = Ops { gate: Arc::clone(gate), measured: measured.clone(), stopping: stopping.clone() };
+        tasks.spawn(serve_listener(listener, ops, tls, stopped(stopping.clone())));
+        Ok(at)
     }
 
     /// Closes the doors in order: what is being decided is answered, within `shutdown.drain_s`.
@@ -201,11 +209,7 @@ impl Node {
 }
 
 /// Ticks each second until the node stops.
-async fn look_after(
-    gate: Arc<Gate>,
-    handle: metrics_exporter_prometheus::PrometheusHandle,
-    stopping: watch::Receiver<bool>,
-) {
+async fn look_after(gate: Arc<Gate>, handle: PrometheusHandle, stopping: watch::Receiver<bool>) {
     let stopped = stopped(stopping);
     tokio::pin!(stopped);
     let mut ticks = tokio::time::interval(TICK);
@@ -219,6 +223,19 @@ async fn look_after(
             _ = upkeep.tick() => handle.run_upkeep(),
         }
     }
+}
+
+fn config_fault(fault: impl std::fmt::Display) -> StartError {
+    StartError::Config(fault.to_string())
+}
+
+fn open_tls(files: Option<&TlsFiles>, clock: &Clock) -> Result<Option<Tls>, StartError> {
+    let Some(files) = files else { return Ok(None) };
+    let tls = Tls::load(files).map_err(config_fault)?;
+    if let Some(warning) = tls.warning(clock.now().wall) {
+        tracing::warn!("{warning}");
+    }
+    Ok(Some(tls))
 }
 
 /// How a key file is protected, by the configuration.

@@ -47,7 +47,7 @@ const RULES: &[Rule] = &[
             // Construction: what opens them and hands them to the gate.
             "doorward::serve", "doorward::cli::serve", "doorward::demo", "doorward::cli::demo",
             // Commands that work on files while no server runs: `book rebuild`, `audit verify`, `init`.
-            "doorward::cli::book", "doorward::cli::audit", "doorward::cli::init",
+            "doorward::cli::book", "doorward::cli::audit_verify", "doorward::cli::init",
         ],
         tests_too: false,
         why: "only the gate uses book, vault and journal: ask the gate",

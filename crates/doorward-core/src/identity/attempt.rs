@@ -111,7 +111,9 @@ impl Access {
         self.wrong = wrong;
         self.sources.insert(source, tally);
         while self.sources.len() as u64 > Limit::SourcesPerPerson.max() {
-            let least = self.sources.iter().min_by_key(|(at, tally)| (tally.good_at, tally.last_at, **at));
+            // Never the one that was just counted: it would begin anew with each attempt.
+            let others = self.sources.iter().filter(|(at, _)| **at != source);
+            let least = others.min_by_key(|(at, tally)| (tally.good_at, tally.last_at, **at));
             let Some(forgotten) = least.map(|(source, _)| *source) else { return };
             self.sources.remove(&forgotten);
         }
@@ -211,6 +213,21 @@ mod tests {
         }
         assert_eq!(access.sources.len() as u64, Limit::SourcesPerPerson.max());
         assert!(access.sources.contains_key(&source(255)));
+    }
+
+    #[test]
+    fn s3_a_source_is_counted_even_where_every_place_is_taken_by_a_known_one() {
+        let mut access = Access::default();
+        for last in 0..64 {
+            access.count_right(source(last), NOW);
+        }
+        for _ in 0..5 {
+            assert_eq!(admit(&access, 200, NOW), Admission::Go);
+            access.count_wrong(source(200), &Effective::default(), NOW);
+        }
+        assert!(matches!(admit(&access, 200, NOW), Admission::BackedOff(_)));
+        assert_eq!(access.sources.len() as u64, Limit::SourcesPerPerson.max());
+        assert_eq!(access.sources.values().filter(|tally| tally.good_at.is_some()).count(), 63);
     }
 
     proptest! {

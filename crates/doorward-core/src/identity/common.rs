@@ -8,6 +8,8 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use zeroize::Zeroizing;
+
 static PASSWORDS: LazyLock<BTreeSet<&str>> =
     LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
 static WORDS: LazyLock<BTreeSet<&str>> = LazyLock::new(|| include_str!("common_words.txt").lines().collect());
@@ -28,15 +30,18 @@ const RUNS: [&str; 9] = [
 /// Shortest piece that counts as a run.
 const RUN_LEN_MIN: usize = 3;
 
+/// Most digits around a common word that do not make a password of it: a date has eight.
+const DIGITS_MAX: usize = 8;
+
 /// Whether a folded password is in the list, is one short unit over and over, a few runs of keys, or one common word
-/// (however often) with nothing but digits and signs around it.
+/// (however often) with nothing but a few digits and signs, or a run of them, around it.
 pub(super) fn is_common(folded: &str) -> bool {
     PASSWORDS.contains(folded) || is_repetition(folded) || is_runs(folded) || is_one_word(folded)
 }
 
 /// One unit of at most five characters, over and over.
 fn is_repetition(folded: &str) -> bool {
-    let chars: Vec<char> = folded.chars().collect();
+    let chars: Zeroizing<Vec<char>> = Zeroizing::new(folded.chars().collect());
     (1..=5).any(|unit| chars.len() > unit && chars.iter().zip(&chars[unit..]).all(|(a, b)| a == b))
 }
 
@@ -60,14 +65,18 @@ fn is_runs(folded: &str) -> bool {
 fn longest_run(text: &str) -> usize {
     let fits = |len: usize| {
         text.get(..len).is_some_and(|piece| {
-            let backwards: String = piece.chars().rev().collect();
-            RUNS.iter().any(|run| run.contains(piece) || run.contains(&backwards))
+            let backwards: Zeroizing<String> = Zeroizing::new(piece.chars().rev().collect());
+            RUNS.iter().any(|run| run.contains(piece) || run.contains(backwards.as_str()))
         })
     };
     (RUN_LEN_MIN..=text.len()).take_while(|len| fits(*len)).last().unwrap_or(0)
 }
 
 fn is_one_word(folded: &str) -> bool {
+    let digits = Zeroizing::new(folded.chars().filter(|c| c.is_numeric()).collect::<String>());
+    if digits.chars().count() > DIGITS_MAX && !is_runs(&digits) && !is_repetition(&digits) {
+        return false;
+    }
     let mut words = folded.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
     let Some(first) = words.next() else { return false };
     let Some(unit) = unit_of(first) else { return false };
@@ -98,6 +107,12 @@ mod tests {
             "aaaaaaaaaaaaaaa",
             "1qaz2wsx3edc4rfv",
             "liverpool2024!!",
+            "dragon19841225!",
+            "monkey 123 456 789",
+            "monkey777777777777",
+            "dragon!!!!!!!!!!!!",
+            "dragon-dragon-dragon-1",
+            "!!!password!!!1",
             "987654321987654321",
         ] {
             assert!(is_common(text), "{text}");
@@ -110,6 +125,19 @@ mod tests {
             "dragon monkey lumen",
             "correct horse battery",
             "lumenquartobsidian",
+            "mustang 83749 20475 11837",
+            "dragon-7203-9415-6628",
+            "liverpool to amsterdam",
+            "a liverpool sunrise",
+            "the-weather-is-fine",
+            "my dog has fleas 42",
+            "orange purple green yellow",
+            "sunshine sunrise sunset",
+            "abcissa-def-ghi-jklm",
+            "was it a rat i saw?",
+            "qwertz lumen quarto",
+            "1913 was not 1931 at all",
+            "tomorrow tomorrow and tomorrow",
             "xk3-ferry-19-quartz",
             "пароль-океан-луна",
         ] {

@@ -145,7 +145,7 @@ impl Authenticator {
     /// Takes a code that the vault found to match at `offset` steps from now, or nowhere near.
     ///
     /// Every wrong or used code counts (T10): a registered authenticator backs off, then locks; a pending one, whose
-    /// seed may be in the wrong hands, is revoked where a registered one would back off.
+    /// seed may be in the wrong hands, is revoked where a registered one would back off or be locked.
     pub fn take_code(&self, offset: Option<i8>, policy: &Effective, now: Wall) -> CodeResult {
         match self {
             Self::None | Self::Revoked { .. } => CodeResult::Nothing,
@@ -197,7 +197,7 @@ fn take_first(
         }
         Match::Wrong { offset } => {
             let wrong = wrong.saturating_add(1);
-            let next = if wrong >= policy.wrong_codes_back_off {
+            let next = if wrong >= policy.wrong_codes_back_off.min(policy.wrong_codes_lock) {
                 Authenticator::Revoked { at_us: now }
             } else {
                 Authenticator::Pending { seed: seed.clone(), issued_us, wrong }
@@ -314,6 +314,19 @@ mod tests {
         }
         assert_eq!(authenticator.state(), "revoked");
         assert_eq!(authenticator.take_code(Some(0), &Effective::default(), NOW), CodeResult::Nothing);
+    }
+
+    #[test]
+    fn t12_a_pending_seed_is_revoked_where_a_registered_one_would_be_locked() {
+        let policy = Effective { wrong_codes_lock: 2, ..Effective::default() };
+        let mut pending = Authenticator::Pending { seed: seed(), issued_us: NOW, wrong: 0 };
+        for _ in 0..2 {
+            let CodeResult::Bad { next, .. } = pending.take_code(None, &policy, NOW) else {
+                panic!("not bad")
+            };
+            pending = next;
+        }
+        assert_eq!(pending.state(), "revoked");
     }
 
     proptest! {

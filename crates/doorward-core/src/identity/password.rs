@@ -1,7 +1,6 @@
 //! What a new password must be (P1-P5).
 
 use unicode_normalization::UnicodeNormalization;
-use zeroize::Zeroize;
 
 use super::common;
 use crate::id::{FirmCode, UserId};
@@ -13,7 +12,7 @@ table! {
     /// A rule that a new password breaks. The id is the `reason` on the wire; the sentence is for people.
     pub enum Rule {
         TooShort = "too-short", "The password has too few characters.";
-        TooLong = "too-long", "The password has more than 128 characters or 150 bytes after normalisation, or does not fit the key it is sent with.";
+        TooLong = "too-long", "More than 128 characters or 150 bytes after NFKC, or more than the key carries.";
         Control = "control-character", "The password has a control character.";
         Common = "common", "The password is among the common or breached ones, or is a simple pattern.";
         HasUserId = "contains-user-id", "The password holds the user id.";
@@ -44,7 +43,14 @@ pub struct Against<'a> {
 
 /// Brings a password into the one form that is hashed (P3): NFKC. The same on every door.
 pub fn normalise(password: &str) -> Secret<String> {
-    Secret::new(password.nfkc().collect())
+    Secret::new(gathered(password.nfkc()))
+}
+
+/// The characters in one piece of memory: a text that grows leaves copies of a secret behind.
+fn gathered(chars: impl Iterator<Item = char> + Clone) -> String {
+    let mut text = String::with_capacity(chars.clone().map(char::len_utf8).sum());
+    text.extend(chars);
+    text
 }
 
 /// Whether a normalised password can be anybody's at all; what cannot is never compared.
@@ -64,10 +70,8 @@ pub fn check(normal: &str, against: &Against<'_>, breached: &dyn Fn(&str) -> boo
     if normal.chars().count() < usize::from(against.chars_min) {
         return Err(Rule::TooShort);
     }
-    let mut folded: String = normal.chars().flat_map(char::to_lowercase).collect();
-    let verdict = check_folded(&folded, against, breached);
-    folded.zeroize();
-    verdict
+    let folded = Secret::new(gathered(normal.chars().flat_map(char::to_lowercase)));
+    check_folded(folded.expose(), against, breached)
 }
 
 fn check_folded(folded: &str, against: &Against<'_>, breached: &dyn Fn(&str) -> bool) -> Result<(), Rule> {
@@ -163,6 +167,14 @@ mod tests {
         assert_eq!(judge("my-quotron-obsidian", 15), Err(Rule::HasProduct));
         assert_eq!(judge("The Breached Passphrase", 15), Err(Rule::Common));
         assert_eq!(judge("passwordpassword", 15), Err(Rule::Common));
+    }
+
+    #[test]
+    fn a_normalised_password_never_grew() {
+        for text in ["", "plain", "e\u{301}", "ﷺ", "ｐａｓｓ"] {
+            let normal = normalise(text);
+            assert_eq!(normal.expose().capacity(), normal.expose().len(), "{text}");
+        }
     }
 
     proptest! {

@@ -10,7 +10,7 @@ table! {
     pub enum Refusal {
         InvalidUserOrPassword = "invalid user/password", "The login is refused, whatever the reason; the connection closes.";
         InvalidToken = "invalid token", "The one-time password is wrong or used; another may be sent.";
-        RegistrationRequired = "2fa registration required", "The password was right; an authenticator must be registered first; the connection closes.";
+        RegistrationRequired = "2fa registration required", "The password was right; register an authenticator first; the connection closes.";
         CodeRequired = "2fa token required", "The password was right; only a one-time password is taken now.";
         PasswordChangeRequired = "password change required", "Only a change of the own password is taken now.";
         ChallengeRequired = "challenge required", "The ciphertext's key is not held; ask for a challenge and encrypt again.";

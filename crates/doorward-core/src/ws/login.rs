@@ -3,16 +3,18 @@
 //! Open → (challenge, login) → code awaited → password to be changed → in. While the gate decides, the machine is in
 //! [`State::Asking`] and remembers where it came from; the first answer counts, a late one is dropped.
 
+mod request;
+mod verdict;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::answer::{Answer, Refusal};
-use super::message::{self, Ciphered, Malformed, Message, OwnPassword, Request};
-use crate::ask::{Ask, AskId, Encrypted, Granted, KeyId, Verdict};
+use super::message::{self, Message};
+use crate::ask::{Ask, AskId, Granted, KeyId, Verdict};
 use crate::audit::{Deny, Event};
-use crate::id::{PersonId, UserId};
 use crate::limits::Limit;
 use crate::machine::{Close, Machine, Note, Output};
 use crate::time::{Mono, Now};
@@ -74,6 +76,13 @@ enum Purpose {
     PasswordChange { userid: Option<String> },
 }
 
+/// A message that waits, with the key of the last challenge that its sender had seen.
+#[derive(Debug)]
+struct Held {
+    message: Message,
+    key: Option<KeyId>,
+}
+
 impl Purpose {
     const fn message_type(&self) -> &'static str {
         match self {
@@ -81,6 +90,14 @@ impl Purpose {
             Self::Login => "login",
             Self::Code => "send2fatoken",
             Self::PasswordChange { .. } => "adduser",
+        }
+    }
+
+    /// The words of a refusal without a reason.
+    const fn refusal(&self) -> Refusal {
+        match self {
+            Self::Code => Refusal::InvalidToken,
+            Self::Challenge | Self::Login | Self::PasswordChange { .. } => Refusal::InvalidUserOrPassword,
         }
     }
 }
@@ -98,7 +115,7 @@ pub struct WsLogin {
     asks: u64,
     malformed: u64,
     wrong_codes: u64,
-    held: VecDeque<Message>,
+    held: VecDeque<Held>,
     stopping: bool,
 }
 
@@ -167,12 +184,29 @@ impl WsLogin {
 
     /// The peer has gone, in order or not.
     pub fn lost(&mut self) {
+        self.note_logged_out();
+        self.state = State::Closed;
+        self.held.clear();
+    }
+
+    fn note_logged_out(&mut self) {
         if let Some(granted) = self.who() {
             let who = Some((granted.person, granted.userid.clone()));
             self.outputs.push_back(Output::Note(Note { event: Event::LoggedOut, who, reason: None }));
         }
-        self.state = State::Closed;
-        self.held.clear();
+    }
+
+    /// Whether messages are kept until the gate has answered, for what they mean depends on the answer.
+    const fn is_holding(&self) -> bool {
+        match &self.state {
+            State::Asking(asking) => match asking.purpose {
+                Purpose::Challenge | Purpose::PasswordChange { .. } => true,
+                Purpose::Login | Purpose::Code => false,
+            },
+            State::Open | State::CodeAwaited(_) | State::MustChange(_) | State::In(_) | State::Closed => {
+                false
+            }
+        }
     }
 
     fn close(&mut self, close: Close) {
@@ -193,246 +227,6 @@ impl WsLogin {
         self.state = State::Asking(Box::new(Asking { ask: id, until, request_id, purpose, from }));
         self.outputs.push_back(Output::Ask(id, ask));
     }
-
-    fn on_malformed(&mut self, malformed: &Malformed) {
-        self.send(Answer::text(&malformed.what, &malformed.message_type), malformed.id.as_ref());
-        if self.who().is_some() {
-            return;
-        }
-        self.malformed += 1;
-        if self.malformed >= Limit::WsMalformed.max() {
-            self.fail(Deny::TooManyMalformed);
-        }
-    }
-
-    fn on_message(&mut self, message: Message, now: Now) {
-        if matches!(message.request, Request::Logout) {
-            self.log_out();
-            return;
-        }
-        if matches!(message.request, Request::Ping) {
-            let answer = Answer::ok("ping").with("time", now.wall.as_ms());
-            self.send(answer, message.id.as_ref());
-            return;
-        }
-        match &self.state {
-            State::Open => self.in_open(message, now),
-            State::CodeAwaited(granted) => {
-                let person = granted.person;
-                self.in_code_awaited(message, person, now);
-            }
-            State::MustChange(granted) | State::In(granted) => {
-                let (person, userid) = (granted.person, granted.userid.clone());
-                let must_change = matches!(self.state, State::MustChange(_));
-                self.in_logged_in(message, person, &userid, must_change, now);
-            }
-            State::Asking(asking) => match asking.purpose {
-                Purpose::Challenge | Purpose::PasswordChange { .. } => self.hold(message),
-                Purpose::Login | Purpose::Code => self.refuse(&message, Refusal::LoginInProgress),
-            },
-            State::Closed => {}
-        }
-    }
-
-    fn refuse(&mut self, message: &Message, refusal: Refusal) {
-        self.send(Answer::refusal(refusal, &message.message_type), message.id.as_ref());
-    }
-
-    fn hold(&mut self, message: Message) {
-        if self.held.len() as u64 >= Limit::WsHeld.max() {
-            let answer = Answer::refusal(Refusal::Busy, &message.message_type).with("retry_ms", RETRY_MS);
-            self.send(answer, message.id.as_ref());
-        } else {
-            self.held.push_back(message);
-        }
-    }
-
-    fn log_out(&mut self) {
-        if let Some(granted) = self.who() {
-            let who = Some((granted.person, granted.userid.clone()));
-            self.outputs.push_back(Output::Note(Note { event: Event::LoggedOut, who, reason: None }));
-        }
-        self.close(Close { code: 1000, words: "" });
-    }
-
-    fn in_open(&mut self, message: Message, now: Now) {
-        match message.request {
-            Request::Challenge => self.ask(Ask::ChallengeKey, Purpose::Challenge, message.id, now),
-            Request::Login { userid, password, code } => match self.encrypted(password) {
-                Some(password) => {
-                    self.ask(Ask::Login { userid, password, code }, Purpose::Login, message.id, now);
-                }
-                None => self.send(Answer::refusal(Refusal::ChallengeRequired, "login"), message.id.as_ref()),
-            },
-            Request::Code(_) | Request::OwnPassword(_) | Request::Unknown => {
-                self.refuse(&message, Refusal::LoginRequired);
-            }
-            Request::Logout | Request::Ping => {} // answered before
-        }
-    }
-
-    fn in_code_awaited(&mut self, message: Message, person: PersonId, now: Now) {
-        match message.request {
-            Request::Code(code) => self.ask(Ask::Code { person, code }, Purpose::Code, message.id, now),
-            Request::Challenge | Request::Login { .. } | Request::OwnPassword(_) | Request::Unknown => {
-                self.refuse(&message, Refusal::CodeRequired);
-            }
-            Request::Logout | Request::Ping => {} // answered before
-        }
-    }
-
-    fn in_logged_in(
-        &mut self,
-        message: Message,
-        person: PersonId,
-        userid: &UserId,
-        must_change: bool,
-        now: Now,
-    ) {
-        match message.request {
-            Request::Challenge => self.ask(Ask::ChallengeKey, Purpose::Challenge, message.id, now),
-            Request::OwnPassword(request) => self.own_password(request, message.id, person, userid, now),
-            Request::Code(_) => self.refuse(&message, Refusal::AlreadyLoggedIn),
-            Request::Login { .. } | Request::Unknown if must_change => {
-                self.refuse(&message, Refusal::PasswordChangeRequired);
-            }
-            Request::Login { .. } => self.refuse(&message, Refusal::AlreadyLoggedIn),
-            Request::Unknown => self.refuse(&message, Refusal::UnknownMessageType),
-            Request::Logout | Request::Ping => {} // answered before
-        }
-    }
-
-    fn own_password(
-        &mut self,
-        request: OwnPassword,
-        id: Option<Value>,
-        person: PersonId,
-        userid: &UserId,
-        now: Now,
-    ) {
-        let missing = |field| Answer::refusal(Refusal::MissingField, "adduser").with("field", field);
-        let foreign = request.userid.as_deref().is_some_and(|of| UserId::parse(of).as_ref() != Ok(userid));
-        if foreign || !request.updates || request.foreign_field.is_some() {
-            let answer = Answer::refusal(Refusal::PermissionDenied, "adduser");
-            let answer = match request.foreign_field {
-                Some(field) if !foreign => answer.with("field", field),
-                Some(_) | None => answer,
-            };
-            return self.send(answer, id.as_ref());
-        }
-        let Some(present) = request.present else { return self.send(missing("pass"), id.as_ref()) };
-        let Some(new) = request.new else { return self.send(missing("newpass"), id.as_ref()) };
-        let (Some(present), Some(new)) = (self.encrypted(present), self.encrypted(new)) else {
-            return self.send(Answer::refusal(Refusal::ChallengeRequired, "adduser"), id.as_ref());
-        };
-        let purpose = Purpose::PasswordChange { userid: request.userid };
-        self.ask(Ask::PasswordChange { person, present, new }, purpose, id, now);
-    }
-
-    /// A ciphertext with the key that it names, or that of the connection's last challenge.
-    fn encrypted(&self, ciphered: Ciphered) -> Option<Encrypted> {
-        let key = ciphered.key.or_else(|| self.key.clone())?;
-        Some(Encrypted { key, padding: ciphered.padding, ciphertext: ciphered.ciphertext })
-    }
-
-    fn on_verdict(&mut self, asking: Asking, verdict: Verdict) {
-        let Asking { request_id, purpose, from, .. } = asking;
-        let id = request_id.as_ref();
-        let message_type = purpose.message_type();
-        self.state = from;
-        match verdict {
-            Verdict::ChallengeKey(challenge) => {
-                let paddings: Vec<&str> = challenge.paddings.iter().map(|padding| padding.name()).collect();
-                let answer = Answer::ok(message_type)
-                    .with("key", &challenge.spki_base64)
-                    .with("keyid", challenge.key.as_str())
-                    .with("padding", paddings)
-                    .with("expires", challenge.expires.as_ms());
-                self.key = Some(challenge.key);
-                self.send(answer, id);
-            }
-            Verdict::Granted(granted) => {
-                let password = granted.must_change.then_some("change required");
-                let answer = Answer::ok(message_type).maybe("password", password);
-                self.state =
-                    if granted.must_change { State::MustChange(granted) } else { State::In(granted) };
-                self.send(answer, id);
-            }
-            Verdict::CodeNeeded(granted) => {
-                self.state = State::CodeAwaited(granted);
-                self.send(Answer::ok(message_type).with("2fa", "required"), id);
-            }
-            Verdict::CodeRefused(granted) => {
-                self.state = State::CodeAwaited(granted);
-                self.send(Answer::refusal(Refusal::InvalidToken, message_type).with("2fa", "required"), id);
-                self.wrong_codes += 1;
-                if self.wrong_codes >= Limit::WsWrongCodes.max() {
-                    self.fail(Deny::TooManyCodes);
-                }
-            }
-            Verdict::RegistrationNeeded { register_url } => {
-                let answer = Answer::refusal(Refusal::RegistrationRequired, message_type);
-                self.send(answer.maybe("register_url", register_url), id);
-                self.close(Close { code: 1008, words: "refused" });
-            }
-            Verdict::Refused => {
-                let refusal = match purpose {
-                    Purpose::Code => Refusal::InvalidToken,
-                    Purpose::Challenge | Purpose::Login | Purpose::PasswordChange { .. } => {
-                        Refusal::InvalidUserOrPassword
-                    }
-                };
-                self.send(Answer::refusal(refusal, message_type), id);
-                self.close(Close { code: 1008, words: "refused" });
-            }
-            Verdict::ChallengeNeeded => {
-                self.send(Answer::refusal(Refusal::ChallengeRequired, message_type), id);
-            }
-            Verdict::PasswordChanged { broker_comm_rate } => {
-                self.password_changed(purpose, broker_comm_rate, id);
-            }
-            Verdict::PasswordIssue { reason } => {
-                self.send(Answer::refusal(Refusal::PasswordIssue, "adduser").with("reason", reason), id);
-            }
-            Verdict::Busy { retry_ms } => {
-                self.send(Answer::refusal(Refusal::Busy, message_type).with("retry_ms", retry_ms), id);
-            }
-            Verdict::TryAgainLater { retry_ms } => self.try_again_later(message_type, retry_ms, id),
-        }
-    }
-
-    fn password_changed(&mut self, purpose: Purpose, broker_comm_rate: Option<String>, id: Option<&Value>) {
-        let userid = match purpose {
-            Purpose::PasswordChange { userid } => userid,
-            Purpose::Challenge | Purpose::Login | Purpose::Code => None,
-        };
-        self.state = match std::mem::replace(&mut self.state, State::Closed) {
-            State::MustChange(granted) => State::In(Granted { must_change: false, ..granted }),
-            other @ (State::Open
-            | State::CodeAwaited(_)
-            | State::In(_)
-            | State::Asking(_)
-            | State::Closed) => other,
-        };
-        let rate = broker_comm_rate.unwrap_or_else(|| "0".to_owned());
-        let answer = Answer::ok("adduser").maybe("userid", userid);
-        self.send(answer.with("updateprof", true).with("broker_comm_rate", rate), id);
-    }
-
-    fn try_again_later(&mut self, message_type: &str, retry_ms: u32, id: Option<&Value>) {
-        self.send(Answer::refusal(Refusal::TryAgainLater, message_type).with("retry_ms", retry_ms), id);
-    }
-
-    /// After a verdict: the stop that waited for it, or the messages that were held.
-    fn after_verdict(&mut self, now: Now) {
-        if self.stopping && !self.is_closed() {
-            return self.fail(Deny::Stopping);
-        }
-        while !matches!(self.state, State::Asking(_)) {
-            let Some(message) = self.held.pop_front() else { return };
-            self.on_message(message, now);
-        }
-    }
 }
 
 /// The close that goes with a reason (RFC 6455, 7.4.1; 1013 is registered with IANA).
@@ -446,7 +240,27 @@ const fn close_for(reason: Deny) -> Close {
         Deny::Full | Deny::Evicted => (1013, "try again later"),
         Deny::TooSlow | Deny::NotAnswering | Deny::NotReading => (1008, "too slow"),
         Deny::SessionEnded => (1008, "session ended"),
-        _ => (1008, "refused"), // whatever else ends a connection, the peer is told no more
+        Deny::BackedOff
+        | Deny::PersonLimit
+        | Deny::BadCiphertext
+        | Deny::ReplayedCiphertext
+        | Deny::PaddingOff
+        | Deny::UnknownUser
+        | Deny::WrongPassword
+        | Deny::Disabled
+        | Deny::FirmClosed
+        | Deny::SourceNotPermitted
+        | Deny::Locked
+        | Deny::PasswordExpired
+        | Deny::NotRegistered
+        | Deny::CodeBackedOff
+        | Deny::WrongCode
+        | Deny::UsedCode
+        | Deny::ClockSuspect
+        | Deny::PasswordRule
+        | Deny::TooManyMalformed
+        | Deny::TooManyCodes
+        | Deny::OriginNotAllowed => (1008, "refused"),
     };
     Close { code, words }
 }
@@ -459,6 +273,9 @@ impl Machine for WsLogin {
         if bytes.len() as u64 > Limit::WsMessageBytes.max() {
             return self.fail(Deny::TooLong);
         }
+        if std::str::from_utf8(bytes).is_err() {
+            return self.fail(Deny::NotUtf8);
+        }
         match message::parse(bytes) {
             Ok(message) => self.on_message(message, now),
             Err(malformed) => self.on_malformed(&malformed),
@@ -468,8 +285,7 @@ impl Machine for WsLogin {
     fn verdict(&mut self, id: AskId, verdict: Verdict, now: Now) {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Asking(asking) if asking.ask == id => {
-                self.on_verdict(*asking, verdict);
-                self.after_verdict(now);
+                self.on_verdict(*asking, verdict, now);
             }
             other @ (State::Open
             | State::CodeAwaited(_)

@@ -39,6 +39,9 @@ const KNOWN: [&str; 20] = [
 /// Longest message type that is echoed, in bytes.
 const TYPE_LEN_MAX: usize = 64;
 
+/// 2 to the 63rd: a number beyond the integers of 64 bits is kept rounded.
+const ROUNDED_FROM: f64 = 9_223_372_036_854_775_808.0;
+
 /// What a peer wants.
 #[derive(Debug)]
 pub enum Request {
@@ -121,19 +124,19 @@ pub fn parse(bytes: &[u8]) -> Result<Message, Malformed> {
         return Err(error("JSON deeper than 8"));
     }
     let mut fields: Fields = serde_json::from_str(text).map_err(|e| error(&what_is_wrong(&e)))?;
+    let (message_type, id) = (fields.message_type(), fields.id());
     if let Some(name) = fields.repeated {
-        return Err(error(&format!("repeated field: {name}")));
+        let what = format!("repeated field: {name}");
+        let message_type = message_type.ok().filter(|_| name != "type").unwrap_or_else(|| "error".to_owned());
+        return Err(Malformed { what, message_type, id: id.ok().flatten().filter(|_| name != "id") });
     }
-    let id = fields.id().map_err(|what| error(&what))?;
-    let message_type = match fields.map.remove("type") {
-        Some(Value::String(name)) if name.len() <= TYPE_LEN_MAX => name,
-        Some(Value::String(_)) => return Err(Malformed { id, ..error("field type: longer than 64 bytes") }),
-        Some(_) => return Err(Malformed { id, ..error("field type: not a string") }),
-        None => return Err(Malformed { id, ..error("missing field: type") }),
-    };
-    match fields.request(&message_type) {
-        Ok(request) => Ok(Message { message_type, id, request }),
-        Err(what) => Err(Malformed { what, message_type, id }),
+    match (message_type, id) {
+        (Ok(message_type), Ok(id)) => match fields.request(&message_type) {
+            Ok(request) => Ok(Message { message_type, id, request }),
+            Err(what) => Err(Malformed { what, message_type, id }),
+        },
+        (Ok(message_type), Err(what)) => Err(Malformed { what, message_type, id: None }),
+        (Err(what), id) => Err(Malformed { id: id.ok().flatten(), ..error(&what) }),
     }
 }
 
@@ -194,8 +197,9 @@ impl<'de> Deserialize<'de> for Fields {
                             access.next_value::<IgnoredAny>()?;
                         }
                         Some(known) => {
-                            if fields.map.insert(known, access.next_value()?).is_some() {
-                                fields.repeated = Some(known);
+                            if let Some(mut first) = fields.map.insert(known, access.next_value()?) {
+                                wipe(&mut first);
+                                fields.repeated.get_or_insert(known);
                             }
                         }
                     }
@@ -210,18 +214,39 @@ impl<'de> Deserialize<'de> for Fields {
 impl Drop for Fields {
     /// One-time passwords go through here in clear.
     fn drop(&mut self) {
-        if let Some(Value::String(code)) = self.map.get_mut("2fatoken") {
-            code.zeroize();
-        }
+        self.map.get_mut("2fatoken").map(wipe);
+    }
+}
+
+fn wipe(value: &mut Value) {
+    if let Value::String(text) = value {
+        text.zeroize();
     }
 }
 
 impl Fields {
+    fn message_type(&mut self) -> Result<String, String> {
+        match self.map.remove("type") {
+            Some(Value::String(name)) if name.len() <= TYPE_LEN_MAX => Ok(name),
+            Some(Value::String(_)) => Err(format!("field type: longer than {TYPE_LEN_MAX} bytes")),
+            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                Err("field type: not a string".to_owned())
+            }
+            None => Err("missing field: type".to_owned()),
+        }
+    }
+
     fn id(&mut self) -> Result<Option<Value>, String> {
         match self.map.remove("id") {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.chars().count() as u64 > Limit::WsIdChars.max() => {
                 Err("field id: longer than 128 characters".to_owned())
+            }
+            // Such a number would come back rounded, and nobody would know it again.
+            Some(Value::Number(number))
+                if number.as_f64().is_some_and(|n| n.abs() >= ROUNDED_FROM) && number.is_f64() =>
+            {
+                Err("field id: a number beyond 64 bits".to_owned())
             }
             Some(id @ (Value::String(_) | Value::Number(_))) => Ok(Some(id)),
             Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
@@ -251,9 +276,10 @@ impl Fields {
         let (key, padding) = (self.key()?, self.padding()?);
         let foreign =
             ["resetpass", "use2fa", "firm", "roles", "broker_comm_rate", "attr", "initial", "reason"];
+        let resets = self.flag("resetpass")?.unwrap_or(false);
         let foreign_field = foreign.into_iter().find(|name| match *name {
-            "resetpass" => self.map.get(name).is_some_and(|value| flag(value) != Some(false)),
-            other => self.map.contains_key(other),
+            "resetpass" => resets,
+            other => self.map.get(other).is_some_and(|value| !value.is_null()),
         });
         Ok(Request::OwnPassword(OwnPassword {
             userid: self.text("userid")?,

@@ -224,8 +224,6 @@ pub const KEYS: &[Key] = &[
     ),
     Key::new("ws.login_s_max", within(1, 600), Preset::Toml("30"), "Time in all to finish logging in, both steps.")
         .unit("seconds"),
-    Key::new("ws.message_bytes_max", within(KIB, 64 * KIB), Preset::Toml("16384"), "Longest message that a peer may send.")
-        .unit("bytes"),
     Key::new(
         "ws.outbound_bytes_max",
         within(64 * KIB, 64 * MIB),

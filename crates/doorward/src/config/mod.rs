@@ -89,8 +89,6 @@ pub struct Ws {
     pub origins: Vec<OriginRule>,
     /// `ws.login_s_max`.
     pub login_max: Duration,
-    /// `ws.message_bytes_max`.
-    pub message_bytes_max: usize,
     /// `ws.outbound_bytes_max`.
     pub outbound_bytes_max: usize,
     /// `ws.ping_s`.
@@ -313,7 +311,6 @@ fn ws(all: &Typed<'_>) -> Ws {
         insecure_off_loopback: all.bool("ws.insecure_off_loopback"),
         origins: all.origins("ws.origins"),
         login_max: all.seconds("ws.login_s_max"),
-        message_bytes_max: all.size("ws.message_bytes_max"),
         outbound_bytes_max: all.size("ws.outbound_bytes_max"),
         ping: all.seconds("ws.ping_s"),
         connections_max: Some(all.size("ws.connections_max")).filter(|max| *max > 0),

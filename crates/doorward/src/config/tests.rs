@@ -29,7 +29,7 @@ fn an_empty_file_is_the_defaults() {
     assert_eq!(config.log, Log { format: LogFormat::Human, level: tracing::Level::INFO });
     assert_eq!(config.ws.listen, ["127.0.0.1:7402".parse().unwrap()]);
     assert_eq!(config.ws.login_max, Duration::from_secs(30));
-    assert_eq!((config.ws.message_bytes_max, config.ws.outbound_bytes_max), (16_384, 1 << 20));
+    assert_eq!(config.ws.outbound_bytes_max, 1 << 20);
     assert_eq!((config.ws.ping, config.ws.connections_max), (Duration::from_secs(20), None));
     assert_eq!((config.vault.challenge.as_secs(), config.vault.challenge_grace.as_secs()), (60, 35));
     assert_eq!((config.vault.challenge_bits, config.vault.pkcs1), (2048, true));

@@ -1,6 +1,5 @@
 //! The demo's sample firms and people, made through the gate like any others.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -86,6 +85,9 @@ fn plan() -> Vec<Sample> {
     plan
 }
 
+/// Rights that no service user has unless the desk gives them.
+const RESETS: [Right; 2] = [Right::ResetPassword, Right::ResetAuthenticator];
+
 /// The sample people of earlier data, or new ones.
 pub(super) async fn load_or_create(gate: &Arc<Gate>, data: &Path) -> Result<Vec<Sample>, StartError> {
     let path = data.join(FILE);
@@ -167,7 +169,7 @@ fn profile(kind: Kind, userid: &str) -> Profile {
         Some(if userid.contains('@') { userid.to_owned() } else { format!("{userid}@venue.example") });
     let grant = (kind == Kind::Service).then(|| Grant {
         firms: firm_codes().filter_map(|code| FirmCode::parse(code).ok()).collect(),
-        rights: BTreeSet::from([Right::Verify, Right::Token, Right::Add, Right::Change]),
+        rights: Right::ALL.iter().copied().filter(|right| !RESETS.contains(right)).collect(),
         sources: ["127.0.0.0/8", "::1"].iter().filter_map(|text| Network::parse(text).ok()).collect(),
     });
     Profile { email, grant, ..Profile::default() }

@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use doorward_core::limits::Limit;
 use tokio::sync::Notify;
 
 use crate::metrics;
 
 /// Most connections where the descriptors would allow more; each takes memory as well.
-const OPEN_MAX: u64 = 100_000;
+const OPEN_MAX: u64 = Limit::Connections.max();
+/// Of those, not logged in.
+const SILENT_PERCENT: usize = Limit::ConnectionsSilentPercent.max() as usize;
 /// Evicted connections that may still be winding down while others take their places.
-const LEAVING_MAX: usize = 32;
+const LEAVING_MAX: usize = Limit::ConnectionsLeaving.max() as usize;
 /// Connections that are let in only to hear that the server is full.
-const TURNED_AWAY_MAX: usize = 32;
+const TURNED_AWAY_MAX: usize = Limit::ConnectionsTurnedAway.max() as usize;
 
 /// How many connections a door holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,7 +43,10 @@ impl Limits {
                 "ws.connections_max: {wanted} does not fit into {descriptors} file descriptors, {open_max} it is"
             );
         }
-        Self { open_max, silent_max: (open_max / 5 * 3).max(1) }
+        Self {
+            open_max,
+            silent_max: (open_max / 100 * SILENT_PERCENT + open_max % 100 * SILENT_PERCENT / 100).max(1),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::source::Malformed;
 /// Bytes before the addresses: signature, version, family and length.
 const FIXED_BYTES: usize = 16;
 /// Longest header taken, in bytes: addresses and what proxies add about TLS.
-const BYTES_MAX: usize = 2048;
+const BYTES_MAX: usize = doorward_core::limits::Limit::ProxyHeaderBytes.max() as usize;
 
 /// Why a header was not read.
 #[derive(Debug, thiserror::Error)]

@@ -67,9 +67,9 @@ impl fmt::Display for Source {
 pub struct Malformed(pub &'static str);
 
 /// Longest `Forwarded` field, in bytes.
-const FIELD_BYTES_MAX: usize = 4096;
+const FIELD_BYTES_MAX: usize = doorward_core::limits::Limit::ForwardedBytes.max() as usize;
 /// Most hops in all fields.
-const HOPS_MAX: usize = 32;
+const HOPS_MAX: usize = doorward_core::limits::Limit::ForwardedHops.max() as usize;
 
 /// Reads one field; each element gives its `for` address, or `None` where it names none.
 fn elements(field: &[u8], hops: &mut Vec<Option<IpAddr>>) -> Result<(), Malformed> {

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use doorward_core::audit::{Deny, Door, Event};
+use doorward_core::limits::Limit;
 use doorward_core::machine::Note;
 use doorward_core::time::Mono;
 use doorward_core::ws::login::Settings;
@@ -31,6 +32,8 @@ use crate::metrics;
 
 /// Buffer for the handshake's header, in bytes; hyper takes no less than 8 KiB.
 const HEADER_BYTES_MAX: usize = 8 * 1024;
+/// Longest message, in bytes.
+const MESSAGE_BYTES_MAX: usize = Limit::WsMessageBytes.max() as usize;
 /// Time for the handshake's header.
 const HEADER_MAX: Duration = Duration::from_secs(10);
 
@@ -48,8 +51,6 @@ pub struct WsDoor {
     pub portal: Option<PublicUrl>,
     /// Times of the machine.
     pub settings: Settings,
-    /// Longest message, in bytes.
-    pub message_bytes_max: usize,
     /// Most bytes that wait for a peer that does not read.
     pub outbound_bytes_max: usize,
     /// Becomes true when the node stops.
@@ -156,8 +157,8 @@ async fn upgrade(door: &WsDoor, mut parts: Parts, source: Source, upgraded: Upgr
             .read_buffer_size(512)
             .write_buffer_size(0)
             .max_write_buffer_size(door.outbound_bytes_max.saturating_add(64 * 1024))
-            .max_message_size(door.message_bytes_max)
-            .max_frame_size(door.message_bytes_max)
+            .max_message_size(MESSAGE_BYTES_MAX)
+            .max_frame_size(MESSAGE_BYTES_MAX)
             .on_upgrade(move |socket| async move {
                 // The receiver waits for exactly this; where it has gone, so has the connection.
                 let _ = upgraded.send((socket, source)).await;

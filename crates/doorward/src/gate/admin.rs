@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use data_encoding::BASE32_NOPAD;
+use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use doorward_core::ask::Encrypted;
 use doorward_core::audit::{Actor, Context, Door, Entry, Event, Factor, Record};
 use doorward_core::id::{FirmCode, PersonId, UserId};
@@ -18,7 +18,8 @@ use doorward_core::secret::Secret;
 
 use super::facts::{NotOpened, seed_place};
 use super::{Gate, effective, expect_person, new_attempt, random_u64};
-use crate::book::{AuditFilter, Batch, CommitError, Expect, Load, PeopleFilter, Snapshot};
+pub use crate::book::{AuditFilter, PeopleFilter};
+use crate::book::{Batch, CommitError, Expect, Load, Snapshot};
 use crate::fault::Fault;
 use crate::hashing::SourceKey;
 use crate::vault::Label;
@@ -105,7 +106,53 @@ pub struct IssuedSeed {
     pub uri: Secret<String>,
 }
 
+/// How a node is doing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeStatus {
+    /// Number of the last acknowledged record.
+    pub head_no: u64,
+    /// Its hash, in hexadecimal.
+    pub head_hash: String,
+    /// The last record that the book shows.
+    pub mark: u64,
+    /// How many acknowledged records are not yet in the book.
+    pub waiting: u64,
+    /// How many segments the journal has.
+    pub segments: u64,
+    /// Why nothing can be committed at present.
+    pub failing: Option<String>,
+    /// How many connections have somebody logged in.
+    pub sessions: usize,
+    /// Who keeps the keys.
+    pub vault_provider: &'static str,
+    /// Whether they lie in hardware.
+    pub hsm: bool,
+    /// Size of the challenge keys in bits.
+    pub challenge_bits: u32,
+    /// Whether one-time passwords are checked.
+    pub clock_good: bool,
+}
+
 impl Gate {
+    /// How the node is doing.
+    pub fn describe(&self) -> Result<NodeStatus, Fault> {
+        let status = self.store.status()?;
+        let vault = self.vault.describe();
+        Ok(NodeStatus {
+            head_no: status.head.no,
+            head_hash: HEXLOWER.encode(&status.head.hash),
+            mark: status.mark,
+            waiting: status.waiting,
+            segments: status.segments,
+            failing: status.failing.map(|fault| fault.to_string()),
+            sessions: self.sessions(),
+            vault_provider: vault.provider,
+            hsm: vault.hsm,
+            challenge_bits: vault.challenge_bits,
+            clock_good: self.clock_good(),
+        })
+    }
+
     /// The circumstances of a request on the local socket.
     pub fn local_context(&self) -> Context {
         Context { at: self.clock.now().wall, door: Door::Local, source: None, attempt: new_attempt() }
@@ -295,6 +342,16 @@ impl Gate {
         edit: person::Edit,
         actor: &Actor,
     ) -> Result<Person, Refused> {
+        self.edit_person_with(userid, |_| Ok(edit), actor).await
+    }
+
+    /// Changes somebody in a way that depends on how they are; nobody else changes them meanwhile.
+    pub async fn edit_person_with(
+        &self,
+        userid: &UserId,
+        edit: impl FnOnce(&Person) -> Result<person::Edit, Misuse> + Send,
+        actor: &Actor,
+    ) -> Result<Person, Refused> {
         let id = self.person(userid)?.id;
         let _lock = self.person_lock(id).await;
         let snapshot = self.store.load(&Load::Person(id))?;
@@ -302,6 +359,7 @@ impl Gate {
             .person
             .as_ref()
             .ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
+        let edit = edit(present)?;
         let records = person::edit(present, edit, &effective(&snapshot), actor, &self.local_context())?;
         if !records.is_empty() {
             self.commit_records(expect_person(&snapshot), records).await?;

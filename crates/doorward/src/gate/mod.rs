@@ -12,6 +12,8 @@ mod login;
 mod password;
 mod refusals;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;
@@ -207,7 +209,8 @@ impl Gate {
         }
         let (was, is) = {
             let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
-            (guard.is_good(), guard.look(now))
+            // Read under the lock, so that no agreed move lies between reading and looking.
+            (guard.is_good(), guard.look(self.clock.now()))
         };
         metrics::clock_good(u64::from(is));
         if was != is {
@@ -217,6 +220,13 @@ impl Gate {
         self.write_counts(self.refusals.take_over(now.mono)).await;
         self.live.tidy();
         metrics::hash_queue(self.hashes.waiting() as u64);
+    }
+
+    /// Moves the wall clock forward, as agreed (demo only).
+    pub fn advance_clock(&self, span: Duration) {
+        let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        self.clock.advance(span);
+        guard.agree(self.clock.now());
     }
 
     /// Takes a move of the wall clock as agreed (demo only).

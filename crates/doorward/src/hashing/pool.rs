@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::fair::{Entered, FairQueue, SourceKey, Ticket};
 use super::phc::{HashParams, Phc};
 use crate::fault::Fault;
+use crate::metrics;
 use crate::vault::Vault;
 
 /// Hashes of which [`HashPool::typical`] takes the median.
@@ -62,6 +64,7 @@ struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
     samples: Mutex<VecDeque<Duration>>,
+    compared: AtomicU64,
     dummy: Phc,
 }
 
@@ -98,6 +101,7 @@ impl HashPool {
             queue: Mutex::new(Queue { jobs, stopping: false }),
             wake: Condvar::new(),
             samples: Mutex::default(),
+            compared: AtomicU64::new(0),
             dummy,
         });
         let mut pool = Self { shared, workers: Vec::new() };
@@ -146,6 +150,11 @@ impl HashPool {
         sorted.get(sorted.len() / 2).copied().unwrap_or(TYPICAL_AT_START)
     }
 
+    /// How many passwords were compared since the start, with somebody's hash or with nobody's.
+    pub fn compared(&self) -> u64 {
+        self.shared.compared.load(Ordering::Relaxed)
+    }
+
     /// How many requests wait.
     pub fn waiting(&self) -> usize {
         locked(&self.shared.queue).jobs.len()
@@ -178,7 +187,10 @@ impl HashPool {
         let waiting = Waiting { shared: &self.shared, ticket: self.shared.enter(source, job)? };
         let answered = match tokio::time::timeout(self.shared.settings.queue_deadline, &mut answer).await {
             Ok(answered) => answered,
-            Err(_) if waiting.withdraw() => return Err(Fault::Busy("password checks wait too long")),
+            Err(_) if waiting.withdraw() => {
+                metrics::hash_refused("deadline");
+                return Err(Fault::Busy("password checks wait too long"));
+            }
             // A thread has it already.
             Err(_) => answer.await,
         };
@@ -236,10 +248,14 @@ impl Shared {
         let ticket = match queue.jobs.enter(source, job) {
             Entered::Waiting(ticket) => ticket,
             Entered::Displaced(ticket, other) => {
+                metrics::hash_refused("full");
                 other.refuse(FULL);
                 ticket
             }
-            Entered::Full(_) => return Err(FULL),
+            Entered::Full(_) => {
+                metrics::hash_refused("full");
+                return Err(FULL);
+            }
         };
         drop(queue);
         self.wake.notify_one();
@@ -301,6 +317,8 @@ impl Shared {
         let took = begun.elapsed();
         let matches = bool::from(mac.ct_eq(&phc.mac) & known);
         self.sample(took);
+        self.compared.fetch_add(1, Ordering::Relaxed);
+        metrics::hash_seconds(took);
         // Only the owner, who gave the right password, sees that this takes longer once.
         let anew = matches && phc.needs_rehash(self.settings.params, &self.vault.describe().pepper_key);
         // A login does not fail because its hash could not be renewed.

@@ -1,33 +1,12 @@
-//! http (being merged)
-#![allow(missing_docs)]
-pub mod local {
-    use std::sync::Arc;
-    pub fn open(
-        _: &crate::config::Admin,
-        _: Arc<crate::gate::Gate>,
-        _: Option<Arc<crate::clock::Clock>>,
-    ) -> Result<L, crate::fault::Fault> {
-        Ok(L)
-    }
-    pub struct L;
-    impl L {
-        pub async fn serve(self, _: tokio::sync::watch::Receiver<bool>) {}
-    }
-}
-pub mod ops {
-    use std::sync::Arc;
-    pub fn open(
-        c: &crate::config::Metrics,
-        _: Arc<crate::gate::Gate>,
-        _: metrics_exporter_prometheus::PrometheusHandle,
-    ) -> Result<L, crate::fault::Fault> {
-        Ok(L(c.listen))
-    }
-    pub struct L(std::net::SocketAddr);
-    impl L {
-        pub async fn serve(self, _: tokio::sync::watch::Receiver<bool>) {}
-        pub fn address(&self) -> std::net::SocketAddr {
-            self.0
-        }
-    }
-}
+//! HTTP: the API for administration, the local socket that carries it, and the listener of measurements.
+//!
+//! [`api`] knows nothing of sockets: whoever listens says by an extension of the request who is asking. [`local`]
+//! does so for processes of this machine; [`ops`] serves measurements and health; [`serve`] drives a connection.
+
+pub mod api;
+pub mod local;
+pub mod ops;
+pub mod problem;
+pub mod serve;
+#[cfg(test)]
+mod testing;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use aws_lc_rs::{hmac, rand};
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use doorward_core::ask::{KeyId, Padding};
+use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
 use doorward_core::time::{Mono, Now};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
@@ -21,7 +22,7 @@ use super::{Challenge, CiphertextFact, Label, OpenError, OpenPassword, Opened, P
 use crate::fault::Fault;
 
 /// Seen ciphertexts of one pair, at which the next pair takes over early; at twice as many the pair is dead.
-pub const REPLAY_MAX: usize = 100_000;
+pub const REPLAY_MAX: usize = Limit::Replays.max() as usize;
 
 /// Life and size of challenge keys.
 #[derive(Clone, Copy, Debug)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use doorward_core::ask::{KeyId, Padding};
 use doorward_core::identity::sealed::{Place, Sealed};
+use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
 use doorward_core::time::{Now, Wall};
 
@@ -32,7 +33,7 @@ pub use soft::SoftVault;
 pub use totp::TotpAlgorithm;
 
 /// Longest password that a ciphertext may carry, in bytes as sent: what OAEP-SHA-256 holds with RSA-2048.
-pub const PASSWORD_LEN_MAX: usize = 190;
+pub const PASSWORD_LEN_MAX: usize = Limit::PasswordBytesSent.max() as usize;
 
 /// Shortest and longest seed that [`Vault::new_seed`] makes, in bytes (RFC 4226 R6 asks for 16 at least).
 pub const SEED_LEN: std::ops::RangeInclusive<usize> = 16..=64;

@@ -5,6 +5,7 @@ use crate::audit::{Actor, Context, Entry, Event, Record, Subject};
 use crate::identity::change::Change;
 use crate::identity::enrolment::{Authenticator, Seed};
 use crate::identity::person::{Kind, Person};
+use crate::identity::policy::AuthSystem;
 
 fn record(
     person: &Person,
@@ -23,7 +24,8 @@ fn record(
 }
 
 /// Gives somebody a new seed, pending until its first good code (T12). A registered authenticator is not replaced:
-/// it is taken away first (T13).
+/// it is taken away first (T13). From now on they prove themselves with it: a password alone lets them in no more,
+/// not even when the seed is revoked after wrong codes.
 pub fn issue(person: &Person, seed: Seed, actor: Actor, context: &Context) -> Result<Record, Misuse> {
     if person.kind == Kind::Service {
         return Err(Misuse::invalid(
@@ -37,7 +39,11 @@ pub fn issue(person: &Person, seed: Seed, actor: Actor, context: &Context) -> Re
     }
     let seeds = seed.version;
     let next = Authenticator::Pending { seed, issued_us: context.at, wrong: 0 };
-    Ok(record(person, Event::AuthenticatorIssued, next, seeds, actor, context))
+    let mut record = record(person, Event::AuthenticatorIssued, next, seeds, actor, context);
+    if person.auth_system == AuthSystem::Password {
+        record.changes.push(Change::AuthSystem { person: person.id, auth_system: AuthSystem::Otp });
+    }
+    Ok(record)
 }
 
 /// Takes an authenticator away; another must be registered.

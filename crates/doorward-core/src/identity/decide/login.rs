@@ -25,7 +25,8 @@ pub enum Opened {
 pub struct Facts<'a> {
     /// The user id as sent.
     pub userid: &'a str,
-    /// What the attempt gate said; anything but `Go` means that no password was compared.
+    /// What the attempt gate said; where it refuses, no password was compared. `Wait` is no answer yet: the gate asks
+    /// again until it is another.
     pub admission: Admission,
     /// How the ciphertext opened.
     pub opened: Opened,
@@ -61,6 +62,16 @@ pub fn login(view: &View<'_>, facts: &Facts<'_>, context: &Context) -> Decision 
     }
     right_password(view, person, facts, context, trace)
 }
+
+/// The checks that somebody without a second factor has no need of.
+const CODE_CHECKS: [Check; 6] = [
+    Check::AuthenticatorRegistered,
+    Check::CodeGiven,
+    Check::ClockGood,
+    Check::CodeAdmitted,
+    Check::CodeMatches,
+    Check::CodeUnused,
+];
 
 type Failed = (Check, Deny, &'static str, String);
 
@@ -108,7 +119,9 @@ fn right_password(
 ) -> Decision {
     if let Err((check, deny)) = may_enter(view, person, context, &mut trace) {
         let (expected, seen) = words(check);
-        return refuse(view, facts, context, trace.fail(check, expected, seen), deny);
+        let mut decision = refuse(view, facts, context, trace.fail(check, expected, seen), deny);
+        decision.record.entry.factor = Factor::Password;
+        return decision;
     }
     let rehash = facts
         .rehashed
@@ -120,17 +133,14 @@ fn right_password(
         settle: Settle::Right,
         record: Record { entry, changes: rehash.into_iter().chain(changes).collect() },
     };
-    if !person.needs_otp(&view.policy) && !is_pending(person) {
-        for check in [Check::AuthenticatorRegistered, Check::CodeGiven, Check::ClockGood, Check::CodeAdmitted]
-        {
-            trace.skip(check);
-        }
-        trace.skip(Check::CodeMatches);
-        trace.skip(Check::CodeUnused);
+    // Whoever has an authenticator is asked for its code, whatever their authentication system says (rule 6).
+    let has_seed = person.authenticator.comparable().is_some();
+    if !person.needs_otp(&view.policy) && !has_seed {
+        CODE_CHECKS.into_iter().for_each(|check| trace.skip(check));
         let entry = Entry { trace: Some(trace), ..entry(Event::LoginGranted) };
         return decided(Verdict::Granted(granted(person)), entry, Vec::new());
     }
-    if person.authenticator.comparable().is_none() {
+    if !has_seed {
         let trace = trace.fail(
             Check::AuthenticatorRegistered,
             "a registered authenticator",
@@ -175,11 +185,6 @@ fn may_enter(
         }
         Password::Initial { .. } | Password::Own { .. } => Ok(()),
     }
-}
-
-/// A seed that was made for somebody is asked for, whatever their authentication system (rule 6).
-const fn is_pending(person: &Person) -> bool {
-    matches!(person.authenticator, Authenticator::Pending { .. })
 }
 
 fn refuse(view: &View<'_>, facts: &Facts<'_>, context: &Context, trace: Trace, deny: Deny) -> Decision {

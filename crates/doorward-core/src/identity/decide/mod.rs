@@ -186,6 +186,9 @@ struct CodeOutcome {
     factor_proved: bool,
 }
 
+/// When to try again while the clock is suspect, in milliseconds: so long it must agree (T4).
+const CLOCK_RETRY_MS: u32 = 60_000;
+
 /// Takes a code on behalf of a person whose password was right.
 fn take_code(
     view: &View<'_>,
@@ -202,17 +205,17 @@ fn take_code(
         trace,
         factor_proved: false,
     };
-    if !view.clock_good {
-        let trace = trace.fail(Check::ClockGood, "a clock that agrees", "a clock that stepped");
-        let verdict = Verdict::TryAgainLater { retry_ms: 60_000 };
-        return CodeOutcome { verdict, ..refused(trace, Deny::ClockSuspect, Vec::new()) };
-    }
     let change = |authenticator: Authenticator| Change::Authenticator {
         person: person.id,
         authenticator,
         seeds: person.seeds,
     };
     match person.authenticator.take_code(offset, &view.policy, context.at) {
+        CodeResult::Good { .. } | CodeResult::Bad { .. } | CodeResult::Waits(_) if !view.clock_good => {
+            let trace = trace.fail(Check::ClockGood, "a clock that agrees", "a clock that stepped");
+            let verdict = Verdict::TryAgainLater { retry_ms: CLOCK_RETRY_MS };
+            CodeOutcome { verdict, ..refused(trace, Deny::ClockSuspect, Vec::new()) }
+        }
         CodeResult::Good { next, confirmed } => CodeOutcome {
             verdict: Verdict::Granted(granted(person)),
             event: if confirmed { Event::AuthenticatorConfirmed } else { Event::LoginGranted },
@@ -227,15 +230,7 @@ fn take_code(
             } else {
                 (Check::CodeMatches, Deny::WrongCode)
             };
-            let seen = match (used, offset) {
-                (true, _) => "a used or older step".to_owned(),
-                (false, Some(steps)) => format!(
-                    "a step {} s {}",
-                    i32::from(steps).abs() * i32::from(period_s(person)),
-                    if steps < 0 { "behind: the device is slow" } else { "ahead: the device is fast" }
-                ),
-                (false, None) => "no step nearby".to_owned(),
-            };
+            let seen = seen_of(person, used, offset);
             let seen = format!("{seen}; the authenticator is now {}", next.state());
             refused(trace.fail(check, "a step within the window, unused", seen), deny, vec![change(next)])
         }
@@ -256,6 +251,19 @@ fn take_code(
                 trace.fail(Check::AuthenticatorRegistered, "an authenticator", person.authenticator.state());
             CodeOutcome { verdict: Verdict::Refused, ..refused(trace, Deny::NotRegistered, Vec::new()) }
         }
+    }
+}
+
+/// What a bad code was seen to be, for the diagnosis.
+fn seen_of(person: &Person, used: bool, offset: Option<i8>) -> String {
+    match (used, offset) {
+        (true, _) => "a used or older step".to_owned(),
+        (false, Some(steps)) => format!(
+            "a step {} s {}",
+            i32::from(steps).abs() * i32::from(period_s(person)),
+            if steps < 0 { "behind: the device is slow" } else { "ahead: the device is fast" }
+        ),
+        (false, None) => "no step nearby".to_owned(),
     }
 }
 

@@ -25,37 +25,61 @@ pub struct Facts {
     pub new: Result<Phc, Rule>,
 }
 
+/// Why a change is refused: the check that failed, with what was expected and seen.
+struct Failed {
+    check: Check,
+    deny: Deny,
+    expected: &'static str,
+    seen: &'static str,
+}
+
+const fn failed(check: Check, deny: Deny, expected: &'static str, seen: &'static str) -> Failed {
+    Failed { check, deny, expected, seen }
+}
+
 /// Decides a change of the own password.
 pub fn password_change(view: &View<'_>, person: &Person, facts: &Facts, context: &Context) -> Decision {
     let mut trace = Trace::of(Walk::PasswordChange);
-    let refuse = |trace: Trace, check, deny, expected: &str, seen: &str, rule: Rule| {
-        let settle = if matches!(deny, Deny::WrongPassword | Deny::BadCiphertext | Deny::ReplayedCiphertext) {
+    let proved = proves_present(view, person, facts, context, &mut trace);
+    let (failure, rule) = match (proved, &facts.new) {
+        (Ok(()), Ok(phc)) => return changed(person, phc, trace, context),
+        (Err(failure), _) => (failure, Rule::PresentWrong),
+        (Ok(()), Err(rule)) => {
+            let (expected, seen) = ("a password by the rules", rule.id());
+            (failed(Check::NewPasswordGood, Deny::PasswordRule, expected, seen), *rule)
+        }
+    };
+    let settle =
+        if matches!(failure.deny, Deny::WrongPassword | Deny::BadCiphertext | Deny::ReplayedCiphertext) {
             Settle::Wrong
-        } else if facts.present_matches && deny == Deny::PasswordRule {
+        } else if failure.deny == Deny::PasswordRule {
             Settle::Right
         } else {
             Settle::Neutral
         };
-        let entry = own_entry(context, Event::PasswordChangeRefused, person).refused(deny);
-        let entry = Entry { trace: Some(trace.fail(check, expected, seen)), ..entry };
-        let record = Record { entry, changes: Vec::new() };
-        Decision { verdict: Verdict::PasswordIssue { reason: rule.id() }, settle, record }
-    };
-    let wrong = Rule::PresentWrong;
+    let factor = if settle == Settle::Right { Factor::Password } else { Factor::Nothing };
+    let entry = own_entry(context, Event::PasswordChangeRefused, person).refused(failure.deny);
+    let trace = trace.fail(failure.check, failure.expected, failure.seen);
+    let record = Record { entry: Entry { factor, trace: Some(trace), ..entry }, changes: Vec::new() };
+    Decision { verdict: Verdict::PasswordIssue { reason: rule.id() }, settle, record }
+}
+
+/// The checks up to the new password. All that fails here is the present password's fault to the peer.
+fn proves_present(
+    view: &View<'_>,
+    person: &Person,
+    facts: &Facts,
+    context: &Context,
+    trace: &mut Trace,
+) -> Result<(), Failed> {
+    let admitted = Check::AttemptAdmitted;
     match facts.admission {
         Admission::BackedOff(_) => {
-            return refuse(
-                trace,
-                Check::AttemptAdmitted,
-                Deny::BackedOff,
-                "no back-off",
-                "the source waits",
-                wrong,
-            );
+            return Err(failed(admitted, Deny::BackedOff, "no back-off", "the source waits"));
         }
         Admission::PersonLimit => {
-            let (expected, seen) = ("a known source", "another, past the person's limit");
-            return refuse(trace, Check::AttemptAdmitted, Deny::PersonLimit, expected, seen, wrong);
+            let seen = "another, past the person's limit";
+            return Err(failed(admitted, Deny::PersonLimit, "a known source", seen));
         }
         Admission::Go | Admission::Wait => {}
     }
@@ -63,43 +87,30 @@ pub fn password_change(view: &View<'_>, person: &Person, facts: &Facts, context:
         Opened::Good => {}
         Opened::Replayed => {
             let (expected, seen) = ("a fresh ciphertext", "one seen before");
-            return refuse(trace, Check::CiphertextFresh, Deny::ReplayedCiphertext, expected, seen, wrong);
+            return Err(failed(Check::CiphertextFresh, Deny::ReplayedCiphertext, expected, seen));
         }
         Opened::Bad => {
             let (expected, seen) = ("ciphertexts that open to text", "one that does not");
-            return refuse(trace, Check::CiphertextOpens, Deny::BadCiphertext, expected, seen, wrong);
+            return Err(failed(Check::CiphertextOpens, Deny::BadCiphertext, expected, seen));
         }
     }
     if facts.padding == Padding::Pkcs1 && !view.policy.pkcs1_allowed {
-        return refuse(trace, Check::PaddingAllowed, Deny::PaddingOff, "OAEP-SHA256", "PKCS1", wrong);
+        return Err(failed(Check::PaddingAllowed, Deny::PaddingOff, "OAEP-SHA256", "PKCS1"));
     }
     if !facts.present_matches {
         let (expected, seen) = ("the present password", "another one");
-        return refuse(trace, Check::PasswordMatches, Deny::WrongPassword, expected, seen, wrong);
+        return Err(failed(Check::PasswordMatches, Deny::WrongPassword, expected, seen));
     }
-    if let Err((check, deny)) = standing(view, person, context, &mut trace) {
+    standing(view, person, context, trace).map_err(|(check, deny)| {
         let (expected, seen) = words(check);
-        return refuse(trace, check, deny, expected, seen, wrong);
-    }
-    let phc = match &facts.new {
-        Ok(phc) => phc.clone(),
-        Err(rule) => {
-            return refuse(
-                trace,
-                Check::NewPasswordGood,
-                Deny::PasswordRule,
-                "a password by the rules",
-                rule.id(),
-                *rule,
-            );
-        }
-    };
-    let entry = Entry {
-        factor: Factor::Password,
-        trace: Some(trace),
-        ..own_entry(context, Event::PasswordChanged, person)
-    };
-    let password = Password::Own { phc, set_us: context.at };
+        failed(check, deny, expected, seen)
+    })
+}
+
+fn changed(person: &Person, phc: &Phc, trace: Trace, context: &Context) -> Decision {
+    let entry = own_entry(context, Event::PasswordChanged, person);
+    let entry = Entry { factor: Factor::Password, trace: Some(trace), ..entry };
+    let password = Password::Own { phc: phc.clone(), set_us: context.at };
     let record = Record { entry, changes: vec![Change::Password { person: person.id, password }] };
     let verdict = Verdict::PasswordChanged { broker_comm_rate: person.profile.broker_comm_rate.clone() };
     Decision { verdict, settle: Settle::Right, record }

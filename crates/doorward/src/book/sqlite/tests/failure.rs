@@ -31,7 +31,7 @@ fn audit_count(store: &SqliteStore) -> usize {
 
 #[test]
 fn q5_a_full_disk_refuses_everything_and_when_there_is_room_it_goes_on() {
-    let base = tempfile::tempdir().unwrap();
+    let base = scratch();
     let disk = PowerDisk::new();
     let store = open_on(base.path(), &disk).unwrap();
     commit(&store, add(&person(1, "alice"))).unwrap();
@@ -57,7 +57,7 @@ fn q5_a_full_disk_refuses_everything_and_when_there_is_room_it_goes_on() {
 
 #[test]
 fn q5_after_a_failed_sync_the_batch_is_there_whole_or_not_at_all() {
-    let base = tempfile::tempdir().unwrap();
+    let base = scratch();
     let disk = PowerDisk::new();
     let store = open_on(base.path(), &disk).unwrap();
     commit(&store, add(&person(1, "alice"))).unwrap();
@@ -78,7 +78,7 @@ fn q5_after_a_failed_sync_the_batch_is_there_whole_or_not_at_all() {
 
 #[test]
 fn a_failed_commit_is_answered_only_when_the_book_has_caught_up() {
-    let base = tempfile::tempdir().unwrap();
+    let base = scratch();
     let settings = small();
     let disk = Arc::new(PowerDisk::new());
     let store = open(base.path(), disk, NODE.to_owned(), &settings).unwrap();
@@ -103,12 +103,12 @@ fn a_failed_commit_is_answered_only_when_the_book_has_caught_up() {
 
 #[test]
 fn a_book_of_another_journal_is_refused() {
-    let base = tempfile::tempdir().unwrap();
+    let base = scratch();
     let (mine, other, empty) = (PowerDisk::new(), PowerDisk::new(), PowerDisk::new());
     let store = open_on(base.path(), &mine).unwrap();
     commit(&store, add(&person(1, "alice"))).unwrap();
     drop(store);
-    let elsewhere = tempfile::tempdir().unwrap();
+    let elsewhere = scratch();
     for n in 2..4 {
         let store = open_on(elsewhere.path(), &other).unwrap();
         commit(&store, add(&person(n, &format!("user{n}")))).unwrap();
@@ -127,7 +127,7 @@ fn a_book_of_another_journal_is_refused() {
 
 #[test]
 fn a_record_that_cannot_be_applied_stops_the_replay_and_is_named() {
-    let base = tempfile::tempdir().unwrap();
+    let base = scratch();
     let of = |record: &Record| serde_json::to_vec(record).unwrap();
     let standing = Change::Standing { person: id(5), standing: Standing::Active };
     let twice = Change::PersonAdded { person: Box::new(person(1, "alice")) };
@@ -146,7 +146,7 @@ fn a_record_that_cannot_be_applied_stops_the_replay_and_is_named() {
 
 #[test]
 fn a_database_that_is_none_is_told_from_a_failing_disk() {
-    let base = tempfile::tempdir().unwrap();
+    let base = scratch();
     let disk = PowerDisk::new();
     let store = open_on(base.path(), &disk).unwrap();
     commit(&store, add(&person(1, "alice"))).unwrap();
@@ -165,7 +165,7 @@ fn a_database_that_is_none_is_told_from_a_failing_disk() {
 
 #[test]
 fn what_is_too_large_is_refused_and_harms_nobody() {
-    let base = tempfile::tempdir().unwrap();
+    let base = scratch();
     let store = open_on(base.path(), &PowerDisk::new()).unwrap();
     let sized = |bytes: usize| Record {
         entry: entry(Event::PersonChanged, 1).with_detail("x".repeat(bytes)),
@@ -189,7 +189,7 @@ fn what_is_too_large_is_refused_and_harms_nobody() {
 
 #[test]
 fn l1_when_too_many_wait_the_answer_is_busy_at_once() {
-    let base = tempfile::tempdir().unwrap();
+    let base = scratch();
     let settings = Settings { queue: 8, ..small() };
     let store = open(base.path(), Arc::new(PowerDisk::new()), NODE.to_owned(), &settings).unwrap();
     // The thread cannot go on before somebody takes this answer.
@@ -208,7 +208,7 @@ fn l1_when_too_many_wait_the_answer_is_busy_at_once() {
 
 #[test]
 fn whoever_waits_for_a_store_that_ended_is_told() {
-    let base = tempfile::tempdir().unwrap();
+    let base = scratch();
     let store = open_on(base.path(), &PowerDisk::new()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(store.commit(add(&person(1, "alice")))).unwrap();
@@ -222,7 +222,7 @@ fn whoever_waits_for_a_store_that_ended_is_told() {
 
 #[test]
 fn what_waits_is_applied_when_nothing_else_happens_and_at_the_end() {
-    let base = tempfile::tempdir().unwrap();
+    let base = scratch();
     let disk = PowerDisk::new();
     let store = open_on(base.path(), &disk).unwrap();
     commit(&store, batch(Vec::new(), vec![attempt(id(1), 1, 1)])).unwrap();

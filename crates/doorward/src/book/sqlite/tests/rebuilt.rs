@@ -127,7 +127,7 @@ proptest! {
         before in proptest::collection::vec(any_step(), 0..20),
         after in proptest::collection::vec(any_step(), 0..20),
     ) {
-        let base = tempfile::tempdir().unwrap();
+        let base = scratch();
         let (dir, earlier) = (base.path().join("now"), base.path().join("earlier"));
         let disk = PowerDisk::new();
         std::fs::create_dir(&earlier).unwrap();
@@ -234,7 +234,7 @@ fn check_after_crash(dir: &Path, disk: &PowerDisk, acknowledged: &[Option<Commit
     check_whole(&store, acknowledged, case);
     drop(store);
     let as_it_was = dump(dir);
-    let anew = tempfile::tempdir().unwrap();
+    let anew = scratch();
     let store = open_on(anew.path(), &disk.copy()).unwrap();
     check_whole(&store, acknowledged, case);
     drop(store);
@@ -246,7 +246,7 @@ fn check_after_crash(dir: &Path, disk: &PowerDisk, acknowledged: &[Option<Commit
 
 #[test]
 fn f8_a_power_cut_at_any_write_loses_no_acknowledged_batch() {
-    let whole = tempfile::tempdir().unwrap();
+    let whole = scratch();
     let disk = PowerDisk::new();
     let store = open_on(whole.path(), &disk).unwrap();
     let answers = commit_workload(&store);
@@ -261,7 +261,7 @@ fn f8_a_power_cut_at_any_write_loses_no_acknowledged_batch() {
     for cut in 1..=disk.operations() + 4 {
         for seed in 0..3 {
             let case = format!("cut {cut} seed {seed}");
-            let base = tempfile::tempdir().unwrap();
+            let base = scratch();
             let disk = PowerDisk::new();
             disk.cut_at(cut);
             let acknowledged = match open_on(base.path(), &disk) {
@@ -284,7 +284,7 @@ fn f8_a_power_cut_at_any_write_loses_no_acknowledged_batch() {
 
 #[test]
 fn a_killed_process_loses_no_acknowledged_batch() {
-    let base = tempfile::tempdir().unwrap();
+    let base = scratch();
     let disk = PowerDisk::new();
     let store = open_on(base.path(), &disk).unwrap();
     let acknowledged = commit_workload(&store);
@@ -294,7 +294,7 @@ fn a_killed_process_loses_no_acknowledged_batch() {
 
 #[test]
 fn a_database_deleted_without_its_log_is_made_anew() {
-    let base = tempfile::tempdir().unwrap();
+    let base = scratch();
     let disk = PowerDisk::new();
     let store = open_on(base.path(), &disk).unwrap();
     let acknowledged = commit_workload(&store);
@@ -311,7 +311,7 @@ fn a_database_deleted_without_its_log_is_made_anew() {
 
 #[test]
 fn a_crash_between_sync_and_commit_is_made_good_at_the_next_start() {
-    let base = tempfile::tempdir().unwrap();
+    let base = scratch();
     let disk = PowerDisk::new();
     let store = open_on(base.path(), &disk).unwrap();
     commit(&store, add(&person(1, "alice"))).unwrap();

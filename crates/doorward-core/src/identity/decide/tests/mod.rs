@@ -1,0 +1,205 @@
+//! Tables of every walk: what is refused and why, what the peer sees of it, and what it does to the counts.
+
+mod administration;
+mod code;
+mod login;
+mod password;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::login::{Facts, Opened, login};
+use super::{CodeFact, Decision, Settle, View};
+use crate::ask::{Granted, Padding, Verdict};
+use crate::audit::{Actor, AttemptId, Context, Deny, Door, Event, Factor, Outcome, Record};
+use crate::id::{FirmCode, PersonId, UserId};
+use crate::identity::attempt::Admission;
+use crate::identity::change::Change;
+use crate::identity::enrolment::{Authenticator, Factor as Registered, Seed};
+use crate::identity::firm::Firm;
+use crate::identity::net::Network;
+use crate::identity::person::{Grant, Kind, Password, Person, Phc, Profile, Standing};
+use crate::identity::policy::{AuthSystem, Effective, Policy};
+use crate::identity::sealed::Sealed;
+use crate::identity::totp::Parameters;
+use crate::time::Wall;
+use crate::trace::{Check, Step, Trace};
+
+const NOW: Wall = Wall::from_s(1_800_000_000);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What must never be in a record; the password itself never comes near a decision.
+const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA";
+const USERID: &str = "julian@example.com";
+
+fn phc() -> Phc {
+    Phc(HASH.to_owned())
+}
+
+fn own_password() -> Password {
+    Password::Own { phc: phc(), set_us: NOW - HOUR }
+}
+
+fn initial_password(expires_us: Wall) -> Password {
+    Password::Initial { phc: phc(), set_us: NOW - HOUR, expires_us }
+}
+
+fn seed() -> Seed {
+    let sealed = Sealed { key: "k1".into(), blob: "c2VhbGVk".into() };
+    Seed { sealed, version: 1, parameters: Parameters::default() }
+}
+
+fn registered() -> Registered {
+    let (since, used_at) = (NOW - HOUR, NOW - HOUR);
+    let last_step = Parameters::default().step_at(used_at);
+    Registered { seed: seed(), since, last_step, drift: 0, wrong: 0, used_at }
+}
+
+fn active() -> Authenticator {
+    Authenticator::Active(registered())
+}
+
+fn pending() -> Authenticator {
+    Authenticator::Pending { seed: seed(), issued_us: NOW - HOUR, wrong: 0 }
+}
+
+fn locked() -> Authenticator {
+    Authenticator::Locked { factor: registered(), since_us: NOW - HOUR }
+}
+
+fn firm() -> Firm {
+    let (code, name) = (FirmCode::parse("FINT").unwrap(), "Fundamental Traders".to_owned());
+    Firm { code, name, added_at: NOW - HOUR, closed: false, policy: Policy::default(), version: 3 }
+}
+
+fn person(kind: Kind) -> Person {
+    Person {
+        id: PersonId::from_random(84),
+        userid: UserId::parse(USERID).unwrap(),
+        firm: (kind != Kind::Desk).then(|| firm().code),
+        kind,
+        added_at: NOW - HOUR,
+        standing: Standing::Active,
+        auth_system: AuthSystem::Password,
+        password: own_password(),
+        authenticator: Authenticator::None,
+        seeds: 0,
+        profile: Profile::default(),
+        version: 7,
+    }
+}
+
+fn administrator() -> Actor {
+    Actor::Person { id: PersonId::from_random(2), userid: UserId::parse("desk").unwrap() }
+}
+
+/// A login that goes well, for a test to spoil.
+struct Situation {
+    person: Option<Person>,
+    firm: Firm,
+    policy: Effective,
+    clock_good: bool,
+    source: Option<IpAddr>,
+    facts: Facts<'static>,
+}
+
+fn trader() -> Situation {
+    Situation {
+        person: Some(person(Kind::Trader)),
+        firm: firm(),
+        policy: Effective::default(),
+        clock_good: true,
+        source: Some(IpAddr::from([192, 0, 2, 7])),
+        facts: Facts {
+            userid: USERID,
+            admission: Admission::Go,
+            opened: Opened::Good,
+            padding: Padding::Pkcs1,
+            password_matches: true,
+            code: CodeFact::NotGiven,
+            rehashed: None,
+            register_url: Some("https://portal.example/register"),
+        },
+    }
+}
+
+/// A trader with a registered authenticator, and a good code.
+fn with_code() -> Situation {
+    let mut s = trader();
+    s.who().auth_system = AuthSystem::Otp;
+    s.who().authenticator = active();
+    s.facts.code = CodeFact::Given { offset: Some(0) };
+    s
+}
+
+fn service(sources: &[&str]) -> Situation {
+    let mut s = trader();
+    let sources = sources.iter().map(|text| Network::parse(text).unwrap()).collect();
+    s.person = Some(person(Kind::Service));
+    s.who().profile.grant = Some(Grant { sources, ..Grant::default() });
+    s
+}
+
+impl Situation {
+    fn who(&mut self) -> &mut Person {
+        self.person.as_mut().unwrap()
+    }
+
+    fn view(&self) -> View<'_> {
+        let person = self.person.as_ref();
+        let firm = person.and_then(|person| person.firm.as_ref()).map(|_| &self.firm);
+        View { person, firm, policy: self.policy, clock_good: self.clock_good }
+    }
+
+    fn context(&self) -> Context {
+        Context { at: NOW, door: Door::WebSocket, source: self.source, attempt: AttemptId(0xabcd) }
+    }
+
+    fn login(&self) -> Decision {
+        let decision = login(&self.view(), &self.facts, &self.context());
+        sound(&decision.record);
+        decision
+    }
+}
+
+fn granted(must_change: bool) -> Granted {
+    Granted { person: person(Kind::Trader).id, userid: UserId::parse(USERID).unwrap(), must_change }
+}
+
+/// What holds of every record: it reads back as it was, its entry has no secret, its trace tells the whole walk.
+fn sound(record: &Record) {
+    let text = serde_json::to_string(record).unwrap();
+    assert_eq!(&serde_json::from_str::<Record>(&text).unwrap(), record, "{text}");
+    let entry = serde_json::to_string(&record.entry).unwrap();
+    for secret in [HASH, "argon2", "c2VhbGVk", "123456"] {
+        assert!(!entry.contains(secret), "{secret} in {entry}");
+    }
+    assert_eq!(record.entry.outcome == Outcome::Refused, record.entry.reason.is_some() && !asks(record));
+    if let Some(trace) = &record.entry.trace {
+        assert_eq!(trace.steps().count(), trace.walk.checks().len());
+        assert!(trace.not_needed.iter().all(|check| trace.walk.checks().contains(check)));
+        assert_eq!(trace.failed.is_some(), record.entry.outcome != Outcome::Allowed, "{trace:?}");
+    }
+}
+
+fn asks(record: &Record) -> bool {
+    record.entry.outcome == Outcome::Asked
+}
+
+/// The trace ends at a check: what was before it passed or was not needed, nothing after it was reached.
+fn ends_at(trace: Option<&Trace>, check: Check) {
+    let trace = trace.expect("a trace");
+    let mut before = true;
+    for (at, step) in trace.steps() {
+        match step {
+            Step::Failed(failure) => {
+                assert_eq!(at, check);
+                assert!(!failure.expected.is_empty() && !failure.seen.is_empty(), "{failure:?}");
+                before = false;
+            }
+            Step::NotReached => assert!(!before, "{at} was not reached before {check}"),
+            Step::Passed | Step::NotNeeded => assert!(before, "{at} after the end"),
+        }
+    }
+    assert!(!before, "{check} did not end {trace:?}");
+}

@@ -1,0 +1,168 @@
+//! A gate over real parts in a folder of its own, for tests of the gate and of what stands on it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorward_client::password::{Challenge as ClientChallenge, encrypt};
+use doorward_client::totp::Totp;
+use doorward_core::ask::{Ask, Encrypted, Padding, Verdict};
+use doorward_core::audit::{Actor, Door, Entry};
+use doorward_core::id::{FirmCode, UserId};
+use doorward_core::identity::person::{Kind, Person, Profile};
+use doorward_core::identity::policy::AuthSystem;
+use doorward_core::secret::Secret;
+use doorward_core::time::Wall;
+use tempfile::TempDir;
+
+use super::admin::{NewPassword, NewPerson};
+use super::{BreachList, Connection, Gate, Origin, Settings, new_attempt};
+use crate::book::{AuditFilter, sqlite};
+use crate::clock::Clock;
+use crate::hashing::{HashParams, HashPool, HashSettings};
+use crate::journal::RealDisk;
+use crate::vault::{ChallengeSettings, FaultyVault, SoftVault, Vault};
+
+/// The longest that a test waits for what must happen.
+pub(crate) const TEST_MAX: Duration = Duration::from_secs(30);
+
+/// A password that keeps every rule.
+pub(crate) const GOOD: &str = "lumen quartz ferry 31";
+
+/// The parts; the folder goes when this does.
+pub(crate) struct World {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) folder: TempDir,
+    vault: Arc<FaultyVault>,
+}
+
+/// A gate with nobody in it.
+pub(crate) fn world() -> World {
+    world_with(Settings::default())
+}
+
+/// The same with settings.
+pub(crate) fn world_with(settings: Settings) -> World {
+    let soft: Arc<dyn Vault> = Arc::new(SoftVault::in_memory(ChallengeSettings::default()).unwrap());
+    let vault = Arc::new(FaultyVault::new(soft, false));
+    let folder = TempDir::new().unwrap();
+    let clock = Arc::new(Clock::system());
+    let gate = open(folder.path(), &vault, &clock, HashParams::tiny(), settings);
+    World { gate, clock, folder, vault }
+}
+
+fn open(
+    folder: &Path,
+    vault: &Arc<FaultyVault>,
+    clock: &Arc<Clock>,
+    params: HashParams,
+    settings: Settings,
+) -> Arc<Gate> {
+    let disk = Arc::new(RealDisk::open(&folder.join("journal")).unwrap());
+    let small = sqlite::Settings { segment_bytes: 1 << 20, ..sqlite::Settings::default() };
+    let store = sqlite::open(folder, disk, "node1".to_owned(), &small).unwrap();
+    let pool = HashSettings {
+        threads: 2,
+        queue_max: 400,
+        queue_per_source_max: 400,
+        queue_deadline: TEST_MAX,
+        params,
+    };
+    let hashes = HashPool::new(Arc::<FaultyVault>::clone(vault), pool).unwrap();
+    let shared: Arc<dyn Vault> = Arc::<FaultyVault>::clone(vault);
+    let breached = BreachList::default();
+    Arc::new(Gate::new(Arc::new(store), shared, hashes, Arc::clone(clock), breached, settings).unwrap())
+}
+
+impl World {
+    pub(crate) fn vault_down(&self, down: bool) {
+        self.vault.set_down(down);
+    }
+
+    /// The same data under a new gate with other hashing parameters.
+    pub(crate) fn reopened(self, params: HashParams) -> Self {
+        let Self { gate, clock, folder, vault } = self;
+        drop(gate);
+        let gate = open(folder.path(), &vault, &clock, params, Settings::default());
+        Self { gate, clock, folder, vault }
+    }
+
+    /// Adds somebody of the firm ACME with the password [`GOOD`].
+    pub(crate) async fn person(&self, userid: &str, auth_system: AuthSystem, initial: bool) -> Person {
+        let code = FirmCode::parse("ACME").unwrap();
+        if self.gate.firm(&code).is_err() {
+            self.gate.add_firm(code.clone(), "Acme Derivatives", Actor::Node).await.unwrap();
+        }
+        let new = NewPerson {
+            userid: UserId::parse(userid).unwrap(),
+            kind: Kind::Trader,
+            firm: Some(code),
+            auth_system: Some(auth_system),
+            password: NewPassword::Clear(Secret::new(GOOD.to_owned())),
+            initial,
+            profile: Profile::default(),
+        };
+        self.gate.add_person(new, Actor::Node).await.unwrap().0
+    }
+
+    /// Gives somebody a seed; it is pending until its first good code.
+    pub(crate) async fn seed(&self, userid: &str) -> Totp {
+        let seed = self.gate.issue_authenticator(&UserId::parse(userid).unwrap(), Actor::Node).await.unwrap();
+        Totp::parse(seed.base32.expose()).unwrap()
+    }
+
+    pub(crate) fn now(&self) -> Wall {
+        self.clock.now().wall
+    }
+
+    /// A password, encrypted with the present challenge key.
+    pub(crate) fn encrypted(&self, password: &str, padding: Padding) -> Encrypted {
+        let challenge = self.gate.challenge().unwrap();
+        let answer = serde_json::json!({ "key": challenge.spki_base64, "keyid": challenge.key.as_str() });
+        let client = ClientChallenge::from_answer(&answer).unwrap();
+        let ciphertext = encrypt(&client, padding, &Secret::new(password.to_owned())).unwrap();
+        Encrypted { key: challenge.key, padding, ciphertext }
+    }
+
+    /// Logs in from a source address of loopback.
+    pub(crate) async fn login_from(
+        &self,
+        source: u8,
+        userid: &str,
+        password: &str,
+        code: Option<&str>,
+    ) -> Verdict {
+        let password = self.encrypted(password, Padding::OaepSha256);
+        self.ask(source, Ask::Login { userid: userid.to_owned(), password, code: code.map(secret) }).await
+    }
+
+    pub(crate) async fn login(&self, userid: &str, password: &str, code: Option<&str>) -> Verdict {
+        self.login_from(1, userid, password, code).await
+    }
+
+    pub(crate) async fn ask(&self, source: u8, ask: Ask) -> Verdict {
+        self.gate.ask(ask, &origin(source)).await
+    }
+
+    /// The newest audit entries, newest first.
+    pub(crate) fn entries(&self, count: usize) -> Vec<Entry> {
+        let all = self.gate.audit(&AuditFilter::default(), None, count).unwrap();
+        all.into_iter().map(|(_, entry)| entry).collect()
+    }
+}
+
+pub(crate) fn secret(text: &str) -> Secret<String> {
+    Secret::new(text.to_owned())
+}
+
+/// A connection from `127.0.0.<source>`.
+pub(crate) fn origin(source: u8) -> Origin {
+    Origin {
+        door: Door::WebSocket,
+        source: IpAddr::V4(Ipv4Addr::new(127, 0, 0, source)),
+        attempt: new_attempt(),
+        connection: Arc::new(Connection::default()),
+    }
+}
