@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn every_character_has_one_canonical_form_whatever_its_case() {
-        for c in (0..=0x10_FFFFu32).filter_map(char::from_u32) {
+        // Beyond these nothing has a case or a compatibility form.
+        for c in (0..=0x1_FFFFu32).chain(0x2_F800..=0x2_FA1F).filter_map(char::from_u32) {
             let Ok(once) = UserId::parse(&format!("a{c}b")) else { continue };
             assert_eq!(UserId::parse(once.as_str()).as_ref(), Ok(&once), "{c:?}");
             let upper: String = c.to_uppercase().collect();

@@ -29,6 +29,7 @@ pub trait Machine {
 
 /// Something for the shell to do.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub enum Output {
     /// Send these bytes: one text message on a door that has messages.
     Send(Vec<u8>),

@@ -1,15 +1,17 @@
 //! Fuzz bodies: plain functions over bytes that panic where an invariant does not hold.
 //!
-//! The tests replay the kept corpus (`corpus/json`, `corpus/machine`) and seeded mutations of it through them; a
+//! The tests replay the kept corpus (a folder of `corpus` for each) and seeded mutations of it through them; a
 //! fuzzer calls the same functions with bytes of its own. A finding becomes a file of the corpus and stays.
 
 mod json;
 mod machine;
+mod names;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 pub use json::json;
 pub use machine::machine;
+pub use names::names;
 #[cfg(test)]
 pub(crate) use watch::{Input, MESSAGES, VERDICTS, Watched};

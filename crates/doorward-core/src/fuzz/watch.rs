@@ -66,6 +66,7 @@ enum Asked {
 }
 
 /// A connection whose every output is checked as it comes.
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Watched {
     machine: WsLogin,
     now: Now,

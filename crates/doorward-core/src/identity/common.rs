@@ -36,13 +36,16 @@ const DIGITS_MAX: usize = 8;
 /// Whether a folded password is in the list, is one short unit over and over, a few runs of keys, or one common word
 /// (however often) with nothing but a few digits and signs, or a run of them, around it.
 pub(super) fn is_common(folded: &str) -> bool {
-    PASSWORDS.contains(folded) || is_repetition(folded) || is_runs(folded) || is_one_word(folded)
+    let bare = Zeroizing::new(folded.chars().filter(|c| c.is_alphanumeric()).collect::<String>());
+    PASSWORDS.contains(folded)
+        || [folded, bare.as_str()].into_iter().any(|text| is_repetition(text) || is_runs(text))
+        || is_one_word(folded)
 }
 
-/// One unit of at most five characters, over and over.
+/// One unit of at most seven characters, at least twice.
 fn is_repetition(folded: &str) -> bool {
     let chars: Zeroizing<Vec<char>> = Zeroizing::new(folded.chars().collect());
-    (1..=5).any(|unit| chars.len() > unit && chars.iter().zip(&chars[unit..]).all(|(a, b)| a == b))
+    (1..=7).any(|unit| chars.len() >= 2 * unit && chars.iter().zip(&chars[unit..]).all(|(a, b)| a == b))
 }
 
 /// At most four runs, end to end.
@@ -113,6 +116,10 @@ mod tests {
             "dragon!!!!!!!!!!!!",
             "dragon-dragon-dragon-1",
             "!!!password!!!1",
+            "12345 12345 12345",
+            "1-2-3-4-5-6-7-8-9-0",
+            "qwerty asdfgh zxcvbn",
+            "x7lumenx7lumenx7lumen",
             "987654321987654321",
         ] {
             assert!(is_common(text), "{text}");
@@ -136,6 +143,8 @@ mod tests {
             "abcissa-def-ghi-jklm",
             "was it a rat i saw?",
             "qwertz lumen quarto",
+            "83749 20475 11837 5",
+            "sunday-lumen-sunday",
             "1913 was not 1931 at all",
             "tomorrow tomorrow and tomorrow",
             "xk3-ferry-19-quartz",

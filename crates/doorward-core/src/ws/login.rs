@@ -43,6 +43,7 @@ impl Default for Settings {
 
 /// Where a connection stands. Each state owns what belongs to it.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 enum State {
     /// Nobody has proved anything.
     Open,
@@ -60,6 +61,7 @@ enum State {
 
 /// A decision that is waited for.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Asking {
     ask: AskId,
     until: Mono,
@@ -69,6 +71,7 @@ struct Asking {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 enum Purpose {
     Challenge,
     Login,
@@ -78,6 +81,7 @@ enum Purpose {
 
 /// A message that waits, with the key of the last challenge that its sender had seen.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Held {
     message: Message,
     key: Option<KeyId>,
@@ -104,6 +108,7 @@ impl Purpose {
 
 /// One connection of the WebSocket door.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct WsLogin {
     settings: Settings,
     state: State,

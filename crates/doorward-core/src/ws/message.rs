@@ -44,6 +44,7 @@ const ROUNDED_FROM: f64 = 9_223_372_036_854_775_808.0;
 
 /// What a peer wants.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub enum Request {
     /// `challenge`
     Challenge,
@@ -70,6 +71,7 @@ pub enum Request {
 
 /// A ciphertext, and how it was made where the request says.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Ciphered {
     /// The decoded bytes.
     pub ciphertext: Vec<u8>,
@@ -81,6 +83,7 @@ pub struct Ciphered {
 
 /// `adduser` with `updateprof`, `pass` and `newpass`, or what of it there is.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct OwnPassword {
     /// Whose; absent: oneself.
     pub userid: Option<String>,
@@ -96,6 +99,7 @@ pub struct OwnPassword {
 
 /// A well-formed message.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Message {
     /// `type`, to be echoed.
     pub message_type: String,

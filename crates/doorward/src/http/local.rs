@@ -299,7 +299,8 @@ mod tests {
             // A connection that says nothing does not hold the stop up.
             let mut silent = UnixStream::connect(&path).await.unwrap();
             drop(stop);
-            assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0);
+            // Reset where it had not been taken from the queue yet.
+            assert!(matches!(silent.read(&mut [0; 1]).await, Ok(0) | Err(_)));
         };
         let both = async { tokio::join!(serving, asking) };
         tokio::time::timeout(TEST_MAX, both).await.unwrap();

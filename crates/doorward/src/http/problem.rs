@@ -14,8 +14,11 @@ use crate::gate::admin::Refused;
 pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// An answer that says what was wrong and what to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem(Box<Details>);
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Problem {
+struct Details {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
@@ -40,7 +43,7 @@ macro_rules! kinds {
     ($($(#[$meta:meta])* $name:ident = $status:ident, $id:literal, $title:literal;)+) => { impl Problem { $(
         $(#[$meta])*
         pub fn $name(detail: impl Into<String>) -> Self {
-            Self {
+            Self(Box::new(Details {
                 kind: concat!("urn:doorward:problem:", $id),
                 title: $title,
                 status: StatusCode::$status,
@@ -49,7 +52,7 @@ macro_rules! kinds {
                 rule: None,
                 remedy: None,
                 retry_after_s: None,
-            }
+            }))
         }
     )+ } };
 }
@@ -96,39 +99,39 @@ impl Problem {
     /// The same, with the field that was wrong.
     #[must_use]
     pub fn at(mut self, field: impl Into<String>) -> Self {
-        self.field = Some(field.into());
+        self.0.field = Some(field.into());
         self
     }
 
     /// The same, with what to do about it.
     #[must_use]
     pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.remedy = Some(remedy.into());
+        self.0.remedy = Some(remedy.into());
         self
     }
 
     /// Whether the request collides with what is there.
     pub fn is_conflict(&self) -> bool {
-        self.status == StatusCode::CONFLICT
+        self.0.status == StatusCode::CONFLICT
     }
 
     /// Whether it is about something that does not exist.
     pub fn is_not_found(&self) -> bool {
-        self.status == StatusCode::NOT_FOUND
+        self.0.status == StatusCode::NOT_FOUND
     }
 
     /// Whether this field was wrong.
     pub fn is_at(&self, field: &str) -> bool {
-        self.field.as_deref() == Some(field)
+        self.0.field.as_deref() == Some(field)
     }
 
     /// What was wrong this time.
     pub fn detail(&self) -> &str {
-        &self.detail
+        &self.0.detail
     }
 
     fn after(mut self, retry_after_s: u32) -> Self {
-        self.retry_after_s = Some(retry_after_s);
+        self.0.retry_after_s = Some(retry_after_s);
         self
     }
 }
@@ -169,7 +172,9 @@ impl From<Refused> for Problem {
             Refused::Misuse(misuse) => misuse.into(),
             Refused::Rule(rule) => {
                 let detail = format!("{}: {}", rule.id(), rule.doc());
-                Self { rule: Some(rule.id()), ..Self::password_rule(detail).at("password") }
+                let mut problem = Self::password_rule(detail).at("password");
+                problem.0.rule = Some(rule.id());
+                problem
             }
             Refused::ChallengeNeeded => Self::challenge_needed("the key of this keyid is not held any more")
                 .at("password")
@@ -181,8 +186,8 @@ impl From<Refused> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, retry_after_s) = (self.status, self.retry_after_s);
-        let mut response = (status, Json(self)).into_response();
+        let (status, retry_after_s) = (self.0.status, self.0.retry_after_s);
+        let mut response = (status, Json(*self.0)).into_response();
         response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
         if let Some(seconds) = retry_after_s {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());

@@ -23,25 +23,21 @@ fn play(run: &[Input]) -> Watched {
     watched
 }
 
-/// Plays every run of so many inputs after a beginning; how many there were.
-fn every_run(run: &mut Vec<Input>, more: usize) -> u64 {
-    let at = play(run);
+/// Plays every run of so many more inputs; how many there were.
+fn every_run(at: &Watched, more: usize) -> u64 {
     if more == 0 {
         return 1;
     }
-    let next = if at.is_over() {
-        vec![Input::Message(1), Input::Message(7), Input::Verdict(1), Input::Deadline, Input::Lost]
-    } else {
-        inputs(&at, more)
+    let after = |input: &Input, more| {
+        let mut next = at.clone();
+        next.feed(input);
+        every_run(&next, more)
     };
-    let more = if at.is_over() { 1 } else { more };
-    let mut runs = 0;
-    for input in next {
-        run.push(input);
-        runs += every_run(run, more - 1);
-        run.pop();
+    if at.is_over() {
+        let late = [Input::Message(1), Input::Message(7), Input::Verdict(1), Input::Deadline, Input::Lost];
+        return late.iter().map(|input| after(input, 0)).sum();
     }
-    runs
+    inputs(at, more).iter().map(|input| after(input, more - 1)).sum()
 }
 
 const CHALLENGE: Input = Input::Message(0);
@@ -49,19 +45,19 @@ const LOGIN: Input = Input::Message(1);
 
 #[test]
 fn every_run_of_five_inputs_from_a_new_connection_holds() {
-    assert!(every_run(&mut Vec::new(), 5) > 20_000);
+    assert!(every_run(&Watched::new(), 5) > 20_000);
 }
 
 #[test]
 fn every_run_of_four_inputs_from_every_other_state_holds() {
     for verdict in [1, 2, 3, 4] {
-        let mut run = vec![CHALLENGE, Input::Verdict(0), LOGIN, Input::Verdict(verdict)];
-        assert!(every_run(&mut run, 4) > 2_000, "after verdict {verdict}");
+        let at = play(&[CHALLENGE, Input::Verdict(0), LOGIN, Input::Verdict(verdict)]);
+        assert!(every_run(&at, 4) > 2_000, "after verdict {verdict}");
     }
     for held in [1, 4] {
         let mut run = vec![CHALLENGE, Input::Verdict(0), CHALLENGE];
         run.extend(std::iter::repeat_n(LOGIN, held));
-        assert!(every_run(&mut run, 4) > 2_000, "with {held} messages held");
+        assert!(every_run(&play(&run), 4) > 2_000, "with {held} messages held");
     }
 }
 
