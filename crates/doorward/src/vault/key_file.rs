@@ -16,7 +16,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -197,10 +197,18 @@ pub fn create(path: &Path, protection: &Protection, keys: &KeyRing) -> Result<()
     create_with(path, protection, keys, STRETCH)
 }
 
+/// Makes the folder of a key file for its owner alone; one that is there keeps its mode.
+fn make_folder(path: &Path) -> Result<(), Fault> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| Fault::disk(folder, &error))
+}
+
 fn create_with(path: &Path, protection: &Protection, keys: &KeyRing, stretch: Stretch) -> Result<(), Fault> {
     if path.exists() {
         return Err(Fault::Vault(format!("{}: there is a key file already", path.display())));
     }
+    make_folder(path)?;
     let mut salt = [0_u8; 16];
     random(&mut salt)?;
     let salt = BASE64URL_NOPAD.encode(&salt);

@@ -184,3 +184,12 @@ fn older_keys_stay_and_the_newest_counts() {
         assert!(cut.is_none_or(|ring| ring.peppers.len() < 2), "{len}");
     }
 }
+
+#[test]
+fn the_folder_of_the_first_key_file_is_made_for_its_owner_alone() {
+    let folder = Folder::new();
+    let path = folder.path("node.keys").join("vault.key");
+    create_with(&path, &Protection::UnlockFile, &folder.keys, QUICK).unwrap();
+    let mode = fs::metadata(folder.path("node.keys")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
