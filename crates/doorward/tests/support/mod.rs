@@ -161,6 +161,12 @@ fn keep(dir: &Path, args: &[&str]) -> (Child, i32) {
     (keeper, line.trim().parse().unwrap())
 }
 
+/// A demo that the tests of a file share; it goes with the process.
+pub(crate) async fn shared_demo() -> &'static Server {
+    static DEMO: tokio::sync::OnceCell<Server> = tokio::sync::OnceCell::const_new();
+    DEMO.get_or_init(|| Server::demo(&[])).await
+}
+
 impl Server {
     /// A demo.
     pub(crate) async fn demo(args: &[&str]) -> Self {
@@ -233,8 +239,7 @@ impl Server {
     /// A new trader of firm `NORTH` with an initial password and a seed that waits for its first good code.
     pub(crate) async fn pending(&self) -> User {
         let user = self.person(json!({"auth_system": "otp"})).await;
-        let seed = self.api().post(&format!("{}/authenticator", path(&user)), &json!({})).await.unwrap();
-        User { seed: Some(seed["seed"].as_str().unwrap().to_owned()), ..user }
+        self.new_seed(&user).await
     }
 
     /// A new trader of firm `NORTH` with an initial password.
@@ -326,6 +331,31 @@ impl Server {
     /// Passwords compared so far, with somebody's hash or with nobody's.
     pub(crate) async fn hashes(&self) -> u64 {
         self.measured("doorward_hash_seconds_count").await as u64
+    }
+
+    /// Moves the demo's clock forward.
+    pub(crate) async fn advance(&self, seconds: u64) {
+        self.api().post("/api/v1/demo/clock", &json!({"advance_s": seconds})).await.unwrap();
+    }
+
+    /// Sets fields of a policy: the venue's at `/api/v1/policy`, a firm's at `/api/v1/firms/CODE/policy`.
+    pub(crate) async fn set_policy(&self, path: &str, fields: &Value) {
+        let mut policy = self.api().get(path).await.unwrap()["policy"].clone();
+        for (name, value) in fields.as_object().unwrap() {
+            policy[name] = value.clone();
+        }
+        self.api().put(path, &policy).await.unwrap();
+    }
+
+    /// Unlocks somebody's authenticator and forgets their attempts.
+    pub(crate) async fn unlock(&self, user: &User) {
+        self.api().post(&format!("{}/unlock", path(user)), &json!({})).await.unwrap();
+    }
+
+    /// A new seed for somebody, in place of the one before.
+    pub(crate) async fn new_seed(&self, user: &User) -> User {
+        let seed = self.api().post(&format!("{}/authenticator", path(user)), &json!({})).await.unwrap();
+        User { seed: Some(seed["seed"].as_str().unwrap().to_owned()), ..user.clone() }
     }
 
     /// What it wrote to its log.
