@@ -6,7 +6,6 @@ mod support;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::IpAddr;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use doorward_core::ask::Ask;
 use serde_json::{Value, json};
@@ -342,12 +341,10 @@ async fn s12_one_address_floods_and_another_logs_in_within_2_s() {
         peer.send(&message).await;
     }
     let message = other.login_message(&trader.userid, &trader.password, None);
-    let begun = Instant::now();
     assert_eq!(other.ask(message).await["result"], "OK");
-    let took = begun.elapsed();
     let hashed = server.hashes().await - before;
-    assert!(took < Duration::from_secs(2), "{took:?}");
-    assert!((hashed as usize) < FLOOD, "it waited for the whole flood");
+    // By count and not by the clock, which a busy machine would stretch: at 50 ms a hash these are 2 s.
+    assert!(hashed < 40, "it waited for {hashed} hashes of the flood");
 }
 
 /// What the server answers to a request for an upgrade with these fields.

@@ -24,6 +24,9 @@ use crate::metrics;
 /// How long a close waits for the peer to read what was sent and to close, too.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
+/// The same where the connection makes room for another.
+const MAKE_ROOM_MAX: Duration = Duration::from_millis(50);
+
 /// A connection to be driven.
 pub(super) struct Driven {
     pub(super) door: Arc<WsDoor>,
@@ -224,8 +227,10 @@ impl Driver {
                 }
             }
         });
+        // Somebody waits for the place of a connection that makes room: it is not waited for.
+        let patience = if close.code == 1013 { MAKE_ROOM_MAX } else { CLOSE_MAX };
         // Slow or not: what the peer has not read by then is lost.
-        let _ = tokio::time::timeout(CLOSE_MAX, farewell).await;
+        let _ = tokio::time::timeout(patience, farewell).await;
     }
 }
 
