@@ -33,7 +33,7 @@ pub use attempts::Attempts;
 pub use breach::BreachList;
 pub use live::{Connection, Live};
 
-use crate::book::{Batch, CommitError, Committed, Expect, Snapshot, Store};
+use crate::book::{Batch, CommitError, Committed, Expect, Load, Snapshot, Store};
 use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::hashing::HashPool;
@@ -184,7 +184,10 @@ impl Gate {
         {
             return;
         }
-        let entry = Entry::new(&context, note.event, actor);
+        // Whose firm it concerns, so that the firm's own administrator finds it; without, it is still written down.
+        let firm =
+            note.who.as_ref().and_then(|(id, _)| self.store.load(&Load::Person(*id)).ok()?.person?.firm);
+        let entry = Entry { firm, ..Entry::new(&context, note.event, actor) };
         let entry = note.reason.map_or(entry.clone(), |reason| match note.event {
             Event::ConnectionRefused => entry.clone().refused(reason),
             _ => Entry { reason: Some(reason), ..entry }, // an end, not a refusal

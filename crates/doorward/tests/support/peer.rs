@@ -61,6 +61,11 @@ impl Peer {
         let _ = self.stream.get_mut().write_all(bytes).await;
     }
 
+    /// The connection below the protocol.
+    pub(crate) fn tcp(&mut self) -> &mut TcpStream {
+        self.stream.get_mut()
+    }
+
     /// Sends a frame of its own making: first byte, payload; masked with zeros.
     pub(crate) async fn send_frame(&mut self, first: u8, payload: &[u8]) {
         let mut frame = vec![first];
