@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use doorward_core::ask::{Ask, Challenge, Padding, Verdict};
-use doorward_core::audit::{Actor, AttemptId, Context, Deny, Door, Entry, Event, Record};
+use doorward_core::audit::{Actor, AttemptId, Context, Deny, Door, Entry, Event, Outcome, Record};
 use doorward_core::id::PersonId;
 use doorward_core::identity::net::source_group;
 use doorward_core::identity::policy::Effective;
@@ -179,19 +179,16 @@ impl Gate {
             Some((id, userid)) => Actor::Person { id: *id, userid: userid.clone() },
             None => Actor::Nobody,
         };
-        if note.event == Event::ConnectionRefused
-            && !self.refusals.count(source_group(origin.source), self.clock.now().mono)
-        {
+        // Whatever ended a login is no refusal.
+        let refused = note.event == Event::ConnectionRefused;
+        if refused && !self.refusals.count(source_group(origin.source), self.clock.now().mono) {
             return;
         }
+        let outcome = if refused { Outcome::Refused } else { Outcome::Allowed };
         // Whose firm it concerns, so that the firm's own administrator finds it; without, it is still written down.
         let firm =
             note.who.as_ref().and_then(|(id, _)| self.store.load(&Load::Person(*id)).ok()?.person?.firm);
-        let entry = Entry { firm, ..Entry::new(&context, note.event, actor) };
-        let entry = note.reason.map_or(entry.clone(), |reason| match note.event {
-            Event::ConnectionRefused => entry.clone().refused(reason),
-            _ => Entry { reason: Some(reason), ..entry }, // an end, not a refusal
-        });
+        let entry = Entry { outcome, reason: note.reason, firm, ..Entry::new(&context, note.event, actor) };
         let record = Record { entry, changes: Vec::new() };
         if let Err(error) = self.commit(Batch { expects: Vec::new(), records: vec![record] }).await {
             tracing::error!(attempt = %origin.attempt, error = %error_text(&error), "a note could not be written");
@@ -207,7 +204,10 @@ impl Gate {
     /// What the node does each second: keys, clock, counts that are over.
     pub async fn tick(&self) {
         let now = self.clock.now();
-        if let Err(fault) = self.vault.tick(now) {
+        let vault = Arc::clone(&self.vault);
+        // Making a key takes a while: not on a thread that serves connections.
+        let ticked = tokio::task::spawn_blocking(move || vault.tick(now)).await;
+        if let Ok(Err(fault)) = ticked {
             metrics::vault_failed("tick");
             tracing::warn!(%fault, "vault");
         }
