@@ -279,7 +279,7 @@ async fn slow_and_silent_peers_are_closed_when_the_time_for_the_login_is_over() 
 
 #[tokio::test]
 async fn what_is_no_handshake_is_turned_away() {
-    let demo = shared_demo().await;
+    let server = Server::serve("").await;
     let long = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(64 * 1024));
     let cases: [&[u8]; 5] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a client of another kind\r\n\r\n",
@@ -289,7 +289,7 @@ async fn what_is_no_handshake_is_turned_away() {
         long.as_bytes(),
     ];
     for bytes in cases {
-        let mut stream = demo.tcp(source()).await;
+        let mut stream = server.tcp(source()).await;
         // It may close before everything is written.
         let _ = stream.write_all(bytes).await;
         let mut answer = Vec::new();
@@ -297,7 +297,13 @@ async fn what_is_no_handshake_is_turned_away() {
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
-    demo.assert_serves().await;
+    // Nor does any of them keep its place.
+    until("an empty door", async || {
+        let open = server.measured("doorward_connections{door=\"websocket\"}").await;
+        (open == 0.0).then_some(())
+    })
+    .await;
+    server.assert_serves().await;
 }
 
 #[tokio::test]
@@ -354,11 +360,6 @@ async fn s10_ten_thousand_silent_connections_take_little_memory_and_others_log_i
     println!("{each:.0} bytes for each silent connection");
     assert_eq!(answer["result"], "OK");
     assert!(each < 32.0 * 1024.0, "{each:.0} bytes for each silent connection");
-    until("an empty door", async || {
-        let left = server.measured(silent).await;
-        println!("{left} are left");
-        (left == 0.0).then_some(())
-    })
-    .await;
+    until("an empty door", async || (server.measured(silent).await == 0.0).then_some(())).await;
     server.assert_serves().await;
 }

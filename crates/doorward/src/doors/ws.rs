@@ -116,6 +116,8 @@ async fn handshake(door: &Arc<WsDoor>, link: Link, source: Source, slot: Arc<Slo
         () = slot.evicted() => return note_refusal(door, source, Deny::Evicted).await,
         () = stopped(door.stopping.clone()) => return,
     }
+    // Without an upgrade nobody else holds a sender, and the wait below is over at once.
+    drop(upgraded);
     if let Some((socket, source)) = driven.recv().await {
         let origin = origin_of(source);
         drive(Driven { door: Arc::clone(door), origin, slot, opened }, socket).await;
