@@ -38,6 +38,7 @@ table! {
         FirmOpened = "firm-opened", "A closed firm was opened again.";
         PolicySet = "policy-set", "The policy of the venue or of a firm was set.";
         PersonAdded = "person-added", "A person or program was added.";
+        PasswordRehashed = "password-rehashed", "A password was hashed anew with the present parameters, at a login.";
         PersonChanged = "person-changed", "What is known of a person was changed.";
         PersonDisabled = "person-disabled", "A person was disabled; open connections end.";
         PersonEnabled = "person-enabled", "A disabled person was enabled again.";
@@ -75,6 +76,9 @@ table! {
         NotReading = "not-reading", "The peer did not read what was sent.";
         NotAnswering = "not-answering", "The peer did not answer pings.";
         BrokenProtocol = "broken-protocol", "The peer broke the WebSocket protocol or went away without a close.";
+        NoHandshake = "no-handshake", "The connection ended without a WebSocket handshake.";
+        TlsFailed = "tls-failed", "The TLS handshake failed or took too long.";
+        ProxyHeader = "proxy-header", "A trusted proxy sent no good PROXY protocol header.";
         OriginNotAllowed = "origin-not-allowed", "A page of an origin that is not listed opened the connection.";
         Full = "full", "The node holds as many connections as it may.";
         Evicted = "evicted", "The oldest silent connection made room for a newer one.";

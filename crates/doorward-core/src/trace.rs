@@ -87,6 +87,7 @@ impl Walk {
                 PasswordMatches,
                 PersonActive,
                 FirmActive,
+                PasswordInForce,
                 NewPasswordGood,
             ],
         }

@@ -197,8 +197,11 @@ impl Node {
         metrics::ready(0);
         // Nobody listens any more where this fails.
         let _ = self.stop.send(true);
-        let drained =
-            tokio::time::timeout(self.drain, async { while self.tasks.join_next().await.is_some() {} });
+        let drained = tokio::time::timeout(self.drain, async {
+            while self.tasks.join_next().await.is_some() {}
+            // What a peer did not wait for is decided and written down all the same.
+            self.gate.idle().await;
+        });
         if drained.await.is_err() {
             tracing::warn!(drain_s = self.drain.as_secs(), "connections were cut: they did not end in time");
         }

@@ -265,6 +265,9 @@ const fn close_for(reason: Deny) -> Close {
         | Deny::PasswordRule
         | Deny::TooManyMalformed
         | Deny::TooManyCodes
+        | Deny::NoHandshake
+        | Deny::TlsFailed
+        | Deny::ProxyHeader
         | Deny::OriginNotAllowed => (1008, "refused"),
     };
     Close { code, words }

@@ -173,11 +173,15 @@ impl Driver {
                 Output::Ask(id, ask) => {
                     let (reply, answer) = oneshot::channel();
                     let (gate, origin) = (Arc::clone(&self.driven.door.gate), self.driven.origin.clone());
+                    let work = gate.begin();
                     // On its own task: an attempt is decided and written down even if the peer goes away.
                     tokio::spawn(async move {
+                        let _work = work;
                         let verdict = gate.ask(ask, &origin).await;
                         // The connection may have gone meanwhile; then so has the login.
-                        if let Err(late) = reply.send(verdict) {
+                        if let Err(late) = reply.send(verdict)
+                            && origin.connection.is_gone()
+                        {
                             gate.left(&origin);
                             if let Verdict::Granted(granted) = late {
                                 let who = Some((granted.person, granted.userid));

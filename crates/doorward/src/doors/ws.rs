@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use super::accept::accept;
 use super::admission::{Admission, Slot};
 use super::drive::{Driven, drive};
-use super::link::{Entrance, Link};
+use super::link::{Entrance, Link, Refusal};
 use super::origin::origin_allowed;
 use super::source::Source;
 use crate::clock::Clock;
@@ -85,15 +85,24 @@ async fn connection(door: Arc<WsDoor>, stream: TcpStream, peer: SocketAddr, slot
     };
     match entered {
         Ok((link, source)) => handshake(&door, link, source, slot, opened).await,
-        Err(refusal) => metrics::connection_refused(Door::WebSocket.id(), refusal.reason()),
+        Err(refusal) => {
+            metrics::connection_refused(Door::WebSocket.id(), refusal.reason());
+            let reason = match refusal {
+                Refusal::Tls(_) => Deny::TlsFailed,
+                Refusal::ProxyHeader(_) | Refusal::ProxySlow => Deny::ProxyHeader,
+            };
+            note_refusal(&door, Source::new(peer.ip()), reason).await;
+        }
     }
 }
 
 /// Serves HTTP until the upgrade, then drives the WebSocket to its end.
 async fn handshake(door: &Arc<WsDoor>, link: Link, source: Source, slot: Arc<Slot>, opened: Mono) {
     let (upgraded, mut driven) = tokio::sync::mpsc::channel(1);
-    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let (door, upgraded) = (Arc::clone(door), upgraded.clone());
+    let answering = Arc::clone(door);
+    // The service owns the sender: once HTTP is over, only an upgrade under way still holds one.
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let (door, upgraded) = (Arc::clone(&answering), upgraded.clone());
         async move {
             let mut response = answer(&door, request, source, upgraded).await;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -110,17 +119,22 @@ async fn handshake(door: &Arc<WsDoor>, link: Link, source: Source, slot: Arc<Slo
         .serve_connection(TokioIo::new(link), service)
         .with_upgrades();
     let until = door.clock.until(opened + door.settings.login_max);
-    tokio::select! {
-        _ = served => {} // a peer that breaks HTTP has gone
+    let upgrade = async {
+        // A peer that breaks HTTP has gone.
+        let _ = served.await;
+        driven.recv().await
+    };
+    let upgraded = tokio::select! {
+        upgraded = upgrade => upgraded,
         () = tokio::time::sleep(until) => return note_refusal(door, source, Deny::TooSlow).await,
         () = slot.evicted() => return note_refusal(door, source, Deny::Evicted).await,
         () = stopped(door.stopping.clone()) => return,
-    }
-    // Without an upgrade nobody else holds a sender, and the wait below is over at once.
-    drop(upgraded);
-    if let Some((socket, source)) = driven.recv().await {
-        let origin = origin_of(source);
-        drive(Driven { door: Arc::clone(door), origin, slot, opened }, socket).await;
+    };
+    match upgraded {
+        Some((socket, source)) => {
+            drive(Driven { door: Arc::clone(door), origin: origin_of(source), slot, opened }, socket).await;
+        }
+        None => note_refusal(door, source, Deny::NoHandshake).await,
     }
 }
 

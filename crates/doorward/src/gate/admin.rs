@@ -199,6 +199,8 @@ impl Gate {
         self.commit_as_local(vec![Expect::Firm(code.clone(), present.version)], record).await?;
         if closed {
             self.live.end_firm(code);
+        } else {
+            self.live.firm_opened(code);
         }
         self.firm(code)
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use doorward_core::id::PersonId;
-use doorward_core::identity::attempt::{Access, Admission, InFlight};
+use doorward_core::identity::attempt::{Access, Admission, InFlight, Tally};
 use doorward_core::identity::change::Change;
 use doorward_core::identity::decide::Settle;
 use doorward_core::identity::policy::Effective;
@@ -151,22 +151,68 @@ impl Table {
     }
 }
 
-impl Ticket<'_> {
-    /// Settles the attempt; the change to store with the decision, where it is somebody's.
-    pub fn settle(mut self, settle: Settle, policy: &Effective, now: Wall) -> Option<Change> {
+impl<'a> Ticket<'a> {
+    /// Settles the attempt.
+    pub fn settle(mut self, settle: Settle, policy: &Effective, now: Wall) -> Settled<'a> {
         self.open = false;
         let mut table = self.attempts.locked();
-        let slot = table.slots.get_mut(&self.who)?;
+        let slot = table.slot(&self.who);
         slot.land(self.source);
+        let before = (slot.access.sources.get(&self.source).copied(), slot.access.wrong);
         let tally = match settle {
-            Settle::Wrong => slot.access.count_wrong(self.source, policy, now),
-            Settle::Right => slot.access.count_right(self.source, now),
-            Settle::Neutral => return None,
+            Settle::Wrong => Some(slot.access.count_wrong(self.source, policy, now)),
+            Settle::Right => Some(slot.access.count_right(self.source, now)),
+            Settle::Neutral => None,
         };
-        let (source, wrong) = (self.source, slot.access.wrong);
+        let after = tally.map(|tally| (tally, slot.access.wrong));
+        Settled { attempts: self.attempts, who: self.who.clone(), source: self.source, settle, before, after }
+    }
+}
+
+/// An attempt that was settled in memory and is about to be written down.
+#[derive(Debug)]
+#[must_use = "undo it where it cannot be written down"]
+pub struct Settled<'a> {
+    attempts: &'a Attempts,
+    who: Who,
+    source: IpAddr,
+    settle: Settle,
+    before: (Option<Tally>, u16),
+    after: Option<(Tally, u16)>,
+}
+
+impl Settled<'_> {
+    /// The change to store with the decision, where it is somebody's.
+    pub fn change(&self) -> Option<Change> {
+        let (tally, wrong) = self.after?;
         match &self.who {
-            Who::Person(person) => Some(Change::Attempt { person: *person, source, tally, wrong }),
+            Who::Person(person) => {
+                Some(Change::Attempt { person: *person, source: self.source, tally, wrong })
+            }
             Who::Nobody(_) => None,
+        }
+    }
+
+    /// Takes the attempt back: the decision could not be written down, and the peer hears "try again later".
+    pub fn undo(self) {
+        let Some((tally, wrong)) = self.after else { return };
+        let mut table = self.attempts.locked();
+        let access = &mut table.slot(&self.who).access;
+        let untouched = access.sources.get(&self.source) == Some(&tally) && access.wrong == wrong;
+        match self.before {
+            (Some(before), total) if untouched => access.set(self.source, before, total),
+            (None, total) if untouched => {
+                access.sources.remove(&self.source);
+                access.wrong = total;
+            }
+            // Another attempt was settled meanwhile: only this one's wrong password is taken out.
+            _ if self.settle == Settle::Wrong => {
+                access.wrong = access.wrong.saturating_sub(1);
+                if let Some(tally) = access.sources.get_mut(&self.source) {
+                    tally.wrong = tally.wrong.saturating_sub(1);
+                }
+            }
+            _ => {} // a right password that was followed by another attempt stays right
         }
     }
 }
@@ -200,7 +246,7 @@ mod tests {
                 let Ok(ticket) = attempts.admit(who, SOURCE, &policy, || NOW).await else { return };
                 hashed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 tokio::task::yield_now().await;
-                ticket.settle(Settle::Wrong, &policy, NOW);
+                drop(ticket.settle(Settle::Wrong, &policy, NOW));
             })
         });
         for guess in guesses.collect::<Vec<_>>() {
@@ -219,7 +265,7 @@ mod tests {
                 let who = Who::Person(PersonId::from_random(9));
                 let ticket = attempts.admit(who, SOURCE, &policy, || NOW).await.unwrap();
                 tokio::task::yield_now().await;
-                assert!(ticket.settle(Settle::Right, &policy, NOW).is_some());
+                assert!(ticket.settle(Settle::Right, &policy, NOW).change().is_some());
             })
         });
         for login in logins.collect::<Vec<_>>() {
@@ -233,7 +279,7 @@ mod tests {
         let policy = Effective::default();
         for n in 0..Limit::UnknownNames.max() + 10 {
             let ticket = attempts.admit(Who::Nobody(n.to_string()), SOURCE, &policy, || NOW).await.unwrap();
-            ticket.settle(Settle::Wrong, &policy, NOW);
+            drop(ticket.settle(Settle::Wrong, &policy, NOW));
         }
         let table = attempts.locked();
         assert_eq!(table.slots.len() as u64, Limit::UnknownNames.max());
@@ -249,5 +295,23 @@ mod tests {
             drop(attempts.admit(who.clone(), SOURCE, &policy, || NOW).await.unwrap());
         }
         assert!(attempts.locked().slots[&who].flying.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_cannot_be_written_down_is_taken_back() {
+        let attempts = Attempts::default();
+        let (policy, person) = (Effective::default(), PersonId::from_random(4));
+        for settle in [Settle::Wrong, Settle::Right] {
+            let before = attempts.of(person);
+            let ticket = attempts.admit(Who::Person(person), SOURCE, &policy, || NOW).await.unwrap();
+            ticket.settle(settle, &policy, NOW).undo();
+            assert_eq!(attempts.of(person), before);
+        }
+        let first = attempts.admit(Who::Person(person), SOURCE, &policy, || NOW).await.unwrap();
+        let second = attempts.admit(Who::Person(person), SOURCE, &policy, || NOW).await.unwrap();
+        let first = first.settle(Settle::Wrong, &policy, NOW);
+        drop(second.settle(Settle::Wrong, &policy, NOW));
+        first.undo();
+        assert_eq!((attempts.of(person).wrong, attempts.of(person).sources[&SOURCE].wrong), (1, 1));
     }
 }

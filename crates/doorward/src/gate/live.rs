@@ -1,6 +1,6 @@
 //! Who is logged in on this node, and how it ends when an administrator says so.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 pub struct Connection {
     ended: AtomicBool,
     wake: Notify,
+    gone: AtomicBool,
     person: Mutex<Option<PersonId>>,
 }
 
@@ -27,6 +28,11 @@ impl Connection {
         }
     }
 
+    /// Whether the peer has gone.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
     fn end(&self) {
         self.ended.store(true, Ordering::Release);
         self.wake.notify_waiters();
@@ -37,6 +43,7 @@ impl Connection {
 #[derive(Debug, Default)]
 pub struct Live {
     people: Mutex<HashMap<PersonId, Vec<Login>>>,
+    closed: Mutex<BTreeSet<FirmCode>>,
 }
 
 #[derive(Debug)]
@@ -62,6 +69,10 @@ impl Live {
         connection: &Arc<Connection>,
         logged_in: bool,
     ) {
+        // A login that was decided while its firm was being closed ends as it begins.
+        if firm.as_ref().is_some_and(|code| self.closed().contains(code)) {
+            connection.end();
+        }
         *connection.person.lock().unwrap_or_else(PoisonError::into_inner) = Some(person);
         let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
         let logins = people.entry(person).or_default();
@@ -74,6 +85,7 @@ impl Live {
 
     /// A connection has gone.
     pub fn leave(&self, connection: &Arc<Connection>) {
+        connection.gone.store(true, Ordering::Release);
         let person = connection.person.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(person) = person else { return };
         let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,12 +109,22 @@ impl Live {
 
     /// Ends every connection of a firm's people.
     pub fn end_firm(&self, firm: &FirmCode) {
+        self.closed().insert(firm.clone());
         let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
         for login in people.values().flatten().filter(|login| login.firm.as_ref() == Some(firm)) {
             if let Some(connection) = login.connection.upgrade() {
                 connection.end();
             }
         }
+    }
+
+    /// A firm was opened again.
+    pub fn firm_opened(&self, firm: &FirmCode) {
+        self.closed().remove(firm);
+    }
+
+    fn closed(&self) -> std::sync::MutexGuard<'_, BTreeSet<FirmCode>> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many connections have somebody logged in.

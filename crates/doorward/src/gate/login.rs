@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use doorward_core::ask::{Encrypted, Padding, Verdict};
-use doorward_core::audit::Record;
+use doorward_core::audit::{Actor, Entry, Event, Factor, Record};
 use doorward_core::id::{PersonId, UserId};
 use doorward_core::identity::attempt::Admission;
 use doorward_core::identity::change::Change;
@@ -14,7 +14,7 @@ use doorward_core::identity::person::{Person, Phc};
 use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
 
-use super::attempts::{Ticket, Who};
+use super::attempts::{Settled, Ticket, Who};
 use super::facts::{NotOpened, OpenedPassword};
 use super::{Gate, Origin, effective, error_text, expect_person, verdict_of};
 use crate::book::{Batch, CommitError, Load, Snapshot};
@@ -37,7 +37,7 @@ struct Compared {
     /// Against which hash; `None` where there was none.
     against: Option<Phc>,
     matches: bool,
-    rehashed: Option<Phc>,
+    needs_rehash: bool,
 }
 
 impl Gate {
@@ -58,16 +58,15 @@ impl Gate {
         };
         let fresh = password.opened != Opened::Replayed;
         let attempt = Attempt { userid, password, padding, code, origin };
-        match self.attempt_login(attempt).await {
+        let verdict = match self.attempt_login(attempt).await {
             Ok(verdict) => verdict,
-            Err(fault) => {
-                // Nothing was decided: the peer may send the very same message again.
-                if fresh {
-                    self.vault.forget_ciphertext(&encrypted.key, &encrypted.ciphertext);
-                }
-                self.fault(&fault, origin)
-            }
+            Err(fault) => self.fault(&fault, origin),
+        };
+        // Nothing was decided: the peer may send the very same message again.
+        if fresh && matches!(verdict, Verdict::Busy { .. } | Verdict::TryAgainLater { .. }) {
+            self.vault.forget_ciphertext(&encrypted.key, &encrypted.ciphertext);
         }
+        verdict
     }
 
     /// Logs a fault and says what the peer hears of it.
@@ -115,19 +114,27 @@ impl Gate {
         admission: Admission,
     ) -> Result<Verdict, Fault> {
         self.hashes.pretend(SourceKey::from(attempt.origin.source)).await?;
-        let decision = self.decide(attempt, snapshot, admission, false, CodeFact::NotGiven, None);
+        let decision = self.decide(attempt, snapshot, admission, false, CodeFact::NotGiven);
         self.finish(decision.verdict, vec![decision.record], attempt.origin).await
     }
 
+    /// Decides on a user id that nobody has, with the same steps as on one that somebody has (S1).
     async fn decide_unknown(
         &self,
         attempt: &Attempt<'_>,
         snapshot: Snapshot,
         ticket: Ticket<'_>,
     ) -> Result<Verdict, Fault> {
-        let decision = self.decide(attempt, &snapshot, Admission::Go, false, CodeFact::NotGiven, None);
-        ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall);
-        self.finish(decision.verdict, vec![decision.record], attempt.origin).await
+        let _lock = self.nobody_lock(attempt.userid).await;
+        // What it says is known already; that it is asked is not to be told from the outside.
+        let _ = self.store.load(&Load::Venue)?;
+        let decision = self.decide(attempt, &snapshot, Admission::Go, false, CodeFact::NotGiven);
+        let settled = ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall);
+        let finished = self.finish(decision.verdict, vec![decision.record], attempt.origin).await;
+        if finished.is_err() {
+            settled.undo();
+        }
+        finished
     }
 
     /// Decides with the person locked, and again with a fresh snapshot where another node was faster.
@@ -139,8 +146,10 @@ impl Gate {
         ticket: Ticket<'_>,
     ) -> Result<Verdict, Fault> {
         let source = source_group(attempt.origin.source);
-        let (mut ticket, mut counted) = (Some(ticket), None);
+        let mut ticket = Some(ticket);
+        let mut settled = None;
         let mut lock = self.person_lock(id).await;
+        let mut failed = Fault::Book("too many conflicts".to_owned());
         for _ in 0..Limit::ConflictRetries.max() {
             let snapshot = self.store.load(&Load::Person(id))?;
             let Some(person) = &snapshot.person else { return Err(Fault::Book(format!("{id} has gone"))) };
@@ -151,25 +160,70 @@ impl Gate {
                 lock = self.person_lock(id).await;
                 continue;
             }
-            let code = if compared.matches {
-                self.code_fact(person, attempt.code.as_ref(), self.clock.now().wall)?
-            } else {
-                CodeFact::NotGiven
-            };
-            let rehashed = compared.rehashed.clone();
-            let decision = self.decide(attempt, &snapshot, Admission::Go, compared.matches, code, rehashed);
+            let code = self.code_to_judge(attempt, &snapshot, person, compared.matches)?;
+            let decision = self.decide(attempt, &snapshot, Admission::Go, compared.matches, code);
             if let Some(ticket) = ticket.take() {
-                counted = ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall);
+                settled = Some(ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall));
             }
-            let record = with_changes(decision.record, counted.clone());
-            let batch = batch_of(&snapshot, record);
+            let counted = settled.as_ref().and_then(Settled::change);
+            let batch = batch_of(&snapshot, with_changes(decision.record, counted));
             match self.commit(batch).await {
-                Ok(_) => return Ok(self.granted(decision.verdict, person, attempt.origin)),
+                Ok(_) => {
+                    let verdict = self.granted(decision.verdict, person, attempt.origin);
+                    if compared.needs_rehash && may_be_renewed(&verdict) {
+                        self.renew_hash(&attempt.password.normal, person, attempt.origin).await;
+                    }
+                    return Ok(verdict);
+                }
                 Err(CommitError::Conflict(_)) => metrics::book_conflict(),
-                Err(CommitError::Fault(fault)) => return Err(fault),
+                Err(CommitError::Fault(fault)) => {
+                    failed = fault;
+                    break;
+                }
             }
         }
-        Err(Fault::Book("too many conflicts".to_owned()))
+        if let Some(settled) = settled {
+            settled.undo();
+        }
+        Err(failed)
+    }
+
+    /// The one-time password as the vault finds it, where it matters at all.
+    fn code_to_judge(
+        &self,
+        attempt: &Attempt<'_>,
+        snapshot: &Snapshot,
+        person: &Person,
+        password_matches: bool,
+    ) -> Result<CodeFact, Fault> {
+        let context = self.context(attempt.origin);
+        if password_matches && login::looks_at_code(&self.view(snapshot), person, &context) {
+            self.code_fact(person, attempt.code.as_ref(), context.at)
+        } else {
+            Ok(CodeFact::NotGiven)
+        }
+    }
+
+    /// Hashes a password anew with the present parameters (P9), for somebody who was just found to be its owner. A
+    /// login does not fail because of it: the next one tries again.
+    async fn renew_hash(&self, normal: &Secret<String>, owner: &Person, origin: &Origin) {
+        let id = owner.id;
+        let renewed = async {
+            let phc = self.hash(normal, SourceKey::from(origin.source)).await?;
+            let snapshot = self.store.load(&Load::Person(id))?;
+            let Some(person) = snapshot.person.as_ref().filter(|now| now.password == owner.password) else {
+                return Ok(()); // another one was set meanwhile
+            };
+            let actor = Actor::Person { id, userid: person.userid.clone() };
+            let entry = Entry::new(&self.context(origin), Event::PasswordRehashed, actor);
+            let entry = Entry { firm: person.firm.clone(), factor: Factor::Password, ..entry };
+            let password = person.password.rehashed(phc);
+            let record = Record { entry, changes: vec![Change::Password { person: id, password }] };
+            self.commit(batch_of(&snapshot, record)).await.map(|_| ())
+        };
+        if let Err(error) = renewed.await {
+            tracing::warn!(attempt = %origin.attempt, error = %error_text(&error), "a hash could not be renewed");
+        }
     }
 
     fn decide(
@@ -179,7 +233,6 @@ impl Gate {
         admission: Admission,
         password_matches: bool,
         code: CodeFact,
-        rehashed: Option<Phc>,
     ) -> Decision {
         let facts = Facts {
             userid: attempt.userid,
@@ -188,7 +241,6 @@ impl Gate {
             padding: attempt.padding,
             password_matches,
             code,
-            rehashed,
             register_url: self.settings.register_url.as_deref(),
         };
         let decision = login::login(&self.view(snapshot), &facts, &self.context(attempt.origin));
@@ -207,8 +259,7 @@ impl Gate {
     ) -> Result<Compared, Fault> {
         let against = person.map(|person| person.password.phc().clone());
         let outcome = self.verify(normal, source, against.as_ref()).await?;
-        let rehashed = outcome.rehashed.map(|phc| Phc(phc.to_string()));
-        Ok(Compared { against, matches: outcome.matches, rehashed })
+        Ok(Compared { against, matches: outcome.matches, needs_rehash: outcome.needs_rehash })
     }
 
     /// Verifies a normalised password against a stored hash in the pool.
@@ -269,7 +320,6 @@ impl Gate {
         let logged_in = matches!(verdict, Verdict::Granted(_));
         if logged_in || matches!(verdict, Verdict::CodeNeeded(_) | Verdict::CodeRefused(_)) {
             self.live.enter(person.id, person.firm.clone(), &origin.connection, logged_in);
-            metrics::sessions(origin.door.id(), self.live.count() as u64);
         }
         verdict
     }
@@ -299,6 +349,11 @@ impl Gate {
             }
         }
     }
+}
+
+/// Whether a verdict says that its owner gave the password.
+const fn may_be_renewed(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Granted(_) | Verdict::CodeNeeded(_) | Verdict::CodeRefused(_))
 }
 
 /// A record with the counts of attempts among its changes.

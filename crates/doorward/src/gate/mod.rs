@@ -90,6 +90,30 @@ pub struct Origin {
     pub connection: Arc<Connection>,
 }
 
+/// The wall clock as it is watched, and whether what was last written down of it was good.
+struct Guard {
+    clock: ClockGuard,
+    announced: bool,
+}
+
+/// Decisions under way.
+#[derive(Default)]
+struct Work {
+    under_way: std::sync::atomic::AtomicUsize,
+    done: tokio::sync::Notify,
+}
+
+/// A decision under way, until dropped.
+pub struct Working(Arc<Work>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        if self.0.under_way.fetch_sub(1, std::sync::atomic::Ordering::AcqRel) == 1 {
+            self.0.done.notify_waiters();
+        }
+    }
+}
+
 /// The gate of one node.
 pub struct Gate {
     store: Arc<dyn Store>,
@@ -101,7 +125,8 @@ pub struct Gate {
     breached: BreachList,
     live: Live,
     refusals: refusals::Refusals,
-    guard: Mutex<ClockGuard>,
+    guard: Mutex<Guard>,
+    work: Arc<Work>,
     stripes: Vec<tokio::sync::Mutex<()>>,
 }
 
@@ -117,8 +142,8 @@ impl Gate {
     ) -> Result<Self, Fault> {
         let attempts = Attempts::restored(store.accesses()?);
         let stripes = (0..STRIPES).map(|_| tokio::sync::Mutex::default()).collect();
-        let mut guard = ClockGuard::default();
-        guard.look(clock.now());
+        let mut guard = Guard { clock: ClockGuard::default(), announced: true };
+        guard.clock.look(clock.now());
         Ok(Self {
             store,
             vault,
@@ -130,6 +155,7 @@ impl Gate {
             live: Live::default(),
             refusals: refusals::Refusals::default(),
             guard: Mutex::new(guard),
+            work: Arc::default(),
             stripes,
         })
     }
@@ -198,7 +224,6 @@ impl Gate {
     /// Somebody's connection has gone.
     pub fn left(&self, origin: &Origin) {
         self.live.leave(&origin.connection);
-        metrics::sessions(origin.door.id(), self.live.count() as u64);
     }
 
     /// What the node does each second: keys, clock, counts that are over.
@@ -211,31 +236,31 @@ impl Gate {
             metrics::vault_failed("tick");
             tracing::warn!(%fault, "vault");
         }
-        let (was, is) = {
-            let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
-            // Read under the lock, so that no agreed move lies between reading and looking.
-            (guard.is_good(), guard.look(self.clock.now()))
+        let good = self.clock_good();
+        metrics::clock_good(u64::from(good));
+        let news = {
+            let mut guard = self.guard();
+            std::mem::replace(&mut guard.announced, good) != good
         };
-        metrics::clock_good(u64::from(is));
-        if was != is {
-            tracing::warn!(good = is, "the wall clock stepped or agrees again");
-            self.record_of_node(if is { Event::ClockGood } else { Event::ClockSuspect }, None).await;
+        if news {
+            tracing::warn!(good, "the wall clock stepped or agrees again");
+            self.record_of_node(if good { Event::ClockGood } else { Event::ClockSuspect }, None).await;
         }
         self.write_counts(self.refusals.take_over(now.mono)).await;
         self.live.tidy();
-        metrics::hash_queue(self.hashes.waiting() as u64);
+        self.measure();
     }
 
     /// Moves the wall clock forward, as agreed (demo only).
     pub fn advance_clock(&self, span: Duration) {
-        let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.guard();
         self.clock.advance(span);
-        guard.agree(self.clock.now());
+        guard.clock.agree(self.clock.now());
     }
 
     /// Takes a move of the wall clock as agreed (demo only).
     pub fn clock_moved(&self) {
-        self.guard.lock().unwrap_or_else(PoisonError::into_inner).agree(self.clock.now());
+        self.guard().clock.agree(self.clock.now());
     }
 
     /// Writes down that the node opened its doors, or closes them: with the last counts.
@@ -293,8 +318,44 @@ impl Gate {
         self.clock.now()
     }
 
+    /// Looks at the clock now: a step is seen by the very next decision.
     fn clock_good(&self) -> bool {
-        self.guard.lock().unwrap_or_else(PoisonError::into_inner).is_good()
+        let mut guard = self.guard();
+        // Read under the lock, so that no agreed move lies between reading and looking.
+        guard.clock.look(self.clock.now())
+    }
+
+    fn guard(&self) -> std::sync::MutexGuard<'_, Guard> {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn measure(&self) {
+        metrics::hash_queue(self.hashes.waiting() as u64);
+        metrics::sessions(Door::WebSocket.id(), self.live.count() as u64);
+        metrics::vault_up(u64::from(self.vault.probe().is_ok()));
+        metrics::vault_hardware(u64::from(self.vault.describe().hsm));
+        if let Ok(status) = self.store.status() {
+            metrics::journal_head(status.head.no);
+            metrics::book_mark(status.mark);
+            metrics::journal_segments(status.segments);
+        }
+    }
+
+    /// Says that a decision is under way; the node waits for it before it writes down its end.
+    pub fn begin(&self) -> Working {
+        self.work.under_way.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+        Working(Arc::clone(&self.work))
+    }
+
+    /// Waits until no decision is under way.
+    pub async fn idle(&self) {
+        loop {
+            let done = self.work.done.notified();
+            if self.work.under_way.load(std::sync::atomic::Ordering::Acquire) == 0 {
+                return;
+            }
+            done.await;
+        }
     }
 
     fn context(&self, origin: &Origin) -> Context {
@@ -316,6 +377,12 @@ impl Gate {
             log(no, entry);
         }
         Ok(committed)
+    }
+
+    /// As [`Self::person_lock`], for a user id that nobody has.
+    async fn nobody_lock(&self, userid: &str) -> tokio::sync::MutexGuard<'_, ()> {
+        let sum = userid.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        self.stripes[sum % STRIPES].lock().await
     }
 
     async fn person_lock(&self, person: PersonId) -> tokio::sync::MutexGuard<'_, ()> {

@@ -11,8 +11,8 @@ use doorward_core::identity::person::{Person, Phc};
 use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
 
-use super::attempts::Who;
-use super::facts::NotOpened;
+use super::attempts::{Settled, Who};
+use super::facts::{NotOpened, OpenedPassword};
 use super::login::{batch_of, with_changes};
 use super::{Gate, Origin, effective};
 use crate::book::{CommitError, Load, Snapshot};
@@ -31,8 +31,7 @@ impl Gate {
         origin: &Origin,
     ) -> Verdict {
         let padding = present.padding.min(new.padding);
-        let opened =
-            self.open(present, Label::WebSocket).and_then(|p| Ok((p, self.open(new, Label::WebSocket)?)));
+        let opened = self.open_both(present, new);
         let encrypted = [present, new];
         let (present, new) = match opened {
             Ok(opened) => opened,
@@ -53,6 +52,24 @@ impl Gate {
         }
     }
 
+    /// Opens both ciphertexts, or neither counts as seen.
+    fn open_both(
+        &self,
+        present: &Encrypted,
+        new: &Encrypted,
+    ) -> Result<(OpenedPassword, OpenedPassword), NotOpened> {
+        let first = self.open(present, Label::WebSocket)?;
+        match self.open(new, Label::WebSocket) {
+            Ok(second) => Ok((first, second)),
+            Err(error) => {
+                if first.opened != Opened::Replayed {
+                    self.vault.forget_ciphertext(&present.key, &present.ciphertext);
+                }
+                Err(error)
+            }
+        }
+    }
+
     async fn decide_change(&self, change: &Change, origin: &Origin) -> Result<Verdict, Fault> {
         let source = source_group(origin.source);
         let snapshot = self.store.load(&Load::Person(change.id))?;
@@ -67,7 +84,8 @@ impl Gate {
         if ticket.is_none() {
             self.hashes.pretend(SourceKey::from(origin.source)).await?;
         }
-        let mut counted = None;
+        let mut settled = None;
+        let mut failed = Fault::Book("too many conflicts".to_owned());
         for _ in 0..Limit::ConflictRetries.max() {
             let snapshot = self.store.load(&Load::Person(change.id))?;
             let Some(person) = &snapshot.person else {
@@ -82,16 +100,22 @@ impl Gate {
             let _lock = self.person_lock(change.id).await;
             let decision = password_change(&self.view(&snapshot), person, &facts, &self.context(origin));
             if let Some(ticket) = ticket.take() {
-                counted = ticket.settle(decision.settle, &policy, self.clock.now().wall);
+                settled = Some(ticket.settle(decision.settle, &policy, self.clock.now().wall));
             }
-            let record = with_changes(decision.record, counted.clone());
+            let record = with_changes(decision.record, settled.as_ref().and_then(Settled::change));
             match self.commit(batch_of(&snapshot, record)).await {
                 Ok(_) => return Ok(decision.verdict),
                 Err(CommitError::Conflict(_)) => metrics::book_conflict(),
-                Err(CommitError::Fault(fault)) => return Err(fault),
+                Err(CommitError::Fault(fault)) => {
+                    failed = fault;
+                    break;
+                }
             }
         }
-        Err(Fault::Book("too many conflicts".to_owned()))
+        if let Some(settled) = settled {
+            settled.undo();
+        }
+        Err(failed)
     }
 
     async fn facts(

@@ -48,8 +48,9 @@ pub struct HashOutcome {
     pub matches: bool,
     /// How long the hash took, without waiting.
     pub took: Duration,
-    /// To be stored instead of the old one, where the password is right and the old one is weaker (P9).
-    pub rehashed: Option<Phc>,
+    /// Whether the password is right and its hash weaker than new ones are: to be hashed anew (P9), once it is
+    /// decided that the owner may come in.
+    pub needs_rehash: bool,
 }
 
 /// Hashes passwords on its own threads, fair by source (S12), bounded in memory and waiting (P10).
@@ -319,11 +320,9 @@ impl Shared {
         self.sample(took);
         self.compared.fetch_add(1, Ordering::Relaxed);
         metrics::hash_seconds(took);
-        // Only the owner, who gave the right password, sees that this takes longer once.
-        let anew = matches && phc.needs_rehash(self.settings.params, &self.vault.describe().pepper_key);
-        // A login does not fail because its hash could not be renewed.
-        let rehashed = if anew { self.hash(blocks, password).ok() } else { None };
-        Ok(HashOutcome { matches, took, rehashed })
+        let needs_rehash =
+            matches && phc.needs_rehash(self.settings.params, &self.vault.describe().pepper_key);
+        Ok(HashOutcome { matches, took, needs_rehash })
     }
 
     fn hash(&self, blocks: &mut Vec<Block>, password: &[u8]) -> Result<Phc, Fault> {

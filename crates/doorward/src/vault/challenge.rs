@@ -158,7 +158,12 @@ impl ChallengeKeys {
     pub fn open_password(&self, request: &OpenPassword<'_>, now: Now) -> Result<Opened, OpenError> {
         let pair = self.live(request.key_id, now).ok_or(OpenError::NoSuchKey)?;
         let fresh = pair.see(request.ciphertext, self.seen_max()).ok_or(OpenError::NoSuchKey)?;
-        Ok(pair.open(request, fresh)?)
+        pair.open(request, fresh).map_err(|fault| {
+            if fresh {
+                locked(&pair.seen).remove(&pair.name_of(request.ciphertext));
+            }
+            OpenError::Fault(fault)
+        })
     }
 
     /// See [`super::Vault::forget_ciphertext`].

@@ -6,7 +6,7 @@ use crate::audit::{Actor, Context, Deny, Entry, Event, Factor, Outcome, Record};
 use crate::identity::attempt::Admission;
 use crate::identity::change::Change;
 use crate::identity::enrolment::Authenticator;
-use crate::identity::person::{Password, Person, Phc};
+use crate::identity::person::{Password, Person};
 use crate::trace::{Check, Trace, Walk};
 
 /// How a ciphertext opened. The peer never learns which (rule 4).
@@ -36,8 +36,6 @@ pub struct Facts<'a> {
     pub password_matches: bool,
     /// The one-time password.
     pub code: CodeFact,
-    /// The password's hash made anew because the parameters were raised (P9).
-    pub rehashed: Option<Phc>,
     /// Where somebody registers an authenticator.
     pub register_url: Option<&'a str>,
 }
@@ -123,15 +121,11 @@ fn right_password(
         decision.record.entry.factor = Factor::Password;
         return decision;
     }
-    let rehash = facts
-        .rehashed
-        .as_ref()
-        .map(|phc| Change::Password { person: person.id, password: person.password.rehashed(phc.clone()) });
     let entry = |event| Entry { factor: Factor::Password, ..own_entry(context, event, person) };
     let decided = |verdict, entry, changes: Vec<Change>| Decision {
         verdict,
         settle: Settle::Right,
-        record: Record { entry, changes: rehash.into_iter().chain(changes).collect() },
+        record: Record { entry, changes },
     };
     // Whoever has an authenticator is asked for its code, whatever their authentication system says (rule 6).
     let has_seed = person.authenticator.comparable().is_some();
@@ -166,6 +160,12 @@ fn right_password(
         ..entry(code.event)
     };
     decided(code.verdict, entry, code.changes)
+}
+
+/// Whether a one-time password is looked at, once the password is right: not for somebody who may not come in anyway,
+/// or their refusal would take longer than that of a wrong password (S1).
+pub fn looks_at_code(view: &View<'_>, person: &Person, context: &Context) -> bool {
+    may_enter(view, person, context, &mut Trace::of(Walk::Login)).is_ok()
 }
 
 /// The checks between the password and the code.

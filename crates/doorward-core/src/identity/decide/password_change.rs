@@ -101,7 +101,13 @@ fn proves_present(
         let (expected, seen) = ("the present password", "another one");
         return Err(failed(Check::PasswordMatches, Deny::WrongPassword, expected, seen));
     }
-    standing(view, person, context, trace).map_err(|(check, deny)| {
+    let in_force = match &person.password {
+        Password::Initial { expires_us, .. } if context.at >= *expires_us => {
+            Err((Check::PasswordInForce, Deny::PasswordExpired))
+        }
+        Password::Initial { .. } | Password::Own { .. } => Ok(()),
+    };
+    standing(view, person, context, trace).and(in_force).map_err(|(check, deny)| {
         let (expected, seen) = words(check);
         failed(check, deny, expected, seen)
     })

@@ -1,4 +1,4 @@
-//! An administrator sets somebody's password: it counts once and must be changed (P11).
+//! An administrator sets somebody's password: it is initial, must be changed, and ends (P11).
 
 use std::time::Duration;
 

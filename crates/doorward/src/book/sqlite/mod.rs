@@ -291,7 +291,10 @@ impl Store for SqliteStore {
         let segments = names.iter().filter(|name| name.ends_with(".seg")).count() as u64;
         let state = self.shared.read(Clone::clone);
         let waiting = state.head.no.saturating_sub(state.mark);
-        Ok(Status { head: state.head, mark: state.mark, waiting, segments, failing: state.failing })
+        let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        let failing =
+            state.failing.or_else(|| ended.then(|| Fault::Book("the store's thread has ended".to_owned())));
+        Ok(Status { head: state.head, mark: state.mark, waiting, segments, failing })
     }
 }
 

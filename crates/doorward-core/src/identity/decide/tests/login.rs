@@ -231,27 +231,9 @@ fn e5_where_pkcs1_is_off_oaep_still_goes() {
 }
 
 #[test]
-fn p9_a_raised_parameter_rehashes_at_every_login_with_a_right_password() {
-    let new = Phc("$argon2id$v=19$m=65536,t=3,p=1$c2FsdA$bmV3".into());
-    let right: [Spoil; 4] = [
-        |_| {},
-        |s| s.who().authenticator = pending(),
-        |s| s.policy.otp_demanded = true,
-        |s| s.who().password = initial_password(NOW + HOUR),
-    ];
-    for spoil in right {
-        let mut s = trader();
-        spoil(&mut s);
-        s.facts.rehashed = Some(new.clone());
-        let decision = s.login();
-        let Change::Password { password, .. } = &decision.record.changes[0] else { panic!("{decision:?}") };
-        assert_eq!(password, &s.who().password.rehashed(new.clone()), "origin and dates stay");
-        assert_eq!(password.phc(), &new);
-    }
-    for (deny, _, _, spoil) in REFUSED {
-        let mut s = trader();
-        spoil(&mut s);
-        s.facts.rehashed = Some(new.clone());
-        assert!(s.login().record.changes.is_empty(), "{deny}");
-    }
+fn s1_the_code_of_somebody_who_may_not_come_in_is_not_looked_at() {
+    let mut s = trader();
+    assert!(s.looks_at_code());
+    s.who().standing = Standing::Disabled;
+    assert!(!s.looks_at_code());
 }

@@ -117,7 +117,6 @@ fn trader() -> Situation {
             padding: Padding::Pkcs1,
             password_matches: true,
             code: CodeFact::NotGiven,
-            rehashed: None,
             register_url: Some("https://portal.example/register"),
         },
     }
@@ -153,6 +152,10 @@ impl Situation {
 
     fn context(&self) -> Context {
         Context { at: NOW, door: Door::WebSocket, source: self.source, attempt: AttemptId(0xabcd) }
+    }
+
+    fn looks_at_code(&self) -> bool {
+        super::login::looks_at_code(&self.view(), self.person.as_ref().unwrap(), &self.context())
     }
 
     fn login(&self) -> Decision {
