@@ -85,7 +85,7 @@ impl Driver {
         let mut told_to_stop = false;
         loop {
             if let Some(close) = self.carry_out().await {
-                return self.close(close).await;
+                return Box::pin(self.close(close)).await;
             }
             if self.machine.is_closed() {
                 return;
@@ -191,7 +191,8 @@ impl Driver {
                     });
                     self.answer = Some((id, answer));
                 }
-                Output::Note(note) => self.driven.door.gate.note(note, &self.driven.origin).await,
+                // In a box: it is rare, and the connection's own memory is not to hold it for good.
+                Output::Note(note) => Box::pin(self.driven.door.gate.note(note, &self.driven.origin)).await,
                 Output::Close(close) => return Some(close),
             }
         }

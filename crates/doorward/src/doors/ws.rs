@@ -1,9 +1,10 @@
 //! The WebSocket door: takes connections, shakes hands, and hands each to its driver.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::extract::ws::WebSocket;
 use axum::extract::{FromRequestParts as _, WebSocketUpgrade};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -78,33 +79,58 @@ pub async fn stopped(mut stopping: watch::Receiver<bool>) {
 
 async fn connection(door: Arc<WsDoor>, stream: TcpStream, peer: SocketAddr, slot: Arc<Slot>) {
     let opened = door.clock.now().mono;
-    let entered = tokio::select! {
-        entered = door.entrance.enter(stream, peer) => entered,
-        () = slot.evicted() => return,
-        () = stopped(door.stopping.clone()) => return,
-    };
-    match entered {
-        Ok((link, source)) => handshake(&door, link, source, slot, opened).await,
-        Err(refusal) => {
-            metrics::connection_refused(Door::WebSocket.id(), refusal.reason());
-            let reason = match refusal {
-                Refusal::Tls(_) => Deny::TlsFailed,
-                Refusal::ProxyHeader(_) | Refusal::ProxySlow => Deny::ProxyHeader,
-            };
-            note_refusal(&door, Source::new(peer.ip()), reason).await;
-        }
+    // In a box of its own: what the handshake needs is given back before the long quiet life of the connection.
+    let shaken = Box::pin(shake_hands(&door, stream, peer, &slot, opened)).await;
+    match shaken {
+        Ok((socket, source)) => drive(Driven { door, origin: origin_of(source), slot, opened }, socket).await,
+        Err(Some((source, reason))) => Box::pin(note_refusal(&door, source, reason)).await,
+        Err(None) => {} // the node stops
     }
 }
 
-/// Serves HTTP until the upgrade, then drives the WebSocket to its end.
-async fn handshake(door: &Arc<WsDoor>, link: Link, source: Source, slot: Arc<Slot>, opened: Mono) {
-    let (upgraded, mut driven) = tokio::sync::mpsc::channel(1);
-    let answering = Arc::clone(door);
+/// What comes of a handshake: the WebSocket, or why there is none; `Err(None)` where the node stops.
+type Shaken = Result<(WebSocket, Source), Option<(Source, Deny)>>;
+
+async fn shake_hands(
+    door: &Arc<WsDoor>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    slot: &Slot,
+    opened: Mono,
+) -> Shaken {
+    let from = Source::new(peer.ip());
+    let entered = tokio::select! {
+        entered = door.entrance.enter(stream, peer) => entered,
+        () = slot.evicted() => return Err(Some((from, Deny::Evicted))),
+        () = stopped(door.stopping.clone()) => return Err(None),
+    };
+    let (link, source) = entered.map_err(|refusal| {
+        metrics::connection_refused(Door::WebSocket.id(), refusal.reason());
+        let reason = match refusal {
+            Refusal::Tls(_) => Deny::TlsFailed,
+            Refusal::ProxyHeader(_) | Refusal::ProxySlow => Deny::ProxyHeader,
+        };
+        Some((from, reason))
+    })?;
+    let until = door.clock.until(opened + door.settings.login_max);
+    tokio::select! {
+        upgraded = upgraded(door, link, source) => upgraded.map_err(|reason| Some((source, reason))),
+        () = tokio::time::sleep(until) => Err(Some((source, Deny::TooSlow))),
+        () = slot.evicted() => Err(Some((source, Deny::Evicted))),
+        () = stopped(door.stopping.clone()) => Err(None),
+    }
+}
+
+/// Serves HTTP until the upgrade.
+async fn upgraded(door: &Arc<WsDoor>, link: Link, source: Source) -> Result<(WebSocket, Source), Deny> {
+    let (sender, mut driven) = tokio::sync::mpsc::channel(1);
+    let reason = Arc::new(Mutex::new(Deny::NoHandshake));
+    let (answering, told) = (Arc::clone(door), Arc::clone(&reason));
     // The service owns the sender: once HTTP is over, only an upgrade under way still holds one.
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let (door, upgraded) = (Arc::clone(&answering), upgraded.clone());
+        let (door, sender, told) = (Arc::clone(&answering), sender.clone(), Arc::clone(&told));
         async move {
-            let mut response = answer(&door, request, source, upgraded).await;
+            let mut response = answer(&door, request, source, sender, &told).await;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 // One request a connection; hyper's own switch for that would forbid the upgrade as well.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -118,27 +144,13 @@ async fn handshake(door: &Arc<WsDoor>, link: Link, source: Source, slot: Arc<Slo
         .max_buf_size(HEADER_BYTES_MAX)
         .serve_connection(TokioIo::new(link), service)
         .with_upgrades();
-    let until = door.clock.until(opened + door.settings.login_max);
-    let upgrade = async {
-        // A peer that breaks HTTP has gone.
-        let _ = served.await;
-        driven.recv().await
-    };
-    let upgraded = tokio::select! {
-        upgraded = upgrade => upgraded,
-        () = tokio::time::sleep(until) => return note_refusal(door, source, Deny::TooSlow).await,
-        () = slot.evicted() => return note_refusal(door, source, Deny::Evicted).await,
-        () = stopped(door.stopping.clone()) => return,
-    };
-    match upgraded {
-        Some((socket, source)) => {
-            drive(Driven { door: Arc::clone(door), origin: origin_of(source), slot, opened }, socket).await;
-        }
-        None => note_refusal(door, source, Deny::NoHandshake).await,
-    }
+    // A peer that breaks HTTP has gone.
+    let _ = served.await;
+    let socket = driven.recv().await;
+    socket.ok_or_else(|| *reason.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-type Upgraded = tokio::sync::mpsc::Sender<(axum::extract::ws::WebSocket, Source)>;
+type Upgraded = tokio::sync::mpsc::Sender<(WebSocket, Source)>;
 
 /// Answers one HTTP request: the upgrade, or a word on what this listener is for.
 async fn answer(
@@ -146,6 +158,7 @@ async fn answer(
     request: hyper::Request<hyper::body::Incoming>,
     source: Source,
     upgraded: Upgraded,
+    reason: &Mutex<Deny>,
 ) -> Response {
     let (parts, _) = request.into_parts();
     let source = match behind_proxies(door, &parts.headers, source) {
@@ -159,7 +172,7 @@ async fn answer(
     let (origin, host) = (field(header::ORIGIN), field(header::HOST));
     if !origin_allowed(origin, host, door.portal.as_ref(), &door.origins) {
         metrics::connection_refused(Door::WebSocket.id(), "origin");
-        note_refusal(door, source, Deny::OriginNotAllowed).await;
+        *reason.lock().unwrap_or_else(PoisonError::into_inner) = Deny::OriginNotAllowed;
         return (StatusCode::FORBIDDEN, "this origin may not open the door: see ws.origins\n")
             .into_response();
     }
