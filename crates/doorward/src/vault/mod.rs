@@ -28,7 +28,7 @@ pub mod unpad;
 
 pub use challenge::ChallengeSettings;
 pub use faulty::FaultyVault;
-pub use key_file::Protection;
+pub use key_file::{PASSPHRASE_LEN_MIN, Protection};
 pub use soft::SoftVault;
 pub use totp::TotpAlgorithm;
 
