@@ -302,6 +302,53 @@ mod tests {
         assert!(!path.exists(), "the socket goes with the server");
     }
 
+    /// Asks on an open connection and reads the head and body of the answer.
+    async fn healthy(stream: &mut UnixStream) {
+        use tokio::io::AsyncWriteExt as _;
+        let request = b"GET /api/v1/firms HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "closed");
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+    }
+
+    #[tokio::test]
+    async fn l1_one_connection_more_than_64_waits_until_another_goes() {
+        use tokio::io::AsyncWriteExt as _;
+
+        let world = world();
+        let path = world.folder.path().join("admin.sock");
+        let socket = LocalSocket::bind(&path).await.unwrap();
+        let (stop, stopping) = oneshot::channel::<()>();
+        let serving = socket.serve(router(world.api()), Arc::clone(&world.gate), async {
+            drop(stopping.await);
+        });
+        let asking = async {
+            let mut open = Vec::new();
+            for _ in 0..CONNECTIONS_MAX {
+                let mut stream = UnixStream::connect(&path).await.unwrap();
+                healthy(&mut stream).await;
+                open.push(stream);
+            }
+            let mut late = UnixStream::connect(&path).await.unwrap();
+            late.write_all(b"GET /api/v1/firms HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                .await
+                .unwrap();
+            healthy(&mut open[0]).await;
+            let unanswered = late.try_read(&mut [0; 1]).unwrap_err();
+            assert_eq!(unanswered.kind(), io::ErrorKind::WouldBlock);
+            drop(open.pop());
+            let mut answer = String::new();
+            late.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            drop((stop, open));
+        };
+        let both = async { tokio::join!(serving, asking) };
+        tokio::time::timeout(TEST_MAX, both).await.unwrap();
+    }
+
     #[tokio::test]
     async fn n1_a_stranger_hears_why_and_is_written_down() {
         let world = world();
