@@ -160,6 +160,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn l1_a_user_id_of_more_than_512_bytes_is_refused_before_it_is_read() {
+        // Three letters of three bytes each become one syllable: few characters in many bytes.
+        let syllable = "\u{1112}\u{1161}\u{11ab}";
+        let fits = format!("ab{}", syllable.repeat(55)) + "abcdefghijklmno";
+        assert_eq!(fits.len() as u64, Limit::UserIdBytes.max());
+        assert_eq!(UserId::parse(&fits).unwrap().as_str().chars().count(), 72);
+        assert!(UserId::parse(&(fits + "p")).is_err());
+    }
+
+    #[test]
     fn user_ids_that_differ_by_case_or_width_are_one() {
         let plain = UserId::parse("julian@example.com").unwrap();
         assert_eq!(UserId::parse("Julian@Example.COM").unwrap(), plain);

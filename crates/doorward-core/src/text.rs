@@ -14,6 +14,20 @@ pub const fn is_unseen(c: char) -> bool {
         | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Percent-encodes all but the unreserved characters of RFC 3986, 2.3: fit for a segment of a path and for a value
+/// behind the question mark.
+pub fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a string never fails.
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
 /// Text as it may be shown in a table, a log or on a terminal: what [`is_unseen`] names is written out, such as
 /// `\n` or `\u{202e}`. Meant for eyes: it cannot be turned back.
 pub fn escape_untrusted(text: &str) -> Cow<'_, str> {
@@ -89,6 +103,12 @@ pub fn shortened(text: &str, chars_max: usize) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percent_encoding_leaves_unreserved_characters_alone() {
+        assert_eq!(percent_encoded("jane@a/b c?é"), "jane%40a%2Fb%20c%3F%C3%A9");
+        assert_eq!(percent_encoded("AZaz09-._~"), "AZaz09-._~");
+    }
 
     #[test]
     fn q8_control_characters_ansi_and_bidi_are_written_out() {

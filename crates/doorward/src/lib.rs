@@ -15,5 +15,6 @@ pub mod http;
 pub mod journal;
 pub mod logging;
 pub mod metrics;
+mod qr;
 pub mod serve;
 pub mod vault;

@@ -17,8 +17,6 @@ pub enum Kind {
     Gauge,
     /// A histogram of times in seconds.
     Seconds,
-    /// A histogram of sizes.
-    Sizes,
 }
 
 /// One row of the table.
@@ -41,9 +39,6 @@ const SECONDS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0, 30.0,
 ];
-
-/// Upper bounds of the buckets of a size.
-const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 /// How often [`PrometheusHandle::run_upkeep`] is to be called: samples are kept one by one until then.
 pub const UPKEEP: Duration = Duration::from_secs(5);
@@ -70,12 +65,6 @@ macro_rules! function {
             ::metrics::histogram!($name $(, stringify!($label) => $label)*).record(span.as_secs_f64());
         }
     };
-    (Sizes $function:ident($($label:ident),*) $name:literal $doc:literal) => {
-        #[doc = $doc]
-        pub fn $function($($label: &'static str,)* size: u64) {
-            ::metrics::histogram!($name $(, stringify!($label) => $label)*).record(size as f64);
-        }
-    };
 }
 
 macro_rules! measurements {
@@ -86,6 +75,10 @@ macro_rules! measurements {
         },)+];
 
         $(function! { $kind $function($($label),*) $name $doc })+
+
+        /// The function of each measurement.
+        #[cfg(test)]
+        const FUNCTIONS: &[&str] = &[$(stringify!($function)),+];
 
         #[cfg(test)]
         fn touch_all() {
@@ -127,35 +120,25 @@ measurements! {
         "WebSocket connections that we closed, by close code.";
     Counter accept_paused(door, reason) = "doorward_accept_pauses_total", "pauses",
         "Times that a listener paused: descriptors (none left), full (room is being made), error.";
-    Counter message(door, kind) = "doorward_messages_total", "messages",
-        "Messages from peers, by their type where we know it.";
 
     Gauge hash_queue() = "doorward_hash_queue", "hashes",
         "Password hashes that wait.";
-    Seconds hash_wait_seconds() = "doorward_hash_wait_seconds", "seconds",
-        "Time that a password hash waited for a thread.";
     Seconds hash_seconds() = "doorward_hash_seconds", "seconds",
         "Time to compute a password hash.";
     Counter hash_refused(reason) = "doorward_hash_refused_total", "hashes",
         "Password hashes refused as busy: full, deadline.";
 
-    Seconds vault_seconds(operation) = "doorward_vault_seconds", "seconds",
-        "Time of one operation of the vault.";
     Counter vault_failed(operation) = "doorward_vault_failures_total", "operations",
         "Operations that the vault could not do.";
     Gauge vault_up() = "doorward_vault_up", "",
         "Whether the vault answers.";
     Gauge vault_hardware() = "doorward_vault_hardware", "",
         "Whether keys lie in hardware; 0 means no HSM.";
-    Counter challenge_key_made(reason) = "doorward_challenge_keys_made_total", "keys",
-        "Challenge keys made: due (in turn), early (the replay set was full).";
 
     Gauge journal_head() = "doorward_journal_head", "records",
         "Number of the last record that is safely in the journal.";
     Seconds journal_commit_seconds() = "doorward_journal_commit_seconds", "seconds",
         "Time from handing a record over to its being safe.";
-    Sizes journal_batch_records() = "doorward_journal_batch_records", "records",
-        "Records that one sync made safe.";
     Gauge journal_segments() = "doorward_journal_segments", "files",
         "Files of the journal.";
     Gauge book_mark() = "doorward_book_mark", "records",
@@ -169,8 +152,6 @@ measurements! {
         "Whether /readyz says yes.";
     Gauge clock_good() = "doorward_clock_good", "",
         "Whether the wall clock is trusted for one-time passwords.";
-    Gauge disk_free_bytes() = "doorward_disk_free_bytes", "bytes",
-        "Free space of the file system of data_dir.";
     Gauge build_info(version) = "doorward_build_info", "",
         "Always 1; the label tells the version.";
     Gauge open_descriptors() = "process_open_fds", "descriptors",
@@ -206,13 +187,12 @@ pub fn install() -> PrometheusHandle {
 fn recorder() -> PrometheusRecorder {
     let mut builder = PrometheusBuilder::new();
     for metric in METRICS {
-        let buckets = match metric.kind {
-            Kind::Seconds => SECONDS,
-            Kind::Sizes => SIZES,
+        match metric.kind {
+            Kind::Seconds => {}
             Kind::Counter | Kind::Gauge => continue,
-        };
+        }
         let matcher = Matcher::Full(metric.name.to_owned());
-        builder = builder.set_buckets_for_metric(matcher, buckets).expect("buckets"); // holds: no list is empty
+        builder = builder.set_buckets_for_metric(matcher, SECONDS).expect("buckets"); // holds: the list is not empty
     }
     builder.build_recorder()
 }
@@ -222,7 +202,7 @@ fn describe() {
         match metric.kind {
             Kind::Counter => ::metrics::describe_counter!(metric.name, metric.doc),
             Kind::Gauge => ::metrics::describe_gauge!(metric.name, metric.doc),
-            Kind::Seconds | Kind::Sizes => ::metrics::describe_histogram!(metric.name, metric.doc),
+            Kind::Seconds => ::metrics::describe_histogram!(metric.name, metric.doc),
         }
     }
 }
@@ -256,7 +236,7 @@ pub fn markdown() -> String {
         let kind = match metric.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
-            Kind::Seconds | Kind::Sizes => "histogram",
+            Kind::Seconds => "histogram",
         };
         let unit = if metric.unit.is_empty() { String::new() } else { format!(" of {}", metric.unit) };
         // Writing to a string never fails.
@@ -296,7 +276,7 @@ mod tests {
             let kind = match metric.kind {
                 Kind::Counter => "counter",
                 Kind::Gauge => "gauge",
-                Kind::Seconds | Kind::Sizes => "histogram",
+                Kind::Seconds => "histogram",
             };
             assert!(text.contains(&format!("# TYPE {} {kind}\n", metric.name)), "{}", metric.name);
             let sample = text.lines().find(|line| line.starts_with(metric.name)).unwrap();
@@ -312,6 +292,38 @@ mod tests {
             assert_eq!(metric.name.ends_with("_seconds"), metric.kind == Kind::Seconds, "{}", metric.name);
             assert!(metric.doc.ends_with('.'), "{}", metric.name);
         }
+    }
+
+    /// Shipped code below a folder, as one text; this file without its table and tests.
+    fn shipped(folder: &Path, out: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() {
+                if name != "tests" {
+                    shipped(&path, out);
+                }
+            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let text = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
+                if name == "metrics.rs" {
+                    let own = text.split_once("\nmeasurements! {").unwrap().1.split_once("\n}\n").unwrap().1;
+                    // What is measured here is called without its module.
+                    out.extend(own.lines().map(|line| format!("metrics::{}\n", line.trim_start())));
+                } else {
+                    out.push_str(text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_measurement_is_measured_by_shipped_code() {
+        let mut code = String::new();
+        shipped(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut code);
+        let idle = FUNCTIONS.iter().filter(|function| !code.contains(&format!("metrics::{function}(")));
+        let idle: Vec<&&str> = idle.collect();
+        assert!(idle.is_empty(), "nothing sets {idle:?}: measure them, or take them out of the table");
     }
 
     #[test]

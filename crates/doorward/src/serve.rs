@@ -1,12 +1,14 @@
 //! A node from its configuration: vault, store, gate and doors are opened in order, and closed in the reverse one.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use doorward_core::limits::Limit;
+use doorward_core::secret::Secret;
 use doorward_core::ws::login;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -33,6 +35,10 @@ use crate::vault::{ChallengeSettings, FaultyVault, Protection, SoftVault, Vault}
 
 /// Share of the hash queue that one source may take, as a divisor.
 const QUEUE_SHARE: usize = 4;
+/// Names the folder in which a service manager hands credentials over (systemd's `LoadCredential=`).
+const CREDENTIALS_ENV: &str = "CREDENTIALS_DIRECTORY";
+/// The credential under which the key file is sealed.
+const CREDENTIAL: &str = "doorward-vault";
 /// How often the node looks after itself.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -118,10 +124,7 @@ impl Node {
         let store: Arc<dyn Store> =
             Arc::new(sqlite::open(&config.data_dir, disk, config.node.clone(), &store_settings)?);
         let hashes = HashPool::new(Arc::clone(&vault) as Arc<dyn Vault>, hash_settings(config)?)?;
-        let breached = match &config.passwords.breach_list {
-            Some(path) => BreachList::read(path)?,
-            None => BreachList::default(),
-        };
+        let breached = breach_list(config)?;
         let settings = gate_settings(config, options.gate_delay);
         let vault: Arc<dyn Vault> = vault;
         let clock = Arc::clone(&options.clock);
@@ -133,8 +136,7 @@ impl Node {
         let demo_clock = options.demo.then(|| Arc::clone(&clock));
         let api = ApiState { gate: Arc::clone(&gate), node: config.node.as_str().into(), demo_clock };
         let socket = LocalSocket::bind(&config.admin.socket).await.map_err(config_fault)?;
-        let uids = config.admin.uids.clone();
-        tasks.spawn(socket.serve(router(api), Arc::clone(&gate), uids, stopped(stopping.clone())));
+        tasks.spawn(socket.serve(router(api), Arc::clone(&gate), stopped(stopping.clone())));
         let metrics_at = Self::open_ops(config, &gate, &handle, &stopping, &mut tasks)?;
         tasks.spawn(look_after(Arc::clone(&gate), handle, stopping));
         gate.record_start(true).await;
@@ -152,7 +154,7 @@ impl Node {
         tasks: &mut JoinSet<()>,
     ) -> Result<Vec<SocketAddr>, StartError> {
         let entrance = Entrance {
-            tls: open_tls(config.ws.tls.as_ref(), clock)?,
+            tls: open_tls("ws.tls", config.ws.tls.as_ref(), clock)?,
             trusted: config.trusted_proxies.clone(),
             proxy_protocol: config.ws.proxy_protocol,
         };
@@ -184,7 +186,7 @@ impl Node {
         stopping: &watch::Receiver<bool>,
         tasks: &mut JoinSet<()>,
     ) -> Result<SocketAddr, StartError> {
-        let tls = open_tls(config.metrics.tls.as_ref(), &Clock::system())?;
+        let tls = open_tls("metrics.tls", config.metrics.tls.as_ref(), &Clock::system())?;
         let listener = listen("metrics.listen", config.metrics.listen).map_err(config_fault)?;
         let at = listener.local_addr().map_err(config_fault)?;
         let ops = Ops { gate: Arc::clone(gate), measured: measured.clone(), stopping: stopping.clone() };
@@ -232,19 +234,48 @@ fn config_fault(fault: impl std::fmt::Display) -> StartError {
     StartError::Config(fault.to_string())
 }
 
-fn open_tls(files: Option<&TlsFiles>, clock: &Clock) -> Result<Option<Tls>, StartError> {
+/// What a start with this configuration would refuse that lies in the files it names; a line each, with the key.
+///
+/// Nothing is opened for good, and the key file and the data are not looked at.
+pub fn faults_of_files(config: &Config) -> Vec<String> {
+    let clock = Clock::system();
+    let results = [
+        open_tls("ws.tls", config.ws.tls.as_ref(), &clock).err(),
+        open_tls("metrics.tls", config.metrics.tls.as_ref(), &clock).err(),
+        breach_list(config).err(),
+        hash_settings(config).err(),
+    ];
+    results.into_iter().flatten().map(|error| error.to_string()).collect()
+}
+
+fn breach_list(config: &Config) -> Result<BreachList, StartError> {
+    let Some(path) = &config.passwords.breach_list else { return Ok(BreachList::default()) };
+    BreachList::read(path).map_err(|fault| StartError::Config(format!("passwords.breach_list: {fault}")))
+}
+
+/// `section` is the part of both keys before their last name, such as `ws.tls`.
+fn open_tls(section: &str, files: Option<&TlsFiles>, clock: &Clock) -> Result<Option<Tls>, StartError> {
     let Some(files) = files else { return Ok(None) };
-    let tls = Tls::load(files).map_err(config_fault)?;
+    let tls = Tls::load(files).map_err(|fault| StartError::Config(format!("{section}: {fault}")))?;
     if let Some(warning) = tls.warning(clock.now().wall) {
         tracing::warn!("{warning}");
     }
     Ok(Some(tls))
 }
 
-/// How a key file is protected, by the configuration.
+/// How a key file is protected: by the configuration, else by the service manager's credential, else by the file
+/// beside it.
 pub fn protection(config: &Config) -> Protection {
-    match &config.vault.passphrase {
-        Some(passphrase) => Protection::Passphrase(passphrase.clone()),
+    protection_by(config.vault.passphrase.as_ref(), |name| std::env::var_os(name))
+}
+
+fn protection_by(passphrase: Option<&Secret<String>>, env: impl Fn(&str) -> Option<OsString>) -> Protection {
+    if let Some(passphrase) = passphrase {
+        return Protection::Passphrase(passphrase.clone());
+    }
+    let folder = env(CREDENTIALS_ENV).filter(|folder| !folder.is_empty());
+    match folder.map(|folder| Path::new(&folder).join(CREDENTIAL)).filter(|file| file.exists()) {
+        Some(file) => Protection::Credential(file),
         None => Protection::UnlockFile,
     }
 }
@@ -308,6 +339,32 @@ fn register_url(portal: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_file_is_protected_by_passphrase_then_credential_then_the_file_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = |name: &str| (name == CREDENTIALS_ENV).then(|| folder.path().as_os_str().to_owned());
+        assert!(matches!(protection_by(None, |_| None), Protection::UnlockFile));
+        assert!(matches!(protection_by(None, named), Protection::UnlockFile), "no such credential");
+        assert!(matches!(protection_by(None, |_| Some(OsString::new())), Protection::UnlockFile));
+        let file = folder.path().join(CREDENTIAL);
+        std::fs::write(&file, "handed over by the manager").unwrap();
+        assert!(matches!(protection_by(None, named), Protection::Credential(found) if found == file));
+        let passphrase = Secret::new("written by the operator".to_owned());
+        assert!(matches!(protection_by(Some(&passphrase), named), Protection::Passphrase(_)));
+    }
+
+    #[test]
+    fn what_a_start_would_refuse_is_told_with_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let parse = |text: &str| Config::parse(text, "doorward.toml", folder.path(), &|_| None).unwrap();
+        assert!(faults_of_files(&parse("")).is_empty());
+        let lost = "passwords.breach_list = \"none.txt\"\nws.tls.certificate = \"none.pem\"\n\
+                    ws.tls.key = \"none.key\"\nmetrics.tls.certificate = \"none.pem\"\nmetrics.tls.key = \"none.key\"";
+        let faults = faults_of_files(&parse(lost));
+        let keys: Vec<&str> = faults.iter().filter_map(|fault| Some(fault.split_once(": ")?.0)).collect();
+        assert_eq!(keys, ["ws.tls", "metrics.tls", "passwords.breach_list"], "{faults:?}");
+    }
 
     #[test]
     fn the_register_url_is_below_the_portals() {

@@ -5,10 +5,10 @@
 
 pub mod attempt;
 pub mod change;
-mod common;
 pub mod decide;
 pub mod enrolment;
 pub mod firm;
+mod known;
 pub mod net;
 pub mod password;
 pub mod person;

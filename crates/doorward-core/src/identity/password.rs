@@ -2,7 +2,7 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::common;
+use super::known;
 use crate::id::{FirmCode, UserId};
 use crate::limits::Limit;
 use crate::secret::Secret;
@@ -114,7 +114,7 @@ fn check_folded(folded: &str, against: &Against<'_>, breached: &dyn Fn(&str) -> 
     if holds(folded, "doorward") || against.products.iter().any(|product| holds(folded, product)) {
         return Err(Rule::HasProduct);
     }
-    if common::is_common(folded) || breached(folded) { Err(Rule::Common) } else { Ok(()) }
+    if known::is_common(folded) || breached(folded) { Err(Rule::Common) } else { Ok(()) }
 }
 
 fn holds(folded: &str, part: &str) -> bool {

@@ -1,6 +1,7 @@
 //! People and programs: who they are, and what they prove themselves with.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -75,9 +76,15 @@ pub enum Standing {
 }
 
 /// A stored password: what the hash pool made of it (PHC string, P7), nothing else.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Phc(pub String);
+
+impl fmt::Debug for Phc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
 
 /// A person's password and where it came from.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -192,5 +199,18 @@ impl Person {
     /// Fewest code points of a new password (P1).
     pub fn password_chars_min(&self, policy: &Effective) -> u16 {
         if self.needs_otp(policy) { policy.password_chars_min_with_otp } else { policy.password_chars_min }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn q3_a_stored_hash_is_not_shown() {
+        let phc = Phc("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".to_owned());
+        let password = Password::Own { phc, set_us: Wall::from_s(2) };
+        let shown = format!("{password:?} {:?}", password.phc());
+        assert!(shown.contains("***") && !shown.contains("argon2id"), "{shown}");
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::percent_encoded;
 use crate::time::Wall;
 
 /// The hash under the HMAC (RFC 6238, 1.2). Ordered by strength.
@@ -68,7 +69,7 @@ impl Parameters {
 
     /// The `otpauth` URI that a QR code carries.
     pub fn uri(&self, issuer: &str, account: &str, seed_base32: &str) -> String {
-        let (issuer, account) = (percent(issuer), percent(account));
+        let (issuer, account) = (percent_encoded(issuer), percent_encoded(account));
         format!(
             "otpauth://totp/{issuer}:{account}?secret={seed_base32}&issuer={issuer}&algorithm={}&digits={}&period={}",
             self.algorithm.name(),
@@ -76,20 +77,6 @@ impl Parameters {
             self.period_s
         )
     }
-}
-
-/// Percent-encodes all but the unreserved characters of RFC 3986.
-fn percent(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }
 
 /// Most steps that an authenticator's clock may be known to be off (T9).

@@ -64,7 +64,7 @@ async fn at_a_desk(test: impl AsyncFnOnce(&Desk)) {
     let socket = LocalSocket::bind(&desk.world.folder.path().join("admin.sock")).await.unwrap();
     let (stop, stopping) = oneshot::channel::<()>();
     let api = router(desk.world.api());
-    let serving = socket.serve(api, Arc::clone(&desk.world.gate), Vec::new(), async { drop(stopping.await) });
+    let serving = socket.serve(api, Arc::clone(&desk.world.gate), async { drop(stopping.await) });
     let testing = async {
         test(&desk).await;
         drop(stop);

@@ -1,9 +1,10 @@
 //! `doorward firm`: the firms of the venue.
 
 use clap::{Args, Subcommand};
+use doorward_core::text::percent_encoded;
 use serde_json::{Value, json};
 
-use super::server::{ServerArgs, cell, encoded, facts, print, table};
+use super::server::{ServerArgs, cell, facts, print, table};
 use super::{CliError, Exit};
 
 /// Firms: add, list, close
@@ -48,7 +49,7 @@ struct OneFirm {
 
 impl OneFirm {
     async fn post(&self, what: &str) -> Result<String, CliError> {
-        let path = format!("/api/v1/firms/{}/{what}", encoded(&self.code));
+        let path = format!("/api/v1/firms/{}/{what}", percent_encoded(&self.code));
         let firm = self.server.client()?.post(&path, &json!({})).await?;
         Ok(self.server.say(&firm, shown))
     }
@@ -70,7 +71,7 @@ pub(super) async fn told(args: &FirmArgs) -> Result<String, CliError> {
             Ok(server.say(&firms, listed))
         }
         Command::Show(firm) => {
-            let path = format!("/api/v1/firms/{}", encoded(&firm.code));
+            let path = format!("/api/v1/firms/{}", percent_encoded(&firm.code));
             let answer = firm.server.client()?.get(&path).await?;
             Ok(firm.server.say(&answer, shown))
         }

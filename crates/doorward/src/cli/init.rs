@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::{Value, json};
 
+use super::server::json_line;
 use super::{CliError, Exit};
 use crate::config::docs;
-use crate::hashing::calibrate;
+use crate::hashing::{HashParams, calibrate};
 use crate::serve::{challenge_settings, protection};
 use crate::vault::SoftVault;
 
@@ -25,6 +27,9 @@ pub struct InitArgs {
     /// Where the node keeps its data
     #[arg(long, value_name = "DIR", default_value = "doorward-data")]
     data_dir: PathBuf,
+    /// Print what was made as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &InitArgs) -> Result<Exit, CliError> {
@@ -34,8 +39,10 @@ pub(super) fn run(args: &InitArgs) -> Result<Exit, CliError> {
             format!("--config: {} exists already; move it away or name another", args.config.display());
         return Err(CliError::usage(text));
     }
-    writeln!(out, "measuring how long a password hash takes here …")?;
-    out.flush()?;
+    if !args.json {
+        writeln!(out, "measuring how long a password hash takes here …")?;
+        out.flush()?;
+    }
     let (params, took) = calibrate(HASH_TIME).map_err(|fault| CliError::refused(fault.to_string()))?;
     let toml_text = |text: &str| format!("{text:?}");
     let sample = docs::sample(&[
@@ -49,31 +56,60 @@ pub(super) fn run(args: &InitArgs) -> Result<Exit, CliError> {
     for dir in [Some(config.data_dir.as_path()), config.vault.key_file.parent()].into_iter().flatten() {
         make_private(dir)?;
     }
-    if config.vault.key_file.exists() {
-        writeln!(out, "vault: {} is there already and is kept", config.vault.key_file.display())?;
-    } else {
+    let kept = config.vault.key_file.exists();
+    if !kept {
         SoftVault::create(&config.vault.key_file, &protection(&config), challenge_settings(&config))
             .map_err(|fault| CliError::refused(fault.to_string()))?;
-        writeln!(
-            out,
-            "vault: new keys in {} (keep a copy apart from the data)",
-            config.vault.key_file.display()
-        )?;
     }
-    writeln!(
-        out,
-        "hashing: Argon2id, {} KiB, {} passes, {} ms on this machine\n\
-         configuration: {}\n\n\
-         Next:\n  \
-         doorward serve --config {}\n  \
-         doorward user add desk --kind desk       (on the same machine, while it serves)",
-        params.m_kib(),
-        params.t(),
-        took.as_millis(),
-        args.config.display(),
-        args.config.display(),
-    )?;
+    let made = Made { config: &args.config, key_file: &config.vault.key_file, kept, params, took };
+    let told = if args.json { json_line(&made.json()) } else { made.text() };
+    out.write_all(told.as_bytes())?;
     Ok(Exit::Done)
+}
+
+/// What there is now.
+struct Made<'a> {
+    config: &'a Path,
+    key_file: &'a Path,
+    /// The key file was there before.
+    kept: bool,
+    params: HashParams,
+    took: Duration,
+}
+
+impl Made<'_> {
+    fn json(&self) -> Value {
+        json!({
+            "configuration": self.config.display().to_string(),
+            "key_file": self.key_file.display().to_string(),
+            "key_file_kept": self.kept,
+            "hashing": {
+                "memory_kib": self.params.m_kib(),
+                "passes": self.params.t(),
+                "lanes": self.params.p(),
+                "took_ms": self.took.as_secs_f64() * 1e3,
+            },
+        })
+    }
+
+    fn text(&self) -> String {
+        let (config, key_file) = (self.config.display(), self.key_file.display());
+        let vault = match self.kept {
+            true => format!("{key_file} is there already and is kept"),
+            false => format!("new keys in {key_file} (keep a copy apart from the data)"),
+        };
+        format!(
+            "vault: {vault}\n\
+             hashing: Argon2id, {} KiB, {} passes, {} ms on this machine\n\
+             configuration: {config}\n\n\
+             Next:\n  \
+             doorward serve --config {config}\n  \
+             doorward user add desk --kind desk       (on the same machine, while it serves)\n",
+            self.params.m_kib(),
+            self.params.t(),
+            self.took.as_millis(),
+        )
+    }
 }
 
 fn make_private(dir: &Path) -> Result<(), CliError> {

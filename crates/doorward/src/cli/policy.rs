@@ -1,9 +1,10 @@
 //! `doorward policy`: what the venue, or a firm, asks of its people.
 
 use clap::{Args, Subcommand};
+use doorward_core::text::percent_encoded;
 use serde_json::{Map, Value};
 
-use super::server::{ServerArgs, cell, encoded, print, table};
+use super::server::{ServerArgs, cell, print, table};
 use super::{CliError, Exit};
 
 /// Policies of the venue and of firms
@@ -42,7 +43,7 @@ struct Level {
 impl Level {
     fn path(&self) -> String {
         match &self.firm {
-            Some(code) => format!("/api/v1/firms/{}/policy", encoded(code)),
+            Some(code) => format!("/api/v1/firms/{}/policy", percent_encoded(code)),
             None => String::from("/api/v1/policy"),
         }
     }

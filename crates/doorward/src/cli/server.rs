@@ -10,7 +10,7 @@ use comfy_table::{ContentArrangement, Table};
 use doorward_client::api::AdminClient;
 use doorward_client::password::encrypt_for_api;
 use doorward_core::secret::Secret;
-use doorward_core::text::{escape_in_json, escape_untrusted};
+use doorward_core::text::{escape_in_json, escape_untrusted, percent_encoded};
 use serde_json::{Value, json};
 
 use super::{CliError, Exit};
@@ -78,22 +78,9 @@ pub(super) fn print(text: &str) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// A segment of a path or a value behind the question mark, in percent-encoding.
-pub(super) fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string never fails.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
-}
-
 /// The path of a person.
 pub(super) fn person(userid: &str) -> String {
-    format!("/api/v1/people/{}", encoded(userid))
+    format!("/api/v1/people/{}", percent_encoded(userid))
 }
 
 /// Asks for a list page by page: at most `most` items, with those filters that are given.
@@ -107,13 +94,14 @@ pub(super) async fn list(
     for (name, value) in filters {
         if let Some(value) = value {
             // Writing to a string never fails.
-            let _ = write!(query, "&{name}={}", encoded(value));
+            let _ = write!(query, "&{name}={}", percent_encoded(value));
         }
     }
     let (mut items, mut next) = (Vec::new(), Value::Null);
     while items.len() < most {
         let limit = (most - items.len()).min(PAGE);
-        let cursor = next.as_str().map(|next| format!("&cursor={}", encoded(next))).unwrap_or_default();
+        let cursor =
+            next.as_str().map(|next| format!("&cursor={}", percent_encoded(next))).unwrap_or_default();
         let mut page = client.get(&format!("/api/v1/{path}?limit={limit}{query}{cursor}")).await?;
         if let Value::Array(more) = page["items"].take() {
             items.extend(more);
@@ -207,7 +195,7 @@ mod tests {
 
     #[test]
     fn segments_and_tables_are_plain() {
-        assert_eq!(encoded("jane@a/b c"), "jane%40a%2Fb%20c");
+        assert_eq!(person("jane@a/b c"), "/api/v1/people/jane%40a%2Fb%20c");
         let table = table(&["code", "name"], [vec!["A".to_owned(), "Acme".to_owned()]]);
         assert_eq!(table, "CODE  NAME\nA     Acme\n");
         assert_eq!(facts(&[("userid", "jane".to_owned()), ("firm", String::new())]), "userid  jane\n");

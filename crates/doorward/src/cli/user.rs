@@ -7,8 +7,6 @@ use clap::{Args, Subcommand};
 use doorward_client::api::AdminClient;
 use doorward_core::identity::person::{Kind, Right};
 use doorward_core::secret::Secret;
-use qrcode::QrCode;
-use qrcode::render::unicode::Dense1x2;
 use serde_json::{Map, Value, json};
 
 use super::server::{ServerArgs, cell, encrypted, facts, list, person, print, table};
@@ -311,16 +309,10 @@ async fn otp(one: &OnePerson) -> Result<String, CliError> {
     let issued = one.server.client()?.post(&path, &json!({})).await?;
     Ok(one.server.say(&issued, |issued| {
         let uri = cell(&issued["uri"]);
-        let drawn = QrCode::new(uri.as_bytes()).map(|code| drawn(&code)).unwrap_or_default();
+        let drawn = crate::qr::drawn(&uri);
         let seed = cell(&issued["seed"]);
         format!("{drawn}\nseed: {seed}\nuri:  {uri}\nThey are shown this once; the first good code registers them.\n")
     }))
-}
-
-/// Drawn for a dark terminal: what is light in print is a block here.
-fn drawn(code: &QrCode) -> String {
-    let mut picture = code.render::<Dense1x2>();
-    picture.dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).quiet_zone(true).build()
 }
 
 async fn listed(args: &ListArgs) -> Result<String, CliError> {

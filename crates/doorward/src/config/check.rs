@@ -8,6 +8,10 @@ use super::{Config, ConfigError, TlsFiles};
 
 /// Longest path of a Unix socket on Linux, in bytes, without the zero at its end.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Length of what the socket is made as, after its folder: `/.s<process number>/s`; a number has seven digits at most.
+const SOCKET_BESIDE_BYTES_MAX: usize = 12;
+/// Shortest passphrase under which the vault seals its key file, in bytes.
+pub(super) const PASSPHRASE_BYTES_MIN: usize = 12;
 
 struct Faults<'a> {
     config: &'a Config,
@@ -39,6 +43,13 @@ pub(super) fn check(config: &Config) -> Vec<ConfigError> {
             config.vault.challenge_bits
         );
         faults.blame(&["vault.challenge_bits"], text);
+    }
+    let passphrase = config.vault.passphrase.as_ref().map(|passphrase| passphrase.expose().len());
+    if let Some(bytes) = passphrase.filter(|bytes| *bytes < PASSPHRASE_BYTES_MIN) {
+        let text = format!(
+            "vault.passphrase: has {bytes} bytes, at least {PASSPHRASE_BYTES_MIN} are needed; give a longer one"
+        );
+        faults.blame(&["vault.passphrase"], text);
     }
     paths_apart(&mut faults);
     if config.ws.proxy_protocol && config.trusted_proxies.is_empty() {
@@ -108,11 +119,13 @@ fn paths_apart(faults: &mut Faults<'_>) {
         );
         faults.blame(&["vault.key_file", "data_dir"], text);
     }
-    let socket_bytes = config.admin.socket.as_os_str().len();
+    let socket = &config.admin.socket;
+    let beside = socket.parent().map_or(0, |folder| folder.as_os_str().len() + SOCKET_BESIDE_BYTES_MAX);
+    let socket_bytes = socket.as_os_str().len().max(beside);
     if socket_bytes > SOCKET_PATH_BYTES_MAX {
         let text = format!(
-            "admin.socket: {} has {socket_bytes} bytes, a socket's path at most {SOCKET_PATH_BYTES_MAX}; give a \
-             shorter admin.socket",
+            "admin.socket: {} has {socket_bytes} bytes with what is put beside it while it is made, a socket's path \
+             at most {SOCKET_PATH_BYTES_MAX}; give a shorter admin.socket",
             config.admin.socket.display()
         );
         faults.blame(&["admin.socket", "data_dir"], text);

@@ -34,8 +34,6 @@ pub enum Kind {
     Origins,
     /// A list of texts.
     Texts,
-    /// A list of numeric user ids.
-    Uids,
 }
 
 impl Kind {
@@ -56,7 +54,6 @@ impl Kind {
             Self::Networks => "a list of networks such as 10.1.0.0/16".to_owned(),
             Self::Origins => "a list of origins such as https://portal.example.com".to_owned(),
             Self::Texts => "a list of texts".to_owned(),
-            Self::Uids => "a list of numeric user ids".to_owned(),
         }
     }
 }
@@ -263,13 +260,7 @@ pub const KEYS: &[Key] = &[
         "admin.socket",
         Kind::Path,
         Preset::Derived { words: "`<data_dir>/admin.sock`", example: r#""/run/doorward/admin.sock""# },
-        "Unix socket of the command line, mode 0600.",
-    ),
-    Key::new(
-        "admin.uids",
-        Kind::Uids,
-        Preset::Toml("[]"),
-        "User ids that may use the socket, besides root and the server's own.",
+        "Unix socket of the command line, mode 0600: for root and the server's own user.",
     ),
     Key::new(
         "metrics.listen",
@@ -305,13 +296,16 @@ pub const KEYS: &[Key] = &[
         "vault.key_file",
         Kind::Path,
         Preset::Derived { words: "`<data_dir>.keys/vault.key`", example: r#""/var/lib/doorward.keys/vault.key""# },
-        "The vault's key file, made at first start. It must lie outside data_dir, or a backup would hold it.",
+        "The vault's key file, made at first start and sealed as vault.passphrase tells. It must lie outside data_dir, or \
+         a backup would hold it.",
     ),
     Key::new(
         "vault.passphrase",
         Kind::Text,
         Preset::Absent { example: "" },
-        "Passphrase under which the key file is sealed. Without one the file's mode 0600 is its only protection.",
+        "Passphrase under which the key file is sealed, at least 12 bytes. Without one it is the systemd credential \
+         doorward-vault ($CREDENTIALS_DIRECTORY) where there is one, else a file made beside the key file: then mode \
+         0600 is the only protection.",
     )
     .secret(),
     Key::new(
@@ -350,12 +344,12 @@ pub const KEYS: &[Key] = &[
     ),
     Key::new(
         "hashing.memory_kib",
-        within(19_456, 4_194_304),
+        within(19_456, 262_144),
         Preset::Toml("19456"),
         "Memory of one Argon2id hash.",
     )
     .unit("KiB"),
-    Key::new("hashing.passes", within(2, 64), Preset::Toml("2"), "Passes over that memory.").unit("passes"),
+    Key::new("hashing.passes", within(2, 10), Preset::Toml("2"), "Passes over that memory.").unit("passes"),
     Key::new("hashing.lanes", within(1, 4), Preset::Toml("1"), "Lanes of that memory (Argon2's p).").unit("lanes"),
     Key::new(
         "hashing.threads",
@@ -392,7 +386,7 @@ pub const KEYS: &[Key] = &[
     ),
     Key::new(
         "journal.segment_bytes",
-        within(MIB, 4096 * MIB),
+        within(MIB, 64 * MIB),
         Preset::Toml("67108864"),
         "Size of one journal file; a full one is sealed and the next begun.",
     )

@@ -113,8 +113,6 @@ pub struct TlsFiles {
 pub struct Admin {
     /// `admin.socket`.
     pub socket: PathBuf,
-    /// `admin.uids`, besides root and the server's own.
-    pub uids: Vec<u32>,
 }
 
 /// The listener of measurements and health.
@@ -282,10 +280,7 @@ impl Config {
             },
             ws: ws(&all),
             public_url: all.url("portal.public_url"),
-            admin: Admin {
-                socket: all.path("admin.socket").unwrap_or_default(),
-                uids: all.uids("admin.uids"),
-            },
+            admin: Admin { socket: all.path("admin.socket").unwrap_or_default() },
             metrics: Metrics {
                 listen: all.address("metrics.listen"),
                 tls: all.tls("metrics.tls.certificate", "metrics.tls.key"),
@@ -380,7 +375,6 @@ readers! {
     networks_value -> Vec<Network> = Networks;
     origins_value -> Vec<OriginRule> = Origins;
     texts_value -> Vec<String> = Texts;
-    uids_value -> Vec<u32> = Uids;
 }
 
 /// A mistake of ours in this file, never of the operator's; the tests load every key.
@@ -416,10 +410,6 @@ impl Typed<'_> {
 
     fn texts(&self, path: &'static str) -> Vec<String> {
         self.texts_value(path).unwrap_or_default()
-    }
-
-    fn uids(&self, path: &'static str) -> Vec<u32> {
-        self.uids_value(path).unwrap_or_default()
     }
 
     fn networks(&self, path: &'static str) -> Vec<Network> {

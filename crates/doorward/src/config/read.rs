@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use doorward_core::secret::Secret;
 use doorward_core::text::{escape_untrusted, shortened};
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroize as _;
 
@@ -329,24 +328,12 @@ fn convert(key: &Key, value: &DeValue<'_>, folder: &Path) -> Result<Value, Strin
                 |text: &str| plain_text(text).ok_or_else(|| format!("{text:?} is not 1 to 1024 characters"));
             list(value, item).ok_or_else(wrong_type)?.map(Value::Texts)
         }
-        Kind::Uids => {
-            let DeValue::Array(items) = value else { return Err(wrong_type()) };
-            items
-                .iter()
-                .map(|item| uid(item).ok_or_else(wrong_type))
-                .collect::<Result<_, _>>()
-                .map(Value::Uids)
-        }
     }
 }
 
 fn integer(value: &DeValue<'_>) -> Option<i128> {
     let number = value.as_integer()?;
     i128::from_str_radix(number.as_str(), number.radix()).ok()
-}
-
-fn uid(item: &Spanned<DeValue<'_>>) -> Option<u32> {
-    integer(item.get_ref()).and_then(|number| u32::try_from(number).ok())
 }
 
 fn name(text: &str) -> Option<Value> {

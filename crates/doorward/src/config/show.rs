@@ -57,7 +57,6 @@ fn plain(value: &Value) -> serde_json::Value {
         Value::Networks(all) => all.iter().map(ToString::to_string).collect(),
         Value::Origins(all) => all.iter().map(ToString::to_string).collect(),
         Value::Texts(all) => all.iter().map(String::as_str).collect(),
-        Value::Uids(all) => all.iter().copied().collect(),
     }
 }
 

@@ -95,10 +95,56 @@ fn all_faults_are_listed_at_once_one_line_each() {
     assert_eq!(
         refused(text),
         "doorward.toml:1: ws.login_s_max: 4000 is out of range 1..=600\n\
-         doorward.toml:2: hashing.passes: 1 is out of range 2..=64\n\
+         doorward.toml:2: hashing.passes: 1 is out of range 2..=10\n\
          doorward.toml:3: ws.lisen is no known key; did you mean ws.listen?\n\
          doorward.toml:4: log.level: takes one of error, warn, info, debug, trace, not \"loud\""
     );
+}
+
+/// What the table allows for a number.
+fn range(path: &str) -> (u64, u64) {
+    match Key::find(path).map(|key| key.kind) {
+        Some(Kind::Integer { min, max }) => (min, max),
+        other => panic!("{path} is {other:?}"),
+    }
+}
+
+#[test]
+fn p7_the_ranges_of_hashing_are_those_that_the_hash_takes() {
+    use crate::hashing::HashParams;
+
+    let floor = HashParams::FLOOR;
+    let taken = |at: usize, value: u64| {
+        let mut three = [floor.m_kib(), floor.t(), floor.p()];
+        three[at] = value.try_into().unwrap();
+        HashParams::new(three[0], three[1], three[2]).is_ok()
+    };
+    for (at, path) in ["hashing.memory_kib", "hashing.passes", "hashing.lanes"].into_iter().enumerate() {
+        let (min, max) = range(path);
+        assert!(taken(at, min) && taken(at, max), "{path}");
+        assert!(!taken(at, min - 1) && !taken(at, max + 1), "{path}");
+    }
+}
+
+#[test]
+fn a_passphrase_that_the_vault_would_not_take_is_refused_before() {
+    assert_eq!(super::check::PASSPHRASE_BYTES_MIN, crate::vault::PASSPHRASE_LEN_MIN);
+    let short = |_: &str| Some("elevenbytes".to_owned());
+    let error =
+        Config::parse("vault.passphrase_env = \"DW_PASS\"", "f", Path::new("/etc"), &short).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "f:1: vault.passphrase: has 11 bytes, at least 12 are needed; give a longer one"
+    );
+}
+
+#[test]
+fn the_range_of_a_segment_is_one_that_the_journal_takes() {
+    use crate::journal::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+
+    let (min, max) = range("journal.segment_bytes");
+    assert!(min >= SEGMENT_BYTES_MIN, "{min}");
+    assert_eq!(max, SEGMENT_BYTES_MAX);
 }
 
 #[test]
@@ -126,8 +172,7 @@ fn a_wrong_type_says_what_is_taken() {
             "trusted_proxies = [\"10.0.0.1/8\"]",
             "trusted_proxies: \"10.0.0.1/8\" has bits set past its prefix; did you mean 10.0.0.0/8?",
         ),
-        ("admin.uids = [-1]", "admin.uids: takes a list of numeric user ids, not a list"),
-        ("hashing.memory_kib = 19455", "hashing.memory_kib: 19455 is out of range 19456..=4194304"),
+        ("hashing.memory_kib = 19455", "hashing.memory_kib: 19455 is out of range 19456..=262144"),
     ] {
         assert_eq!(refused(text), format!("doorward.toml:1: {error}"));
     }
@@ -306,7 +351,7 @@ fn q3_a_secret_in_the_file_open_to_all_missing_or_given_twice_is_refused() {
 #[test]
 fn show_prints_a_file_that_says_the_same() {
     let text = "ws.origins = [\"http://127.0.0.1:*\"]\nportal.public_url = \"https://p.test/x\"\nhashing.threads = 3\n\
-                trusted_proxies = [\"10.0.0.0/8\"]\nadmin.uids = [7, 8]\ndata_dir = \"/var/with \\u007f and \\\"\"\n";
+                trusted_proxies = [\"10.0.0.0/8\"]\ndata_dir = \"/var/with \\u007f and \\\"\"\n";
     let config = parse(text).unwrap();
     let shown = config.show();
     assert!(shown.contains("# default\n") && shown.contains("# line 1\n") && shown.contains("# not set\n"));

@@ -33,8 +33,6 @@ pub enum Value {
     Origins(Vec<OriginRule>),
     /// Texts.
     Texts(Vec<String>),
-    /// User ids.
-    Uids(Vec<u32>),
 }
 
 /// Scheme of a web address.

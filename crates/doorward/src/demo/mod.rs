@@ -4,7 +4,9 @@ mod people;
 mod ready;
 mod tour;
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,10 +121,8 @@ struct DataDir {
 
 impl DataDir {
     fn prepare(options: &DemoOptions) -> Result<Self, StartError> {
-        let (path, temporary) = match &options.data {
-            Some(path) => (path.clone(), false),
-            None => (std::env::temp_dir().join(format!("{MARK}-{}", std::process::id())), true),
-        };
+        let Some(path) = &options.data else { return Self::temporary(&std::env::temp_dir()) };
+        let path = path.clone();
         let mark = path.join(MARK);
         if options.fresh && path.exists() {
             if !mark.exists() {
@@ -141,7 +141,17 @@ impl DataDir {
         }
         make_private(&path)?;
         std::fs::write(&mark, b"").map_err(|error| Fault::disk(&mark, &error))?;
-        Ok(Self { path, temporary })
+        Ok(Self { path, temporary: false })
+    }
+
+    /// A new directory of our own: one that is there already may be somebody else's trap.
+    fn temporary(below: &Path) -> Result<Self, StartError> {
+        let suffix = RandomState::new().build_hasher().finish();
+        let path = below.join(format!("{MARK}-{}-{suffix:016x}", std::process::id()));
+        make_new(&path)?;
+        let mark = path.join(MARK);
+        std::fs::write(&mark, b"").map_err(|error| Fault::disk(&mark, &error))?;
+        Ok(Self { path, temporary: true })
     }
 
     fn discard(self) {
@@ -153,8 +163,13 @@ impl DataDir {
     }
 }
 
+/// Fails where there is anything already, and where what it lies in is not there.
+fn make_new(path: &Path) -> Result<(), Fault> {
+    let made = std::fs::DirBuilder::new().mode(0o700).create(path);
+    made.map_err(|error| Fault::disk(path, &error))
+}
+
 fn make_private(path: &Path) -> Result<(), Fault> {
-    use std::os::unix::fs::DirBuilderExt as _;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| Fault::disk(path, &error))
 }
@@ -200,6 +215,21 @@ mod tests {
     fn the_demos_configuration_is_a_good_one() {
         let folder = tempfile::tempdir().unwrap();
         config(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn temporary_data_lie_in_a_new_directory_of_nobody_elses() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let one = DataDir::temporary(folder.path()).unwrap();
+        let other = DataDir::temporary(folder.path()).unwrap();
+        assert_ne!(one.path, other.path);
+        assert_eq!(one.path.metadata().unwrap().permissions().mode() & 0o7777, 0o700);
+        assert!(make_new(&one.path).is_err(), "what is there already is not taken");
+        assert!(DataDir::temporary(&folder.path().join("none")).is_err());
+        one.discard();
+        assert!(folder.path().read_dir().unwrap().count() == 1, "temporary data go");
     }
 
     #[test]

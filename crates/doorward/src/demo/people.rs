@@ -1,5 +1,6 @@
 //! The demo's sample firms and people, made through the gate like any others.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ const FILE: &str = "sample-people.json";
 const FIRMS: [(&str, &str); 2] = [("NORTH", "Northwind Futures"), ("SOUTH", "Southbank Securities")];
 
 /// A sample person, as the ready file tells of them.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Sample {
     /// The name to log in with.
     pub userid: String,
@@ -44,6 +45,12 @@ pub struct Sample {
     pub otp_registered: bool,
     /// Whether the person is disabled.
     pub disabled: bool,
+}
+
+impl fmt::Debug for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sample({}, ***)", self.userid)
+    }
 }
 
 impl Sample {
@@ -93,6 +100,13 @@ pub(super) async fn load_or_create(gate: &Arc<Gate>, data: &Path) -> Result<Vec<
         let samples = serde_json::from_slice(&text)
             .map_err(|error| Fault::Damaged(format!("{}: {error}; start with --fresh", path.display())))?;
         return Ok(samples);
+    }
+    if FIRMS.iter().any(|(code, _)| FirmCode::parse(code).is_ok_and(|code| gate.firm(&code).is_ok())) {
+        let text = format!(
+            "--data: {}: an earlier demo broke off while it made its sample people; start with --fresh",
+            data.display()
+        );
+        return Err(StartError::Config(text));
     }
     let samples = create(gate).await.map_err(|refused| StartError::Config(text_of(refused)))?;
     let json = serde_json::to_vec_pretty(&samples).map_err(|error| Fault::Disk(error.to_string()))?;
@@ -182,5 +196,27 @@ fn text_of(refused: Refused) -> String {
         Refused::Rule(rule) => rule.doc().to_owned(),
         Refused::ChallengeNeeded => "the challenge key is not held any more".to_owned(),
         Refused::Fault(fault) => fault.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::testing::world;
+
+    #[tokio::test]
+    async fn data_of_a_demo_that_broke_off_half_way_ask_for_fresh_ones() {
+        let world = world();
+        world.gate.add_firm(FirmCode::parse(FIRMS[0].0).unwrap(), FIRMS[0].1, Actor::Node).await.unwrap();
+        let error = load_or_create(&world.gate, world.folder.path()).await.unwrap_err().to_string();
+        assert!(error.contains("--fresh") && error.contains("broke off"), "{error}");
+    }
+
+    #[test]
+    fn q3_a_samples_password_and_seed_are_not_shown() {
+        let sample = Sample::new("jane".to_owned(), Kind::Desk, None, AuthSystem::Otp);
+        let sample =
+            Sample { password: "in clear".to_owned(), otp_seed: Some("JBSWY3DP".to_owned()), ..sample };
+        assert_eq!(format!("{sample:?}"), "Sample(jane, ***)");
     }
 }

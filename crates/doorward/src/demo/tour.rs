@@ -3,8 +3,6 @@
 use std::fmt::Write as _;
 
 use doorward_core::identity::totp::Parameters;
-use qrcode::QrCode;
-use qrcode::render::unicode::Dense1x2;
 
 use super::people::Sample;
 use crate::serve::Node;
@@ -31,9 +29,7 @@ pub(super) fn text(node: &Node, samples: &[Sample]) -> String {
     if let Some((trader, seed)) = trader.and_then(|sample| Some((sample, sample.otp_seed.as_ref()?))) {
         let _ = writeln!(out, "\nThe authenticator of {}, for an app on your phone:\n", trader.userid);
         let uri = Parameters::default().uri("Doorward demo", &trader.userid, seed);
-        if let Ok(code) = QrCode::new(uri.as_bytes()) {
-            let _ = writeln!(out, "{}", drawn(&code));
-        }
+        let _ = writeln!(out, "{}", crate::qr::drawn(&uri));
         let _ = writeln!(out, "Try:\n");
         let _ = writeln!(out, "  1. log in as the trader (password and seed from the table above)");
         let _ = writeln!(out, "     DOORWARD_PASSWORD='{}' DOORWARD_SEED={seed} \\", trader.password);
@@ -49,9 +45,4 @@ pub(super) fn text(node: &Node, samples: &[Sample]) -> String {
     }
     out.push_str("\nStop with Ctrl-C.\n");
     out
-}
-
-/// Drawn for a dark terminal: what is light in print is a block here.
-fn drawn(code: &QrCode) -> String {
-    code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).quiet_zone(true).build()
 }

@@ -110,6 +110,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn l1_a_header_has_2048_bytes_and_no_more() {
+        let sized = |total: usize| {
+            // A field of nothing (type 4) fills it up.
+            let filling = total - FIXED_BYTES - V4.len() - 3;
+            let head = [&[4][..], &u16::try_from(filling).unwrap().to_be_bytes()].concat();
+            header(1, 0x11, &[&V4[..], &head, &vec![0; filling]].concat())
+        };
+        let longest = sized(BYTES_MAX);
+        assert_eq!((longest.len(), BYTES_MAX), (2048, 2048));
+        assert_eq!(read(&mut longest.as_slice()).await.unwrap(), Some("203.0.113.5".parse().unwrap()));
+        assert!(read(&mut sized(BYTES_MAX + 1).as_slice()).await.is_err());
+    }
+
+    #[tokio::test]
     async fn s10_a_malformed_long_or_half_header_is_refused() {
         let long = header(1, 0x11, &[0; BYTES_MAX]);
         let half = &header(1, 0x11, &V4)[..20];

@@ -301,9 +301,18 @@ mod tests {
         ] {
             assert!(forwarded("10.0.0.1", &[field]).is_err(), "{field}");
         }
-        assert!(forwarded("10.0.0.1", &[&"for=10.0.0.2,".repeat(33)]).is_err());
-        assert!(forwarded("10.0.0.1", &["for=10.0.0.2"; 33]).is_err());
-        assert!(forwarded("10.0.0.1", &[&" ".repeat(FIELD_BYTES_MAX + 1)]).is_err());
+    }
+
+    #[test]
+    fn l1_forwarded_has_32_hops_and_4096_bytes_a_field_and_no_more() {
+        let proxy = Ok(ip("10.0.0.2"));
+        assert_eq!(forwarded("10.0.0.1", &["for=10.0.0.2"; HOPS_MAX]), proxy);
+        assert!(forwarded("10.0.0.1", &["for=10.0.0.2"; HOPS_MAX + 1]).is_err());
+        assert_eq!(forwarded("10.0.0.1", &[&"for=10.0.0.2,".repeat(HOPS_MAX)]), proxy);
+        assert!(forwarded("10.0.0.1", &[&"for=10.0.0.2,".repeat(HOPS_MAX + 1)]).is_err());
+        let filled = |bytes: usize| format!("for=10.0.0.2{}", " ".repeat(bytes - 12));
+        assert_eq!(forwarded("10.0.0.1", &[&filled(FIELD_BYTES_MAX)]), proxy);
+        assert!(forwarded("10.0.0.1", &[&filled(FIELD_BYTES_MAX + 1)]).is_err());
     }
 
     proptest! {

@@ -12,6 +12,8 @@ mod login;
 mod password;
 mod refusals;
 #[cfg(test)]
+mod rule_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

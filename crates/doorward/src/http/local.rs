@@ -92,16 +92,9 @@ impl LocalSocket {
         placed.map_err(|error| SocketFault::Disk { path: path.to_owned(), error })
     }
 
-    /// Serves the API to permitted users until `stopping` is over, then finishes what is being answered.
-    ///
-    /// `uids` is `admin.uids`: besides root and this process' own user, these may come.
-    pub async fn serve(
-        self,
-        api: Router,
-        gate: Arc<Gate>,
-        uids: Vec<u32>,
-        stopping: impl Future<Output = ()>,
-    ) {
+    /// Serves the API to root and this process' own user until `stopping` is over, then finishes what is being
+    /// answered.
+    pub async fn serve(self, api: Router, gate: Arc<Gate>, stopping: impl Future<Output = ()>) {
         let api = counted(api, "local");
         let own = rustix::process::geteuid().as_raw();
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -125,7 +118,7 @@ impl LocalSocket {
                     }
                 }
             };
-            let caller = caller(&stream, own, &uids);
+            let caller = caller(&stream, own);
             let (api, gate, mut stopped) = (api.clone(), Arc::clone(&gate), stopped.clone());
             serving.spawn(async move {
                 let router = match caller {
@@ -204,9 +197,9 @@ enum Caller {
     Refused(u32),
 }
 
-fn caller(stream: &UnixStream, own: u32, uids: &[u32]) -> Caller {
+fn caller(stream: &UnixStream, own: u32) -> Caller {
     match stream.peer_cred() {
-        Ok(peer) => judge(peer.uid(), own, uids),
+        Ok(peer) => judge(peer.uid(), own),
         Err(error) => {
             tracing::warn!(%error, "admin.socket: the system does not say who is at the other end");
             Caller::Refused(u32::MAX)
@@ -214,14 +207,14 @@ fn caller(stream: &UnixStream, own: u32, uids: &[u32]) -> Caller {
     }
 }
 
-fn judge(uid: u32, own: u32, uids: &[u32]) -> Caller {
-    if uid == 0 || uid == own || uids.contains(&uid) { Caller::Permitted(uid) } else { Caller::Refused(uid) }
+fn judge(uid: u32, own: u32) -> Caller {
+    if uid == 0 || uid == own { Caller::Permitted(uid) } else { Caller::Refused(uid) }
 }
 
 /// The whole API for somebody who may not use it.
 fn refusal(uid: u32) -> Router {
     let refused = Problem::forbidden(format!("user {uid} may not administer this server"))
-        .with_remedy("run this as the user that the server runs as, or list the user in admin.uids");
+        .with_remedy("run this as the user that the server runs as, or as root");
     counted(Router::new().fallback(move || std::future::ready(refused.clone())), "local")
 }
 
@@ -240,10 +233,10 @@ mod tests {
     use crate::http::api::router;
 
     #[test]
-    fn n1_the_own_user_root_and_those_listed_are_let_in_and_nobody_else() {
-        for (uid, permitted) in [(0, true), (1000, true), (1500, true), (1001, false), (u32::MAX, false)] {
+    fn n1_the_own_user_and_root_are_let_in_and_nobody_else() {
+        for (uid, permitted) in [(0, true), (1000, true), (1001, false), (u32::MAX, false)] {
             let expected = if permitted { Caller::Permitted(uid) } else { Caller::Refused(uid) };
-            assert_eq!(judge(uid, 1000, &[1500, 1600]), expected);
+            assert_eq!(judge(uid, 1000), expected);
         }
     }
 
@@ -284,7 +277,7 @@ mod tests {
         let path = world.folder.path().join("admin.sock");
         let socket = LocalSocket::bind(&path).await.unwrap();
         let (stop, stopping) = oneshot::channel::<()>();
-        let serving = socket.serve(router(world.api()), Arc::clone(&world.gate), Vec::new(), async {
+        let serving = socket.serve(router(world.api()), Arc::clone(&world.gate), async {
             drop(stopping.await);
         });
         let asking = async {
@@ -309,6 +302,53 @@ mod tests {
         assert!(!path.exists(), "the socket goes with the server");
     }
 
+    /// Asks on an open connection and reads the head and body of the answer.
+    async fn healthy(stream: &mut UnixStream) {
+        use tokio::io::AsyncWriteExt as _;
+        let request = b"GET /api/v1/firms HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "closed");
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+    }
+
+    #[tokio::test]
+    async fn l1_one_connection_more_than_64_waits_until_another_goes() {
+        use tokio::io::AsyncWriteExt as _;
+
+        let world = world();
+        let path = world.folder.path().join("admin.sock");
+        let socket = LocalSocket::bind(&path).await.unwrap();
+        let (stop, stopping) = oneshot::channel::<()>();
+        let serving = socket.serve(router(world.api()), Arc::clone(&world.gate), async {
+            drop(stopping.await);
+        });
+        let asking = async {
+            let mut open = Vec::new();
+            for _ in 0..CONNECTIONS_MAX {
+                let mut stream = UnixStream::connect(&path).await.unwrap();
+                healthy(&mut stream).await;
+                open.push(stream);
+            }
+            let mut late = UnixStream::connect(&path).await.unwrap();
+            late.write_all(b"GET /api/v1/firms HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                .await
+                .unwrap();
+            healthy(&mut open[0]).await;
+            let unanswered = late.try_read(&mut [0; 1]).unwrap_err();
+            assert_eq!(unanswered.kind(), io::ErrorKind::WouldBlock);
+            drop(open.pop());
+            let mut answer = String::new();
+            late.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            drop((stop, open));
+        };
+        let both = async { tokio::join!(serving, asking) };
+        tokio::time::timeout(TEST_MAX, both).await.unwrap();
+    }
+
     #[tokio::test]
     async fn n1_a_stranger_hears_why_and_is_written_down() {
         let world = world();
@@ -326,7 +366,7 @@ mod tests {
         };
         let ((), answer) = tokio::join!(serving, asking);
         assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
-        assert!(answer.contains("application/problem+json") && answer.contains("admin.uids"), "{answer}");
+        assert!(answer.contains("application/problem+json") && answer.contains("or as root"), "{answer}");
         let entries = world.gate.audit(&AuditFilter::default(), None, 10).unwrap();
         assert_eq!(entries[0].1.event, Event::AdministrationRefused);
         assert_eq!(entries[0].1.actor, Actor::Local { uid: 4242 });

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn s10_silent_connections_make_room_and_a_stop_waits_for_nobody() {
+    async fn l1_s10_silent_connections_make_room_and_a_stop_waits_for_nobody() {
         let world = world();
         let (_stop, stopping) = watch::channel(false);
         let listener = listen("metrics.listen", ([127, 0, 0, 1], 0).into()).unwrap();

@@ -37,7 +37,7 @@ const VERSION: u32 = 1;
 const FILE_LEN_MAX: u64 = 65_536;
 
 /// Shortest passphrase, and content of a credential, in bytes.
-const PASSPHRASE_LEN_MIN: usize = 12;
+pub const PASSPHRASE_LEN_MIN: usize = 12;
 
 /// How a passphrase is stretched where the key file is made: 64 MiB, three passes.
 const STRETCH: Stretch = Stretch { m_kib: 65_536, t: 3, p: 1 };

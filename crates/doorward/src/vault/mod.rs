@@ -28,7 +28,7 @@ pub mod unpad;
 
 pub use challenge::ChallengeSettings;
 pub use faulty::FaultyVault;
-pub use key_file::Protection;
+pub use key_file::{PASSPHRASE_LEN_MIN, Protection};
 pub use soft::SoftVault;
 pub use totp::TotpAlgorithm;
 
@@ -220,12 +220,18 @@ pub enum OpenError {
 }
 
 /// A peppered password hash.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Peppered {
     /// Names the pepper key; to be stored beside the hash.
     pub key: String,
     /// HMAC-SHA-256 of the hash.
     pub mac: [u8; 32],
+}
+
+impl std::fmt::Debug for Peppered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Peppered({}, ***)", self.key)
+    }
 }
 
 /// A one-time password to be checked against some steps.

@@ -8,7 +8,7 @@ fn wrong(what: &str, message_type: &str) -> String {
 }
 
 #[test]
-fn the_third_malformed_message_before_a_login_closes() {
+fn l1_the_third_malformed_message_before_a_login_closes() {
     for mut s in [opened(), challenged(), code_awaited()] {
         for n in 1..=3 {
             s.send("{").says(&wrong("malformed JSON: it ends too early", "error"));
@@ -67,7 +67,7 @@ fn what_is_no_json_object_is_said_without_the_peers_own_text() {
 }
 
 #[test]
-fn json_nests_eight_levels_and_no_more() {
+fn l1_json_nests_eight_levels_and_no_more() {
     let nested = |levels: usize| {
         format!(r#"{{"type":"ping","x":{}{}}}"#, "[".repeat(levels - 1), "]".repeat(levels - 1))
     };
@@ -79,7 +79,7 @@ fn json_nests_eight_levels_and_no_more() {
 }
 
 #[test]
-fn a_message_has_sixteen_kibibytes_and_no_more() {
+fn l1_a_message_has_sixteen_kibibytes_and_no_more() {
     let sized = |bytes: usize| format!(r#"{{"type":"ping","x":"{}"}}"#, "y".repeat(bytes - 22));
     assert_eq!(sized(16_384).len(), 16_384);
     opened().send(&sized(16_384)).says_something().silent();
@@ -174,7 +174,7 @@ fn an_id_is_a_string_or_a_number_and_comes_back_as_it_was() {
 }
 
 #[test]
-fn an_id_that_could_not_come_back_is_malformed() {
+fn l1_an_id_that_could_not_come_back_is_malformed() {
     let long = "x".repeat(Limit::WsIdChars.max() as usize);
     opened().send(&format!(r#"{{"type":"ping","id":"{long}"}}"#)).says_something().silent();
     let longer = format!("\"{long}x\"");

@@ -94,7 +94,7 @@ fn rule_2_a_message_that_waits_is_opened_with_the_key_that_its_sender_knew() {
 }
 
 #[test]
-fn messages_that_wait_are_few_and_each_is_answered_in_order() {
+fn l1_messages_that_wait_are_few_and_each_is_answered_in_order() {
     let mut s = logged_in();
     s.send(CHALLENGE).asks_for_a_key();
     for n in 1..=4 {

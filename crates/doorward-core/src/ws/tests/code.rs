@@ -60,7 +60,7 @@ fn rule_5_a_wrong_code_beside_the_password_is_followed_by_send2fatoken() {
 }
 
 #[test]
-fn rule_5_the_third_wrong_code_in_one_connection_closes_it() {
+fn l1_rule_5_the_third_wrong_code_in_one_connection_closes_it() {
     let mut s = code_awaited();
     for _ in 0..2 {
         s.send(CODE).asks_code("123456").verdict(code_refused()).says(CODE_REFUSED).silent();

@@ -15,7 +15,7 @@ use doorward_core::identity::decide::person::Edit;
 use doorward_core::identity::net::Network;
 use doorward_core::identity::person::{Grant, Kind, Person, Profile, Right, Standing};
 use doorward_core::identity::policy::AuthSystem;
-use doorward_core::text::shortened;
+use doorward_core::text::{percent_encoded, shortened};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -197,22 +197,9 @@ pub(super) async fn add(
     if let Some(generated) = generated {
         told["password"] = Value::String(generated.expose().clone());
     }
-    let location = AppendHeaders([(LOCATION, format!("/api/v1/people/{}", encoded(person.userid.as_str())))]);
+    let location =
+        AppendHeaders([(LOCATION, format!("/api/v1/people/{}", percent_encoded(person.userid.as_str())))]);
     Ok((StatusCode::CREATED, location, Json(told)))
-}
-
-/// A segment of a path in percent-encoding (RFC 3986, 2.3).
-fn encoded(segment: &str) -> String {
-    use std::fmt::Write as _;
-    segment.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string never fails.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
 }
 
 pub(super) async fn show(State(api): State<ApiState>, UserPath(userid): UserPath) -> Result<Tagged, Problem> {

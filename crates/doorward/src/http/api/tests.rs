@@ -136,12 +136,19 @@ async fn a_request_that_does_not_fit_is_answered_with_the_field_that_does_not() 
         assert_eq!((seen_status, seen_field.as_str()), (status, field), "{body}: {seen}");
         assert!(seen.contains(detail), "{body}: {seen}");
     }
-    let long = format!(r#"{{"code":"A","name":"{}"}}"#, "x".repeat(BODY_BYTES_MAX));
-    assert_eq!(desk.raw("POST", "/firms", long).await.problem().0, 413);
     let deep = format!(r#"{{"code":{}"#, "[".repeat(20_000));
     assert_eq!(desk.raw("POST", "/firms", deep).await.problem().0, 422);
     let form = Request::builder().method("POST").uri("/api/v1/firms").body(Body::from("code=A")).unwrap();
     assert_eq!(desk.send(form).await.problem().0, 415);
+}
+
+#[tokio::test]
+async fn l1_a_body_has_64_kib_and_no_more() {
+    let desk = desk();
+    let sized = |bytes: usize| format!(r#"{{"code":"A","name":"Acme"{}}}"#, " ".repeat(bytes - 26));
+    assert_eq!(sized(BODY_BYTES_MAX).len(), 64 * 1024);
+    assert_eq!(desk.raw("POST", "/firms", sized(BODY_BYTES_MAX + 1)).await.problem().0, 413);
+    assert_eq!(desk.raw("POST", "/firms", sized(BODY_BYTES_MAX)).await.ok()["code"], "A");
 }
 
 #[tokio::test]

@@ -314,3 +314,5 @@ fn e4_of_many_at_once_with_one_ciphertext_one_counts() {
     });
     assert_eq!(good, 1);
 }
+
+mod equal_work;

@@ -154,3 +154,9 @@ fn keys_of_3072_bits_work() {
         assert_eq!(vault.open_password(&request, at(0)).unwrap().password.expose(), &[b'a'; 190]);
     }
 }
+
+#[test]
+fn q3_a_peppered_hash_is_not_shown() {
+    let peppered = Peppered { key: "soft:pepper/01".to_owned(), mac: [0xAB; 32] };
+    assert_eq!(format!("{peppered:?}"), "Peppered(soft:pepper/01, ***)");
+}

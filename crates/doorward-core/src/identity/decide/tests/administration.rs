@@ -108,14 +108,19 @@ fn what_is_not_allowed_of_a_profile_is_named() {
         let profile = Profile { roles: Some(roles.to_owned()), ..Profile::default() };
         refused(with(profile), MisuseKind::Invalid, "roles", text);
     }
-    let big = serde_json::json!({"x": "y".repeat(4_089)});
-    let attr = |value: &serde_json::Value| Some(value.as_object().unwrap().clone());
-    let profile = Profile { attr: attr(&big), ..Profile::default() };
-    refused(with(profile), MisuseKind::Invalid, "attr", "attr: 4097 bytes are more than 4096");
-    let fits = serde_json::json!({"x": "y".repeat(4_088)});
-    sound(&with(Profile { attr: attr(&fits), ..Profile::default() }).unwrap());
     let profile = Profile { grant: Some(Grant::default()), ..Profile::default() };
     refused(with(profile), MisuseKind::Invalid, "grant", "grant: only service users have one, not a trader");
+}
+
+#[test]
+fn l1_an_attr_has_4096_bytes_and_no_more() {
+    let with = |text: usize| {
+        let attr = serde_json::json!({"x": "y".repeat(text)}).as_object().cloned();
+        let profile = Profile { attr, ..Profile::default() };
+        add(people::New { profile, ..new(Kind::Trader, Some("FINT")) })
+    };
+    refused(with(4_089), MisuseKind::Invalid, "attr", "attr: 4097 bytes are more than 4096");
+    sound(&with(4_088).unwrap());
 }
 
 #[test]

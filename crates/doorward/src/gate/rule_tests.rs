@@ -1,0 +1,82 @@
+//! Rules of `security.md` that need the whole gate.
+
+use std::time::Duration;
+
+use aws_lc_rs::rsa::{Pkcs1PublicEncryptingKey, PublicEncryptingKey};
+use data_encoding::BASE64;
+use doorward_client::totp::Totp;
+use doorward_core::ask::{Ask, Encrypted, Padding, Verdict};
+use doorward_core::audit::{Actor, Deny};
+use doorward_core::id::{FirmCode, UserId};
+use doorward_core::identity::policy::{AuthSystem, Policy};
+use doorward_core::identity::totp::Algorithm;
+
+use super::testing::{GOOD, World, world};
+
+/// A period of an authenticator.
+const STEP: Duration = Duration::from_secs(30);
+
+/// Any bytes in PKCS#1 v1.5, encrypted with the present challenge key.
+fn encrypted_bytes(world: &World, message: &[u8]) -> Encrypted {
+    let challenge = world.gate.challenge().unwrap();
+    let spki = BASE64.decode(challenge.spki_base64.as_bytes()).unwrap();
+    let key = Pkcs1PublicEncryptingKey::new(PublicEncryptingKey::from_der(&spki).unwrap()).unwrap();
+    let mut ciphertext = vec![0; key.ciphertext_size()];
+    key.encrypt(message, &mut ciphertext).unwrap();
+    Encrypted { key: challenge.key, padding: Padding::Pkcs1, ciphertext }
+}
+
+#[tokio::test]
+async fn e3_every_bad_ciphertext_costs_one_password_hash_and_is_refused_alike() {
+    let world = world();
+    world.person("julian", AuthSystem::Password, false).await;
+    let login = |password: Encrypted| Ask::Login { userid: "julian".to_owned(), password, code: None };
+    let replayed = encrypted_bytes(&world, GOOD.as_bytes());
+    assert!(matches!(world.ask(1, login(replayed.clone())).await, Verdict::Granted(_)));
+    let with = |ciphertext: Vec<u8>| Encrypted { ciphertext, ..encrypted_bytes(&world, b"x") };
+    let cases = [
+        ("well-formed", encrypted_bytes(&world, b"not the password"), Deny::WrongPassword),
+        ("padding", with(vec![7; 256]), Deny::BadCiphertext),
+        ("short", with(vec![7; 255]), Deny::BadCiphertext),
+        ("long", with(vec![7; 257]), Deny::BadCiphertext),
+        ("out of range", with(vec![0xff; 256]), Deny::BadCiphertext),
+        ("not UTF-8", encrypted_bytes(&world, b"broken \xff utf-8"), Deny::BadCiphertext),
+        ("replay", replayed, Deny::ReplayedCiphertext),
+    ];
+    for (source, (what, password, reason)) in (2..).zip(cases) {
+        let before = world.gate.hashes.compared();
+        assert_eq!(world.ask(source, login(password)).await, Verdict::Refused, "{what}");
+        assert_eq!(world.gate.hashes.compared() - before, 1, "{what}: one hash");
+        assert_eq!(world.entries(1)[0].reason, Some(reason), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn t3_the_parameters_of_an_authenticator_are_frozen_and_new_ones_follow_the_policy() {
+    let world = world();
+    world.person("julian", AuthSystem::Otp, false).await;
+    world.person("jane", AuthSystem::Otp, false).await;
+    let old = world.seed("julian").await;
+    let register = old.code(world.now() - STEP).to_string();
+    assert!(matches!(world.login("julian", GOOD, Some(&register)).await, Verdict::Granted(_)));
+
+    let acme = FirmCode::parse("ACME").unwrap();
+    let (present, _) = world.gate.firm_policy(&acme).unwrap();
+    let stricter = Policy { totp_digits: Some(8), totp_algorithm: Some(Algorithm::Sha256), ..present };
+    let (_, in_force) = world.gate.set_firm_policy(&acme, &stricter, Actor::Node).await.unwrap();
+    assert_eq!((in_force.totp_digits, in_force.totp_algorithm), (8, Algorithm::Sha256));
+
+    let six = old.code(world.now()).to_string();
+    assert_eq!(six.len(), 6);
+    let verdict = world.login("julian", GOOD, Some(&six)).await;
+    assert!(matches!(verdict, Verdict::Granted(_)), "registered before: {verdict:?}");
+
+    let issued = world.gate.issue_authenticator(&UserId::parse("jane").unwrap(), Actor::Node).await.unwrap();
+    let uri = issued.uri.expose();
+    assert!(uri.contains("&algorithm=SHA256&digits=8&"), "{uri}");
+    let new = Totp::parse(uri).unwrap();
+    let eight = new.code(world.now()).to_string();
+    assert_eq!(eight.len(), 8);
+    let verdict = world.login("jane", GOOD, Some(&eight)).await;
+    assert!(matches!(verdict, Verdict::Granted(_)), "registered after: {verdict:?}");
+}
