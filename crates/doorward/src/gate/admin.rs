@@ -97,6 +97,13 @@ pub struct NewPerson {
     pub profile: Profile,
 }
 
+/// Somebody who is locked, as they are.
+struct Held<'a> {
+    _lock: tokio::sync::MutexGuard<'a, ()>,
+    person: Person,
+    snapshot: Snapshot,
+}
+
 /// A seed just made: shown once (T11).
 #[derive(Debug)]
 pub struct IssuedSeed {
@@ -337,7 +344,17 @@ impl Gate {
         self.store.audit(filter, before, limit)
     }
 
-    /// Changes somebody; disabling ends their connections.
+    /// Locks somebody, so that nothing else is decided about them on this node meanwhile, and loads them.
+    async fn hold(&self, userid: &UserId) -> Result<Held<'_>, Refused> {
+        let id = self.person(userid)?.id;
+        let lock = self.person_lock(id).await;
+        let snapshot = self.store.load(&Load::Person(id))?;
+        let person = snapshot.person.clone();
+        let person = person.ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
+        Ok(Held { _lock: lock, person, snapshot })
+    }
+
+    /// Changes somebody; disabling, and a weaker authentication system, end their connections.
     pub async fn edit_person(
         &self,
         userid: &UserId,
@@ -354,21 +371,15 @@ impl Gate {
         edit: impl FnOnce(&Person) -> Result<person::Edit, Misuse> + Send,
         actor: &Actor,
     ) -> Result<Person, Refused> {
-        let id = self.person(userid)?.id;
-        let _lock = self.person_lock(id).await;
-        let snapshot = self.store.load(&Load::Person(id))?;
-        let present = snapshot
-            .person
-            .as_ref()
-            .ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
-        let edit = edit(present)?;
-        let records = person::edit(present, edit, &effective(&snapshot), actor, &self.local_context())?;
+        let Held { _lock, person: present, snapshot } = self.hold(userid).await?;
+        let edit = edit(&present)?;
+        let records = person::edit(&present, edit, &effective(&snapshot), actor, &self.local_context())?;
         if !records.is_empty() {
             self.commit_records(expect_person(&snapshot), records).await?;
         }
-        let after = self.person_by_id(id)?;
-        if after.standing == Standing::Disabled {
-            self.live.end_person(id);
+        let after = self.person_by_id(present.id)?;
+        if after.standing == Standing::Disabled || after.auth_system < present.auth_system {
+            self.live.end_person(present.id);
         }
         Ok(after)
     }
@@ -394,13 +405,7 @@ impl Gate {
 
     /// Makes a new seed for somebody, pending until its first good code; shown once (T11).
     pub async fn issue_authenticator(&self, userid: &UserId, actor: Actor) -> Result<IssuedSeed, Refused> {
-        let id = self.person(userid)?.id;
-        let _lock = self.person_lock(id).await;
-        let snapshot = self.store.load(&Load::Person(id))?;
-        let person = snapshot
-            .person
-            .as_ref()
-            .ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
+        let Held { _lock, person, snapshot } = self.hold(userid).await?;
         let policy = effective(&snapshot);
         let parameters = Parameters {
             algorithm: policy.totp_algorithm,
@@ -408,10 +413,10 @@ impl Gate {
             ..Parameters::default()
         };
         let version = person.seeds + 1;
-        let place = seed_place(person, version);
+        let place = seed_place(&person, version);
         let (sealed, clear) = self.vault.new_seed(&place, parameters.algorithm.seed_len())?;
         let seed = Seed { sealed, version, parameters };
-        let record = authenticator::issue(person, seed, actor, &self.local_context())?;
+        let record = authenticator::issue(&person, seed, actor, &self.local_context())?;
         self.commit_as_local(expect_person(&snapshot), record).await?;
         let base32 = BASE32_NOPAD.encode(clear.expose());
         let uri = parameters.uri(&self.settings.issuer, userid.as_str(), &base32);
@@ -420,32 +425,20 @@ impl Gate {
 
     /// Takes somebody's authenticator away; their connections end (T15).
     pub async fn revoke_authenticator(&self, userid: &UserId, actor: Actor) -> Result<Person, Refused> {
-        let id = self.person(userid)?.id;
-        let _lock = self.person_lock(id).await;
-        let snapshot = self.store.load(&Load::Person(id))?;
-        let person = snapshot
-            .person
-            .as_ref()
-            .ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
-        let record = authenticator::revoke(person, actor, &self.local_context())?;
+        let Held { _lock, person, snapshot } = self.hold(userid).await?;
+        let record = authenticator::revoke(&person, actor, &self.local_context())?;
         self.commit_as_local(expect_person(&snapshot), record).await?;
-        self.live.end_person(id);
-        self.person_by_id(id)
+        self.live.end_person(person.id);
+        self.person_by_id(person.id)
     }
 
     /// Unlocks somebody: the authenticator and all counts of wrong passwords.
     pub async fn unlock(&self, userid: &UserId, actor: Actor) -> Result<Person, Refused> {
-        let id = self.person(userid)?.id;
-        let _lock = self.person_lock(id).await;
-        let snapshot = self.store.load(&Load::Person(id))?;
-        let person = snapshot
-            .person
-            .as_ref()
-            .ok_or_else(|| Misuse::not_found(format!("user {userid} is not known")))?;
-        let record = authenticator::unlock(person, actor, &self.local_context());
+        let Held { _lock, person, snapshot } = self.hold(userid).await?;
+        let record = authenticator::unlock(&person, actor, &self.local_context());
         self.commit_as_local(expect_person(&snapshot), record).await?;
-        self.attempts.forget(id);
-        self.person_by_id(id)
+        self.attempts.forget(person.id);
+        self.person_by_id(person.id)
     }
 
     /// Opens and checks a password for somebody, or makes one; its hash.

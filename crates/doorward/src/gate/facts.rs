@@ -20,6 +20,8 @@ pub(super) struct OpenedPassword {
     pub(super) normal: Secret<String>,
     /// For the decision and the audit; the work that follows is the same.
     pub(super) opened: Opened,
+    /// Whether it was well-formed but longer than any password.
+    pub(super) too_long: bool,
 }
 
 /// Why a password could not be opened at all.
@@ -56,7 +58,8 @@ impl Gate {
             | CiphertextFact::NotUtf8 => Opened::Bad,
         };
         let text = String::from_utf8_lossy(opened.password.expose());
-        Ok(OpenedPassword { normal: password::normalise(&text), opened: fact })
+        let too_long = opened.fact == CiphertextFact::TooLong;
+        Ok(OpenedPassword { normal: password::normalise(&text), opened: fact, too_long })
     }
 
     /// Compares a one-time password with the steps around now; the seed is opened for that alone.

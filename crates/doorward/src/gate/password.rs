@@ -40,7 +40,8 @@ impl Gate {
         };
         let fresh = [present.opened, new.opened].map(|opened| opened != Opened::Replayed);
         let opened = worse(present.opened, new.opened);
-        let change = Change { id, present: present.normal, new: new.normal, opened, padding };
+        let new_too_long = present.opened == Opened::Good && new.too_long;
+        let change = Change { id, present: present.normal, new: new.normal, new_too_long, opened, padding };
         match self.decide_change(&change, origin).await {
             Ok(verdict) => verdict,
             Err(fault) => {
@@ -128,6 +129,7 @@ impl Gate {
         let source = source_group(origin.source);
         let outcome = self.verify(&change.present, source, Some(person.password.phc())).await?;
         let new = match self.check_new(&change.new, person, snapshot) {
+            _ if outcome.matches && change.new_too_long => Err(Rule::TooLong),
             _ if !outcome.matches || change.opened != Opened::Good => Err(Rule::PresentWrong),
             Ok(()) if change.new.expose() == change.present.expose() => Err(Rule::SameAsPresent),
             Ok(()) => Ok(self.hash(&change.new, SourceKey::from(source)).await?),
@@ -172,6 +174,7 @@ struct Change {
     id: PersonId,
     present: Secret<String>,
     new: Secret<String>,
+    new_too_long: bool,
     opened: Opened,
     padding: Padding,
 }

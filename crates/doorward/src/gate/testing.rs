@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use doorward_client::password::{Challenge as ClientChallenge, encrypt};
@@ -21,7 +22,7 @@ use super::{BreachList, Connection, Gate, Origin, Settings, new_attempt};
 use crate::book::{AuditFilter, sqlite};
 use crate::clock::Clock;
 use crate::hashing::{HashParams, HashPool, HashSettings};
-use crate::journal::RealDisk;
+use crate::journal::{FullDisk, RealDisk};
 use crate::vault::{ChallengeSettings, FaultyVault, SoftVault, Vault};
 
 /// The longest that a test waits for what must happen.
@@ -36,6 +37,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<Clock>,
     pub(crate) folder: TempDir,
     vault: Arc<FaultyVault>,
+    full: Arc<AtomicBool>,
 }
 
 /// A gate with nobody in it.
@@ -49,18 +51,21 @@ pub(crate) fn world_with(settings: Settings) -> World {
     let vault = Arc::new(FaultyVault::new(soft, false));
     let folder = TempDir::new().unwrap();
     let clock = Arc::new(Clock::system());
-    let gate = open(folder.path(), &vault, &clock, HashParams::tiny(), settings);
-    World { gate, clock, folder, vault }
+    let full = Arc::new(AtomicBool::new(false));
+    let gate = open(folder.path(), &vault, &clock, &full, HashParams::tiny(), settings);
+    World { gate, clock, folder, vault, full }
 }
 
 fn open(
     folder: &Path,
     vault: &Arc<FaultyVault>,
     clock: &Arc<Clock>,
+    full: &Arc<AtomicBool>,
     params: HashParams,
     settings: Settings,
 ) -> Arc<Gate> {
     let disk = Arc::new(RealDisk::open(&folder.join("journal")).unwrap());
+    let disk = Arc::new(FullDisk::new(disk, Arc::clone(full)));
     let small = sqlite::Settings { segment_bytes: 1 << 20, ..sqlite::Settings::default() };
     let store = sqlite::open(folder, disk, "node1".to_owned(), &small).unwrap();
     let pool = HashSettings {
@@ -81,12 +86,16 @@ impl World {
         self.vault.set_down(down);
     }
 
+    pub(crate) fn disk_full(&self, full: bool) {
+        self.full.store(full, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// The same data under a new gate with other hashing parameters.
     pub(crate) fn reopened(self, params: HashParams) -> Self {
-        let Self { gate, clock, folder, vault } = self;
+        let Self { gate, clock, folder, vault, full } = self;
         drop(gate);
-        let gate = open(folder.path(), &vault, &clock, params, Settings::default());
-        Self { gate, clock, folder, vault }
+        let gate = open(folder.path(), &vault, &clock, &full, params, Settings::default());
+        Self { gate, clock, folder, vault, full }
     }
 
     /// Adds somebody of the firm ACME with the password [`GOOD`].

@@ -201,6 +201,63 @@ async fn p5_a_new_password_is_refused_with_its_rule() {
 }
 
 #[tokio::test]
+async fn p2_a_new_password_that_is_too_long_for_any_is_told_so() {
+    let world = world();
+    let person = world.person("julian", AuthSystem::Password, false).await.id;
+    let challenge = world.gate.challenge().unwrap();
+    let present = world.encrypted(GOOD, Padding::OaepSha256);
+    // 191 bytes: more than our own client would encrypt, and what PKCS#1 v1.5 still carries.
+    let key = aws_lc_rs::rsa::PublicEncryptingKey::from_der(
+        &data_encoding::BASE64.decode(challenge.spki_base64.as_bytes()).unwrap(),
+    );
+    let key = aws_lc_rs::rsa::Pkcs1PublicEncryptingKey::new(key.unwrap()).unwrap();
+    let mut ciphertext = vec![0; key.ciphertext_size()];
+    key.encrypt(&[b'x'; 191], &mut ciphertext).unwrap();
+    let new = doorward_core::ask::Encrypted { key: challenge.key, padding: Padding::Pkcs1, ciphertext };
+    let verdict = world.ask(1, Ask::PasswordChange { person, present, new }).await;
+    assert_eq!(verdict, Verdict::PasswordIssue { reason: "too-long" });
+}
+
+#[tokio::test]
+async fn s8_a_weaker_authentication_system_ends_open_connections() {
+    let world = world();
+    world.person("julian", AuthSystem::Otp, false).await;
+    world.seed("julian").await;
+    let origin = origin(1);
+    let password = world.encrypted(GOOD, Padding::OaepSha256);
+    let ask = Ask::Login { userid: "julian".to_owned(), password, code: None };
+    assert!(matches!(world.gate.ask(ask, &origin).await, Verdict::CodeNeeded(_)));
+    let edit = Edit { auth_system: Some(AuthSystem::Password), ..Edit::default() };
+    world.gate.edit_person(&userid("julian"), edit, &Actor::Node).await.unwrap();
+    origin.connection.ended().await;
+}
+
+#[tokio::test]
+async fn s2_an_attempt_that_cannot_be_written_down_is_not_counted() {
+    let world = world();
+    let id = world.person("julian", AuthSystem::Password, false).await.id;
+    world.disk_full(true);
+    let verdict = world.login("julian", "not the password", None).await;
+    assert!(matches!(verdict, Verdict::TryAgainLater { .. }), "{verdict:?}");
+    assert_eq!(world.gate.access(id).wrong, 0);
+    world.disk_full(false);
+    assert_eq!(world.login("julian", "not the password", None).await, Verdict::Refused);
+    assert_eq!(world.gate.access(id).wrong, 1);
+}
+
+#[tokio::test]
+async fn s8_a_login_that_was_decided_while_its_firm_was_closed_ends_as_it_begins() {
+    let world = world();
+    let firm = world.person("julian", AuthSystem::Password, false).await.firm.unwrap();
+    world.gate.live.end_firm(&firm);
+    let origin = origin(1);
+    let password = world.encrypted(GOOD, Padding::OaepSha256);
+    let ask = Ask::Login { userid: "julian".to_owned(), password, code: None };
+    assert!(matches!(world.gate.ask(ask, &origin).await, Verdict::Granted(_)));
+    origin.connection.ended().await;
+}
+
+#[tokio::test]
 async fn e5_where_pkcs1_is_off_it_is_not_offered_and_lets_nobody_in() {
     let world = world_with(Settings { pkcs1: false, ..Settings::default() });
     world.person("julian", AuthSystem::Password, false).await;
