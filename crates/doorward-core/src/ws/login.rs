@@ -1,7 +1,7 @@
 //! The machine of one WebSocket connection, from the first byte to the close.
 //!
 //! Open → (challenge, login) → code awaited → password to be changed → in. While the gate decides, the machine is in
-//! [`State::Asking`] and remembers where it came from; the first answer counts, a late one is dropped.
+//! `State::Asking` and remembers where it came from; the first answer counts, a late one is dropped.
 
 mod request;
 mod verdict;
