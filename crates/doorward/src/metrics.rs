@@ -328,10 +328,11 @@ mod tests {
 
     #[test]
     fn the_process_tells_its_descriptors_and_memory() {
+        let held: Vec<_> = (0..8).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
         let text = rendered();
         for name in ["process_open_fds ", "process_max_fds ", "process_resident_memory_bytes "] {
             let value = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-            assert!(value.parse::<f64>().unwrap() > 3.0, "{name}{value}");
+            assert!(value.parse::<usize>().unwrap() >= held.len(), "{name}{value}");
         }
     }
 
