@@ -12,6 +12,7 @@ pub mod identity;
 pub mod limits;
 pub mod machine;
 pub mod secret;
+pub mod stream;
 mod table;
 pub mod text;
 pub mod time;

@@ -1,9 +1,13 @@
-//! How people and firms are named.
+//! How people, firms and FIX sessions are named.
+
+mod session;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
+
+pub use session::{AccessKeyId, CompId, FaultTolerance, FirmId, OperatorId, SessionId};
 
 use crate::limits::Limit;
 
