@@ -285,6 +285,12 @@ pub const KEYS: &[Key] = &[
     )
     .unit("bytes"),
     Key::new(
+        "fix.backend",
+        Kind::OneWord(&["sim", "echo"]),
+        Preset::Toml(r#""sim""#),
+        "Who takes application messages: sim is the built-in simulated venue, echo sends each message back.",
+    ),
+    Key::new(
         "fix.listeners",
         Kind::Tables(FIX_LISTENERS),
         Preset::Toml("[]"),
@@ -501,8 +507,7 @@ pub const FIX_LISTENERS: &[Key] = &[
         "fix.listeners.tls.certificate",
         Kind::Path,
         Preset::Absent { example: r#""/etc/doorward/tls/chain.pem""# },
-        "PEM file of the certificate chain, the server's own first. With it the listener speaks TLS only. A renewed \
-         file is taken over by itself.",
+        "PEM file of the certificate chain, the server's own first. With it the listener speaks TLS only.",
     ),
     Key::new(
         "fix.listeners.tls.key",

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use doorward_core::secret::Secret;
 
-pub use fix::{Fix, FixListener, FixProfile};
+pub use fix::{Fix, FixBackend, FixListener, FixProfile};
 pub use network::Network;
 pub use read::{ConfigError, Env, Origin, Setting, Settings};
 pub use value::{OriginRule, PublicUrl};
