@@ -31,6 +31,8 @@ table! {
         OpsConnections = "ops-connections", "Connections of the listener of measurements; one more waits.";
         ApiBodyBytes = "api-body-bytes", "Bytes of a request to the HTTP API; more are answered with 413.";
         RefusalsPerMinute = "refusals-per-minute", "Records of closed connections a source and minute; more become a count.";
+        KeyPairsShown = "key-pairs-shown", "Ended key pairs that a FIX session remembers; older ones are in the audit only.";
+        SessionNames = "session-names", "SenderCompIDs, operators and networks that a FIX session lists, of each.";
         RefusalSources = "refusal-sources", "Sources whose closed connections are counted apart; beyond, they are counted together.";
     }
 }
@@ -60,6 +62,8 @@ impl Limit {
             Self::LocalConnections | Self::OpsConnections => 64,
             Self::ApiBodyBytes => 64 * 1024,
             Self::RefusalsPerMinute => 20,
+            Self::KeyPairsShown => 16,
+            Self::SessionNames => 256,
             Self::RefusalSources => 10_000,
         }
     }
