@@ -31,6 +31,8 @@ table! {
         OpsConnections = "ops-connections", "Connections of the listener of measurements; one more waits.";
         ApiBodyBytes = "api-body-bytes", "Bytes of a request to the HTTP API; more are answered with 413.";
         RefusalsPerMinute = "refusals-per-minute", "Records of closed connections a source and minute; more become a count.";
+        KeyPairsShown = "key-pairs-shown", "Ended key pairs that a FIX session remembers; older ones are in the audit only.";
+        SessionNames = "session-names", "SenderCompIDs, operators and networks that a FIX session lists, of each.";
         FixLogonBytes = "fix-logon-bytes", "Bytes of the first message of a FIX connection; a longer one closes without a word.";
         FixMessageBytes = "fix-message-bytes", "Bytes of one FIX message after the Logon; a longer one logs out.";
         FixHeldBytes = "fix-held-bytes", "Bytes held behind a Logon that is being verified; more close the connection.";
@@ -68,6 +70,8 @@ impl Limit {
             Self::LocalConnections | Self::OpsConnections => 64,
             Self::ApiBodyBytes => 64 * 1024,
             Self::RefusalsPerMinute => 20,
+            Self::KeyPairsShown => 16,
+            Self::SessionNames => 256,
             Self::FixLogonBytes => 4 * 1024,
             Self::FixMessageBytes | Self::FixHeldBytes | Self::FixQueuedBytes => 64 * 1024,
             Self::FixGarbled => 10,

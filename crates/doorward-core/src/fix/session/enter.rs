@@ -412,7 +412,7 @@ fn who(proof: &Proof) -> Who {
         Proof::Signed { grant, .. } => Who {
             actor: Actor::FixSession {
                 id: grant.comp.session,
-                sender_comp_id: grant.comp,
+                sender_comp_id: Some(grant.comp),
                 operator: Some(grant.operator.clone()),
                 access_key: Some(grant.access_key),
             },

@@ -139,7 +139,7 @@ impl Logon {
         match CompId::parse(&self.party.comp) {
             Some(comp) => Actor::FixSession {
                 id: comp.session,
-                sender_comp_id: comp,
+                sender_comp_id: Some(comp),
                 operator: self.party.operator.clone(),
                 access_key: None,
             },
