@@ -84,7 +84,6 @@ impl Limit {
             Self::FixQueued => 1_000,
             Self::FixResend => 2_500,
             Self::FixResendRead => 64,
-            Self::RefusalSources => 10_000,
         }
     }
 }

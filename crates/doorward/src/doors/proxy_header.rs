@@ -35,7 +35,8 @@ impl Pending {
     /// # Errors
     /// Where it is malformed or too long.
     pub(super) fn lacks(&self) -> Result<usize, Malformed> {
-        let whole = if self.bytes.len() < FIXED_BYTES { FIXED_BYTES } else { len(&self.bytes[..FIXED_BYTES])? };
+        let whole =
+            if self.bytes.len() < FIXED_BYTES { FIXED_BYTES } else { len(&self.bytes[..FIXED_BYTES])? };
         Ok(whole - self.bytes.len())
     }
 

@@ -128,8 +128,11 @@ impl Door {
         self.connections.insert(token, connection);
         let Some(connection) = self.connections.get_mut(token) else { return };
         connection.rank = self.listeners[at].silent.enter(token);
-        let registered =
-            self.poll.registry().register(connection.transport.stream(), token.to_poller(), Interest::READABLE);
+        let registered = self.poll.registry().register(
+            connection.transport.stream(),
+            token.to_poller(),
+            Interest::READABLE,
+        );
         if let Err(error) = registered {
             tracing::warn!(%error, "a connection cannot be waited for");
             return self.forget(token);

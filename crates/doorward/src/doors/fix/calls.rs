@@ -169,7 +169,9 @@ impl Door {
             .seats
             .iter()
             .filter_map(|(stream, seat)| match seat {
-                Seat::Free(state) => Some(StreamShown { stream: *stream, numbers: state.numbers, live: None }),
+                Seat::Free(state) => {
+                    Some(StreamShown { stream: *stream, numbers: state.numbers, live: None })
+                }
                 Seat::Held { token, .. } => {
                     let connection = self.connections.get(*token)?;
                     let numbers = connection.session.numbers()?;
@@ -240,12 +242,21 @@ mod tests {
 
     #[test]
     fn a_number_that_goes_back_begins_a_new_incarnation() {
-        let now = Numbers { rev: 7, next_in: 5, next_out: 9, ceiling: 20, ..Numbers::new(Epoch { week: 3, reset: 1 }) };
+        let now = Numbers {
+            rev: 7,
+            next_in: 5,
+            next_out: 9,
+            ceiling: 20,
+            ..Numbers::new(Epoch { week: 3, reset: 1 })
+        };
         let ahead = moved(now, Some(6), None);
         assert_eq!((ahead.epoch, ahead.next_in, ahead.next_out, ahead.ceiling), (now.epoch, 6, 9, 20));
         assert!(ahead.supersedes(&now));
         let back = moved(now, None, Some(2));
-        assert_eq!((back.epoch, back.next_in, back.next_out, back.ceiling), (Epoch { week: 3, reset: 2 }, 5, 2, 2));
+        assert_eq!(
+            (back.epoch, back.next_in, back.next_out, back.ceiling),
+            (Epoch { week: 3, reset: 2 }, 5, 2, 2)
+        );
         assert!(back.supersedes(&now));
     }
 }

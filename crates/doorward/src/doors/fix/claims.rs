@@ -43,7 +43,9 @@ impl Door {
 
     fn challenge(&mut self, holder: Token, challenger: Challenger, claim: Claim, now: Now) {
         let Challenger { token, ask } = challenger;
-        let Some(Seat::Held { challenger: waiting, .. }) = self.shared.seats.get_mut(&claim.stream) else { return };
+        let Some(Seat::Held { challenger: waiting, .. }) = self.shared.seats.get_mut(&claim.stream) else {
+            return;
+        };
         let Some(live) = self.connections.get_mut(holder) else { return };
         let numbers = live.session.numbers().filter(|_| holder != token);
         let answer = match numbers {
@@ -113,7 +115,13 @@ impl Door {
     }
 
     /// Numbers and stores an application message for a stream that nobody is logged on to.
-    pub(super) fn store(&mut self, stream: &StreamKey, msg_type: &[u8], body: &[u8], now: Now) -> Option<u64> {
+    pub(super) fn store(
+        &mut self,
+        stream: &StreamKey,
+        msg_type: &[u8],
+        body: &[u8],
+        now: Now,
+    ) -> Option<u64> {
         let settings = self.settings_of(stream)?;
         if self.shared.seats.get_mut(stream).is_none() {
             self.shared.seats.keep(*stream, StreamState::new(&settings, now));

@@ -10,7 +10,6 @@ use doorward_core::calendar::{Calendar, Week};
 use doorward_core::fix::message::Fields;
 use doorward_core::fix::session::{Claim, End, ReadRange};
 use doorward_core::limits::Limit;
-use doorward_core::stream::StreamKey;
 use doorward_core::time::{Mono, Now};
 
 use super::authority::{Authority, Decided};
@@ -33,7 +32,7 @@ pub(super) const READ_BYTES: usize = 64 * 1024;
 /// Events of one turn.
 const EVENTS: usize = 1024;
 /// The mailbox's token; listeners have those below it.
-pub(super) const MAILBOX: mio::Token = mio::Token((GENERATION_MIN as usize) << 32 - 1);
+pub(super) const MAILBOX: mio::Token = mio::Token(((GENERATION_MIN as usize) << 32) - 1);
 /// How often the thread measures and looks at the week where nothing else wakes it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often what is too old is dropped from the stream log.
@@ -86,6 +85,8 @@ pub(super) struct Shared {
     pub(super) jobs: VecDeque<Job>,
     /// Connections that have something to be written or closed.
     pub(super) touched: Vec<Token>,
+    /// Of those of this turn, the ones that wait for the commit.
+    pub(super) waiting: Vec<Token>,
     pub(super) reads: Vec<(Token, AskId, ReadRange)>,
     pub(super) delay: Duration,
     pub(super) delayed: VecDeque<Delayed>,
@@ -237,7 +238,11 @@ impl Door {
             self.prune_at = now.mono + PRUNE_EVERY;
             match self.shared.log.prune(now.wall - self.keep) {
                 Ok(pruned) if pruned.segments > 0 => {
-                    tracing::info!(segments = pruned.segments, messages = pruned.messages, "old FIX messages dropped");
+                    tracing::info!(
+                        segments = pruned.segments,
+                        messages = pruned.messages,
+                        "old FIX messages dropped"
+                    );
                 }
                 Ok(_) => {}
                 Err(fault) => tracing::warn!(%fault, "old FIX messages stay"),
@@ -313,11 +318,6 @@ impl Door {
             watch.abort();
         }
         self.shared.recycle(std::mem::take(&mut connection.out));
-    }
-
-    /// The connection that holds a stream.
-    pub(super) fn holder(&self, stream: &StreamKey) -> Option<&Connection> {
-        self.connections.get(self.shared.seats.holder(stream)?)
     }
 
     fn end(&mut self) {

@@ -170,10 +170,8 @@ fn ask_gate(connection: &mut Connection, token: Token, id: AskId, ask: Ask, shar
     let (authority, handle) = (Arc::clone(&shared.authority), shared.handle.clone());
     let origin = connection.origin.clone();
     if let Ask::Login { userid, .. } = &ask {
-        connection.logging_on = Some(Box::new(LoggedOn {
-            operator: Some(userid.clone()),
-            ..LoggedOn::default()
-        }));
+        connection.logging_on =
+            Some(Box::new(LoggedOn { operator: Some(userid.clone()), ..LoggedOn::default() }));
     }
     connection.asked = true;
     if connection.watch.is_none() {

@@ -95,12 +95,23 @@ pub(super) enum Command {
     Verdict(Token, AskId, Verdict),
     Saved(Vec<(Token, AskId)>, bool),
     End(Whose, End, Option<oneshot::Sender<usize>>),
-    SetNext { stream: StreamKey, next_in: Option<u64>, next_out: Option<u64>, answer: Answer<Numbers> },
-    Send { stream: StreamKey, messages: Vec<(Vec<u8>, Vec<u8>)>, answer: Answer<Vec<u64>> },
+    SetNext {
+        stream: StreamKey,
+        next_in: Option<u64>,
+        next_out: Option<u64>,
+        answer: Answer<Numbers>,
+    },
+    Send {
+        stream: StreamKey,
+        messages: Vec<(Vec<u8>, Vec<u8>)>,
+        answer: Answer<Vec<u64>>,
+    },
     List(oneshot::Sender<Vec<StreamShown>>),
     /// The wall clock was moved.
     Look,
-    Stop { drain: std::time::Duration },
+    Stop {
+        drain: std::time::Duration,
+    },
 }
 
 struct Inner {

@@ -33,8 +33,7 @@ impl Door {
     pub(super) fn read(&mut self, token: Token, now: Now) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut taken = 0;
-        loop {
-            let Some(connection) = self.connections.get_mut(token) else { break };
+        while let Some(connection) = self.connections.get_mut(token) {
             let room = match &connection.stage {
                 // Not one byte of what follows the header.
                 Stage::Proxy(pending) => pending.lacks().unwrap_or(0).min(READ_BYTES),

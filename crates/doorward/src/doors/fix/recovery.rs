@@ -21,9 +21,7 @@ pub(super) fn merged(
 ) -> BTreeMap<StreamKey, Numbers> {
     let mut all = log.clone();
     for (stream, numbers) in booked {
-        all.entry(stream)
-            .and_modify(|known| *known = later(*known, numbers))
-            .or_insert(numbers);
+        all.entry(stream).and_modify(|known| *known = later(*known, numbers)).or_insert(numbers);
     }
     all.values_mut().for_each(|numbers| *numbers = numbers.after_crash());
     all
@@ -50,20 +48,20 @@ pub(super) struct Untold {
     pub(super) body: Vec<u8>,
 }
 
+/// What [`replay`] found: what is to be said, and what is to be acknowledged then.
+type Replayed = (Vec<Untold>, Vec<(StreamKey, Epoch, u64)>);
+
 /// Gives the back end every message of the week again, in order. What it says to those that it had not acknowledged
 /// comes back, and what is to be acknowledged.
-pub(super) fn replay(
-    log: &StreamLog,
-    week: &Week,
-    backend: &mut dyn Backend,
-) -> Result<(Vec<Untold>, Vec<(StreamKey, Epoch, u64)>), Fault> {
+pub(super) fn replay(log: &StreamLog, week: &Week, backend: &mut dyn Backend) -> Result<Replayed, Fault> {
     let name = |message: &InboundMessage| (message.stream, message.epoch, message.number);
     let mut lacked = HashSet::new();
     for message in log.unacknowledged() {
         lacked.insert(name(&message?));
     }
     backend.restart();
-    let (mut untold, mut told, mut fields, mut replies) = (Vec::new(), Vec::new(), Fields::new(), Replies::default());
+    let (mut untold, mut told, mut fields, mut replies) =
+        (Vec::new(), Vec::new(), Fields::new(), Replies::default());
     // Streams of people have no weeks.
     for message in log.replay_inbound(0) {
         let message = message?;
@@ -151,7 +149,9 @@ impl Door {
 }
 
 /// The streams as nobody holds them yet.
-pub(super) fn states(streams: BTreeMap<StreamKey, Numbers>) -> impl Iterator<Item = (StreamKey, StreamState)> {
+pub(super) fn states(
+    streams: BTreeMap<StreamKey, Numbers>,
+) -> impl Iterator<Item = (StreamKey, StreamState)> {
     streams.into_iter().map(|(stream, numbers)| (stream, StreamState::with(numbers)))
 }
 

@@ -1,8 +1,8 @@
 //! The end of a turn: what was decided is made durable, then said.
 
+use doorward_core::ask::AskId;
 use doorward_core::audit::{Actor, Deny, Event};
 use doorward_core::fix::session::{End, Note, ReadRange};
-use doorward_core::ask::AskId;
 use doorward_core::stream::StreamKey;
 use doorward_core::time::Now;
 use std::sync::Arc;
@@ -30,20 +30,25 @@ impl Door {
     pub(super) fn settle(&mut self, now: Now) {
         loop {
             let mut touched = std::mem::take(&mut self.shared.touched);
-            let (waiting, free): (Vec<Token>, Vec<Token>) = touched.drain(..).partition(|token| {
-                self.connections.get(*token).is_some_and(|connection| connection.waits)
-            });
-            self.shared.touched = touched;
-            for token in free {
-                self.write(token, now);
+            let mut waiting = std::mem::take(&mut self.shared.waiting);
+            for token in touched.drain(..) {
+                if self.connections.get(token).is_some_and(|connection| connection.waits) {
+                    waiting.push(token);
+                } else {
+                    self.write(token, now);
+                }
             }
+            // What was touched by that comes in the next round; only the memory is kept.
+            touched.append(&mut self.shared.touched);
+            self.shared.touched = touched;
             self.save_logons();
             if !waiting.is_empty() || (!self.shared.log.is_empty() && self.shared.failing.is_none()) {
                 self.commit(&waiting, now);
             }
-            for token in waiting {
+            for token in waiting.drain(..) {
                 self.write(token, now);
             }
+            self.shared.waiting = waiting;
             self.read_stored(now);
             // What a failure left in the log's batch goes when it is opened again.
             let stored = self.shared.log.is_empty() || self.shared.failing.is_some();
@@ -139,7 +144,13 @@ impl Door {
                 self.drain(token, now);
                 self.close(token, false, now);
             }
-            Ok(Wrote::Some) => self.want_write(token, true),
+            Ok(Wrote::Some) => {
+                if closing.is_some() && !matches!(connection.stage, Stage::Lingering) {
+                    connection.stage = Stage::Lingering;
+                    connection.stage_until = now.mono + LINGER_MAX;
+                }
+                self.want_write(token, true);
+            }
         }
         self.arm(token);
     }
@@ -148,7 +159,8 @@ impl Door {
     fn close(&mut self, token: Token, lingers: bool, now: Now) {
         let Some(connection) = self.connections.get_mut(token) else { return };
         if connection.waits {
-            return self.touch(token);
+            self.touch(token);
+            return;
         }
         match connection.stage {
             // What it has not read yet would be lost by a close while something of it lies unread here.
@@ -173,7 +185,9 @@ impl Door {
         for (token, ask, range) in reads.drain(..) {
             match self.connections.get_mut(token) {
                 None => {}
-                Some(connection) if connection.waiting() >= RESEND_BELOW_BYTES => later.push((token, ask, range)),
+                Some(connection) if connection.waiting() >= RESEND_BELOW_BYTES => {
+                    later.push((token, ask, range))
+                }
                 Some(_) => self.give_stored(token, ask, range, now),
             }
         }

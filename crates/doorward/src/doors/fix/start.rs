@@ -158,6 +158,7 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         deciding: Vec::new(),
         jobs: VecDeque::new(),
         touched: Vec::new(),
+        waiting: Vec::new(),
         reads: Vec::new(),
         delay: settings.delay,
         delayed: VecDeque::new(),
