@@ -518,6 +518,7 @@ fn drafted(record: &Record) -> Person {
             | Change::SessionLock { .. }
             | Change::KeyUsed { .. }
             | Change::Stream { .. }
+            | Change::Week { .. }
             | Change::Attempt { .. }
             | Change::AttemptsForgotten { .. } => None,
         })

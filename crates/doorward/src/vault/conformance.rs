@@ -240,7 +240,11 @@ fn macs_are_hmac_sha256_of_sealed_keys(vault: &dyn Vault) {
         let bare = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.expose()), message);
         assert_eq!(vault.mac(&key, message).unwrap(), bare.as_ref());
         let again = vault.mac_key(&place, &sealed).unwrap();
-        assert_eq!(vault.mac(&again, message).unwrap(), bare.as_ref(), "a handle is used any number of times");
+        assert_eq!(
+            vault.mac(&again, message).unwrap(),
+            bare.as_ref(),
+            "a handle is used any number of times"
+        );
     }
     assert_eq!(format!("{key:?}"), "MacKey(***)");
     // V1: a sealed secret opens at no other place.
