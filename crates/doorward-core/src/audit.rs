@@ -57,7 +57,6 @@ table! {
         KeyPairExpiring = "key-pair-expiring", "A key pair will end in some days.";
         KeyPairExpired = "key-pair-expired", "A key pair has come to its end.";
         WeekRolled = "week-rolled", "A trading week began; all streams start again at 1.";
-        MessagesUnfetched = "messages-unfetched", "A client had not fetched all messages when its stream began again; they stay readable for a time.";
         KeyHoursOpened = "key-hours-opened", "The desk opened the making and showing of key pairs for one firm for an hour.";
         AdministrationRefused = "administration-refused", "A process of another user spoke to the administration socket.";
     }
