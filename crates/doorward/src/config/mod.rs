@@ -1,5 +1,6 @@
 //! The configuration: one TOML file, every key of it in one table ([`keys`]).
 
+mod calendar;
 mod check;
 pub mod docs;
 pub mod keys;
@@ -13,8 +14,10 @@ pub mod value;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use doorward_core::calendar::Calendar;
 use doorward_core::secret::Secret;
 
 pub use network::Network;
@@ -51,6 +54,8 @@ pub struct Config {
     pub hashing: Hashing,
     /// Section `passwords`.
     pub passwords: Passwords,
+    /// Sections `calendar` and `customer_center`.
+    pub calendar: Arc<Calendar>,
     /// `journal.segment_bytes`.
     pub segment_bytes: u64,
     /// `shutdown.drain_s`.
@@ -292,6 +297,7 @@ impl Config {
                 breach_list: all.path("passwords.breach_list"),
                 product_names: all.texts("passwords.product_names"),
             },
+            calendar: calendar::calendar(&settings).unwrap_or_else(|_| Arc::new(crate::gate::never_closed())),
             segment_bytes: all.number("journal.segment_bytes"),
             drain: all.seconds("shutdown.drain_s"),
             settings,

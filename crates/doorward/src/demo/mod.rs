@@ -175,7 +175,7 @@ fn make_private(path: &Path) -> Result<(), Fault> {
 }
 
 /// The demo's configuration: free ports of loopback, everything below one directory.
-fn config(data: &Path) -> Result<Config, StartError> {
+fn config(data: &Path, mode: Mode) -> Result<Config, StartError> {
     let any_port = format!("{}:0", IpAddr::V4(Ipv4Addr::LOCALHOST));
     let text = format!(
         "data_dir = \"store\"\n\
@@ -189,7 +189,9 @@ fn config(data: &Path) -> Result<Config, StartError> {
          [metrics]\n\
          listen = \"{any_port}\"\n\
          [vault]\n\
-         key_file = \"keys/vault.key\"\n"
+         key_file = \"keys/vault.key\"\n\
+         [calendar]\n\
+         mode = \"{mode}\"\n"
     );
     let folder = std::path::absolute(data).map_err(|error| Fault::disk(data, &error))?;
     make_private(&folder.join("keys"))?;

@@ -207,7 +207,9 @@ impl Gate {
         self.commit_as_local(vec![Expect::Firm(code.clone(), present.version)], record).await?;
         if closed {
             self.sessions.write().set_closed(code, true);
-            self.live.end_firm(code);
+            for person in self.live.end_firm(code) {
+                self.fix.end(EndOf::Person(person));
+            }
             self.fix.end(EndOf::Firm(code.clone()));
         } else {
             self.sessions.write().set_closed(code, false);
