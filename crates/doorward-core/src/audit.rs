@@ -8,7 +8,7 @@ use crate::id::{AccessKeyId, CompId, FirmCode, OperatorId, PersonId, SessionId, 
 use crate::identity::change::Change;
 use crate::table::table;
 use crate::time::Wall;
-use crate::trace::Trace;
+use crate::trace::{Check, Trace, Walk};
 
 table! {
     /// What happened.
@@ -212,14 +212,15 @@ pub enum Actor {
     },
     /// A FIX session, as a Logon named it.
     FixSession {
-        /// The session.
+        /// The session that owns the access key or, where nobody does, that of the SenderCompID.
         id: SessionId,
-        /// The SenderCompID (49).
-        sender_comp_id: CompId,
+        /// The SenderCompID (49), where it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sender_comp_id: Option<CompId>,
         /// The operator (50), where it can be one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         operator: Option<OperatorId>,
-        /// The access key, where the session has one of that name.
+        /// The access key, where there is one of that name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         access_key: Option<AccessKeyId>,
     },
@@ -353,4 +354,22 @@ pub struct Record {
     /// What it does to the book, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
+}
+
+impl Record {
+    /// Turns the record of a Logon whose credentials were good into that of a refused one: nothing is changed.
+    pub fn refuse_logon(
+        &mut self,
+        check: Check,
+        reason: Deny,
+        expected: impl Into<String>,
+        seen: impl Into<String>,
+    ) {
+        self.entry.event = Event::LogonRefused;
+        self.entry.outcome = Outcome::Refused;
+        self.entry.reason = Some(reason);
+        let trace = self.entry.trace.take().unwrap_or(Trace::of(Walk::SignedLogon));
+        self.entry.trace = Some(trace.fail(check, expected, seen));
+        self.changes.clear();
+    }
 }

@@ -31,7 +31,8 @@ table! {
         OpsConnections = "ops-connections", "Connections of the listener of measurements; one more waits.";
         ApiBodyBytes = "api-body-bytes", "Bytes of a request to the HTTP API; more are answered with 413.";
         RefusalsPerMinute = "refusals-per-minute", "Records of closed connections a source and minute; more become a count.";
-        LogonStrikes = "logon-strikes", "Refused Logons within 60 s that name a key of a FIX session; the last of them locks it.";
+        KeyPairsShown = "key-pairs-shown", "Ended key pairs that a FIX session remembers; older ones are in the audit only.";
+        SessionNames = "session-names", "SenderCompIDs, operators and networks that a FIX session lists, of each.";
         LogonsSeen = "logons-seen", "Good signatures remembered for 10 s; one more Logon is told to try again later.";
         RefusalSources = "refusal-sources", "Sources whose closed connections are counted apart; beyond, they are counted together.";
     }
@@ -62,7 +63,8 @@ impl Limit {
             Self::LocalConnections | Self::OpsConnections => 64,
             Self::ApiBodyBytes => 64 * 1024,
             Self::RefusalsPerMinute => 20,
-            Self::LogonStrikes => 5,
+            Self::KeyPairsShown => 16,
+            Self::SessionNames => 256,
             Self::LogonsSeen => 1_000_000,
             Self::RefusalSources => 10_000,
         }

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use doorward_core::time::Wall;
 
+use doorward_core::calendar::Mode;
+
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::fault::Fault;
@@ -82,7 +84,9 @@ impl Demo {
     /// Starts everything; returns once all doors listen and the sample people are there.
     pub async fn start(options: &DemoOptions) -> Result<Self, StartError> {
         let data = DataDir::prepare(options)?;
-        let config = config(&data.path)?;
+        // The demo never closes, unless it is to show what happens then.
+        let mode = if options.clock.is_some() { Mode::Weekly } else { Mode::Always };
+        let config = config(&data.path, mode)?;
         let clock = Arc::new(options.clock.map_or_else(Clock::system, Clock::starting_at));
         let gate_delay = match options.fault {
             Some(Drill::GateDelay(span)) => span,
@@ -216,7 +220,7 @@ mod tests {
     #[test]
     fn the_demos_configuration_is_a_good_one() {
         let folder = tempfile::tempdir().unwrap();
-        config(folder.path()).unwrap();
+        config(folder.path(), Mode::Always).unwrap();
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! What the FIX door and the gate say to each other, apart from judging Logons: records to be saved, connections to be
 //! ended, numbers to be set, the trading week.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use doorward_core::audit::{Actor, Context, Deny, Door, Entry, Event, Outcome, Record};
 use doorward_core::id::{AccessKeyId, FirmCode, OperatorId, PersonId, SessionId};
 use doorward_core::identity::change::Change;
-use doorward_core::identity::decide::Misuse;
+use doorward_core::identity::decide::{Misuse, fix_session};
 use doorward_core::identity::net::source_group;
 use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::Wall;
@@ -140,39 +141,32 @@ impl Gate {
         for LogonSave { record, numbers } in saves {
             let mut record = *record;
             record.changes.extend(numbers.map(|(stream, numbers)| Change::Stream { stream, numbers }));
-            if let Some(session) = struck_late(&record.entry)
-                && self.sessions.write().strike(session, now.mono, now.wall)
-            {
-                record.changes.push(Change::SessionLock { session, locked: Some(now.wall) });
+            if let Some(session) = struck_late(&record) {
+                self.sessions.write().strike(session, now.mono, now.wall);
             }
-            let locked = locks_of(&record);
-            let source = record.entry.source.map(source_group);
-            let counted_only = record.changes.is_empty()
-                && is_refusal(&record.entry)
-                && source.is_some_and(|source| !self.logon_refusals.count(source, now.mono));
-            let at = self.lock_context(now.wall);
-            let told = locked.iter().map(|session| self.lock_entry(*session, &at));
-            let told: Vec<Record> = told.map(|entry| Record { entry, changes: Vec::new() }).collect();
-            if !counted_only {
+            let source = record.entry.source.map(source_group).filter(|_| is_bare_refusal(&record));
+            if source.is_none_or(|source| self.logon_refusals.count(source, now.mono)) {
                 records.push(record);
             }
-            records.extend(told);
         }
+        let locks = self.sessions.take_unwritten_locks();
+        records.extend(self.lock_records(&locks));
         if records.is_empty() {
             done(Ok(()));
-            return;
+        } else {
+            self.submit_logons(records, locks, done);
         }
-        self.submit_logons(records, done);
     }
 
-    fn submit_logons(&self, records: Vec<Record>, done: impl FnOnce(Result<(), Fault>) + Send + 'static) {
-        let locked: Vec<SessionId> = records.iter().flat_map(locks_of).collect();
+    fn submit_logons(
+        &self,
+        records: Vec<Record>,
+        locks: BTreeMap<SessionId, Wall>,
+        done: impl FnOnce(Result<(), Fault>) + Send + 'static,
+    ) {
         let events: Vec<Event> = records.iter().map(|record| record.entry.event).collect();
-        for record in &records {
-            log_logon(&record.entry);
-        }
-        let sessions = Arc::clone(&self.sessions);
-        let clock = Arc::clone(&self.clock);
+        records.iter().for_each(|record| log_logon(&record.entry));
+        let (sessions, clock) = (Arc::clone(&self.sessions), Arc::clone(&self.clock));
         let began = clock.now().mono;
         let answered = move |answer: Result<_, CommitError>| {
             metrics::journal_commit_seconds(clock.now().mono.since(began));
@@ -183,18 +177,25 @@ impl Gate {
                 Err(error @ CommitError::Conflict(_)) => Err(Fault::Book(error_text(&error))),
             };
             match &answer {
-                Ok(()) => {
-                    events.iter().for_each(|event| metrics::event(event.id()));
-                    if !locked.is_empty() {
-                        let mut table = sessions.write();
-                        locked.iter().for_each(|session| table.lock_written(*session));
-                    }
+                Ok(()) => events.iter().for_each(|event| metrics::event(event.id())),
+                Err(fault) => {
+                    tracing::error!(%fault, "records of the FIX door could not be written");
+                    sessions.give_back(locks);
                 }
-                Err(fault) => tracing::error!(%fault, "records of the FIX door could not be written"),
             }
             done(answer);
         };
         self.store.submit_then(Batch { expects: Vec::new(), records }, Box::new(answered));
+    }
+
+    /// What is written down of sessions that their refusals have locked.
+    fn lock_records(&self, locks: &BTreeMap<SessionId, Wall>) -> Vec<Record> {
+        let table = self.sessions.read();
+        let record = |(id, at): (&SessionId, &Wall)| {
+            let session = &table.get(*id)?.session;
+            Some(fix_session::lock_after_refusals(session, &self.node_context(*at)))
+        };
+        locks.iter().filter_map(record).collect()
     }
 
     /// The trading week that was rolled to last; 0: none was.
@@ -210,7 +211,7 @@ impl Gate {
         if due <= present || !self.clock_good() {
             return;
         }
-        let entry = Entry::new(&self.lock_context(now), Event::WeekRolled, Actor::Node)
+        let entry = Entry::new(&self.node_context(now), Event::WeekRolled, Actor::Node)
             .with_detail(format!("week {due}"));
         let record = Record { entry, changes: vec![Change::Week { week: due }] };
         let batch = Batch { expects: vec![Expect::Week(present)], records: vec![record] };
@@ -223,59 +224,37 @@ impl Gate {
         }
     }
 
-    /// Writes down locks whose records were lost with a failed write.
+    /// Writes down locks whose records were lost with a failed write, or never came to one.
     pub(super) async fn write_locks(&self) {
-        let unwritten = self.sessions.read().unwritten_locks();
-        for (session, at) in unwritten {
-            let entry = self.lock_entry(session, &self.lock_context(at));
-            let changes = vec![Change::SessionLock { session, locked: Some(at) }];
-            let batch = Batch { expects: Vec::new(), records: vec![Record { entry, changes }] };
-            match self.commit(batch).await {
-                Ok(_) => self.sessions.write().lock_written(session),
-                Err(error) => tracing::error!(error = %error_text(&error), "a lock could not be written"),
-            }
+        let locks = self.sessions.take_unwritten_locks();
+        let records = self.lock_records(&locks);
+        if records.is_empty() {
+            return;
+        }
+        if let Err(error) = self.commit(Batch { expects: Vec::new(), records }).await {
+            tracing::error!(error = %error_text(&error), "a lock could not be written");
+            self.sessions.give_back(locks);
         }
     }
 
-    fn lock_context(&self, at: Wall) -> Context {
+    pub(super) fn node_context(&self, at: Wall) -> Context {
         Context { at, door: Door::Node, source: None, attempt: new_attempt() }
-    }
-
-    fn lock_entry(&self, session: SessionId, context: &Context) -> Entry {
-        let firm = self.sessions.read().get(session).map(|held| held.session.firm.clone());
-        let entry = Entry::new(context, Event::FixSessionLocked, Actor::Node);
-        Entry { firm, session: Some(session), ..entry }.with_detail("too many refused Logons within 60 s")
     }
 }
 
 /// The session that a refusal counts for which the machine made after the gate had found the Logon good.
-fn struck_late(entry: &Entry) -> Option<SessionId> {
+fn struck_late(record: &Record) -> Option<SessionId> {
     let late = matches!(
-        entry.reason,
+        record.entry.reason,
         Some(Deny::FirstOfWeek | Deny::ResetNotPermitted | Deny::SequenceTooLow | Deny::InSessionSequence)
     );
-    match &entry.actor {
-        Actor::FixSession { id, access_key: Some(_), .. } if late && is_refusal(entry) => Some(*id),
-        Actor::FixSession { .. }
-        | Actor::Person { .. }
-        | Actor::Unknown { .. }
-        | Actor::Local { .. }
-        | Actor::Node
-        | Actor::Nobody => None,
-    }
+    fix_session::struck(record).filter(|_| late)
 }
 
-fn is_refusal(entry: &Entry) -> bool {
-    entry.event == Event::LogonRefused && entry.outcome == Outcome::Refused
-}
-
-/// The sessions that a record of a Logon locks.
-fn locks_of(record: &Record) -> Vec<SessionId> {
-    let lock = |change: &Change| match change {
-        Change::SessionLock { session, locked: Some(_) } => Some(*session),
-        _ => None, // all others are changes of something else
-    };
-    record.changes.iter().filter_map(lock).collect()
+/// Whether a record is of a refusal and of nothing else: then it may become part of a count.
+fn is_bare_refusal(record: &Record) -> bool {
+    let Record { entry, changes } = record;
+    changes.is_empty() && entry.event == Event::LogonRefused && entry.outcome == Outcome::Refused
 }
 
 /// One line a refused Logon; those that went well are told only where somebody looks closely, as they are many.

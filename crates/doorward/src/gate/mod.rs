@@ -34,7 +34,7 @@ use doorward_core::identity::net::source_group;
 use doorward_core::identity::policy::Effective;
 use doorward_core::limits::Limit;
 use doorward_core::machine::Note;
-use doorward_core::time::{ClockGuard, Now};
+use doorward_core::time::{ClockGuard, Now, Wall};
 
 pub use attempts::Attempts;
 pub use breach::BreachList;
@@ -142,6 +142,8 @@ pub struct Gate {
     nobodys_key: MacKey,
     fix: fix::FixDoor,
     week: std::sync::atomic::AtomicU32,
+    /// Since when Logons are taken, in microseconds.
+    listening_since: std::sync::atomic::AtomicI64,
     guard: Mutex<Guard>,
     work: Arc<Work>,
     stripes: Vec<tokio::sync::Mutex<()>>,
@@ -163,7 +165,8 @@ impl Gate {
         let week = store.week()?.into();
         let stripes = (0..STRIPES).map(|_| tokio::sync::Mutex::default()).collect();
         let mut guard = Guard { clock: ClockGuard::default(), announced: true };
-        guard.clock.look(clock.now());
+        let clock_now = clock.now();
+        guard.clock.look(clock_now);
         Ok(Self {
             store,
             vault,
@@ -180,6 +183,7 @@ impl Gate {
             nobodys_key,
             fix: fix::FixDoor::default(),
             week,
+            listening_since: clock_now.wall.as_us().into(),
             guard: Mutex::new(guard),
             work: Arc::default(),
             stripes,
@@ -369,6 +373,15 @@ impl Gate {
             metrics::book_mark(status.mark);
             metrics::journal_segments(status.segments);
         }
+    }
+
+    /// Takes Logons from now on: what was signed before is refused (F9).
+    pub fn listens_now(&self) {
+        self.listening_since.store(self.clock.now().wall.as_us(), std::sync::atomic::Ordering::Release);
+    }
+
+    fn listening_since(&self) -> Wall {
+        Wall::from_us(self.listening_since.load(std::sync::atomic::Ordering::Acquire))
     }
 
     /// Says that a decision is under way; the node waits for it before it writes down its end.

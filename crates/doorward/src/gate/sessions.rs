@@ -3,20 +3,15 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
 
 use doorward_core::id::{AccessKeyId, FirmCode, SessionId};
+use doorward_core::identity::decide::signed_logon::{STRIKES_MAX, STRIKES_WITHIN};
 use doorward_core::identity::firm::Firm;
 use doorward_core::identity::fix_session::{FixSession, SessionUse};
-use doorward_core::identity::key_pair::{Kept, KeyPair, secret_place};
-use doorward_core::limits::Limit;
+use doorward_core::identity::key_pair::{KeyPair, secret_place};
 use doorward_core::time::{Mono, Wall};
 
-use crate::fault::Fault;
 use crate::vault::{MacKey, Vault};
-
-/// How long a refusal counts towards the lock.
-const STRIKE_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// The FIX sessions and firms of the venue.
 pub(super) struct Sessions(RwLock<Table>);
@@ -25,7 +20,7 @@ pub(super) struct Sessions(RwLock<Table>);
 #[derive(Default)]
 pub(super) struct Table {
     held: HashMap<SessionId, Held>,
-    /// Whose every key is that has a secret.
+    /// Whose each key is, also of those that are good no more and are only shown.
     owners: HashMap<AccessKeyId, SessionId>,
     closed_firms: HashSet<FirmCode>,
     /// Sessions that are locked here, and of which that is not written down yet.
@@ -51,7 +46,7 @@ impl Held {
 
     /// Refusals that count at an instant.
     pub(super) fn strikes(&self, now: Mono) -> u8 {
-        let young = self.strikes.iter().filter(|at| now.since(**at) < STRIKE_AGE_MAX).count();
+        let young = self.strikes.iter().filter(|at| now.since(**at) < STRIKES_WITHIN).count();
         u8::try_from(young).unwrap_or(u8::MAX)
     }
 }
@@ -62,9 +57,9 @@ impl Table {
         self.held.get(&id)
     }
 
-    /// The session that has a key of this name with a secret.
-    pub(super) fn owner(&self, key: &AccessKeyId) -> Option<SessionId> {
-        self.owners.get(key).copied()
+    /// The session that has a key of this name, good or not.
+    pub(super) fn owner(&self, key: &AccessKeyId) -> Option<&Held> {
+        self.held.get(self.owners.get(key)?)
     }
 
     /// Whether a firm is closed.
@@ -77,21 +72,18 @@ impl Table {
         self.held.values()
     }
 
-    /// Counts a refusal that named a key of this session. `true`: it is the one that locks the session, which it is
-    /// from now on.
-    pub(super) fn strike(&mut self, id: SessionId, now: Mono, wall: Wall) -> bool {
-        let Some(held) = self.held.get_mut(&id) else { return false };
-        held.strikes.retain(|at| now.since(*at) < STRIKE_AGE_MAX);
-        if held.strikes.len() as u64 >= Limit::LogonStrikes.max() {
+    /// Counts a refusal that named a key of this session. The fifth within a minute locks it, from now on.
+    pub(super) fn strike(&mut self, id: SessionId, now: Mono, wall: Wall) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        held.strikes.retain(|at| now.since(*at) < STRIKES_WITHIN);
+        if held.strikes.len() >= usize::from(STRIKES_MAX) {
             held.strikes.pop_front();
         }
         held.strikes.push_back(now);
-        let locks = held.strikes.len() as u64 >= Limit::LogonStrikes.max() && held.locked.is_none();
-        if locks {
+        if held.strikes.len() >= usize::from(STRIKES_MAX) && held.locked.is_none() {
             held.locked = Some(wall);
             self.unwritten_locks.insert(id, wall);
         }
-        locks
     }
 
     /// Locks a session or opens it again; opened, its refusals are forgotten.
@@ -105,15 +97,18 @@ impl Table {
         }
     }
 
-    /// The lock of a session is in the journal.
-    pub(super) fn lock_written(&mut self, id: SessionId) {
-        self.unwritten_locks.remove(&id);
+    /// Takes the locks that are not written down yet; they go back where that fails.
+    pub(super) fn take_unwritten_locks(&mut self) -> BTreeMap<SessionId, Wall> {
+        std::mem::take(&mut self.unwritten_locks)
     }
 
-    /// Locks that are not written down yet.
-    pub(super) fn unwritten_locks(&self) -> Vec<(SessionId, Wall)> {
-        self.unwritten_locks.iter().map(|(id, at)| (*id, *at)).collect()
+    /// Gives locks back that could not be written down, as far as they still hold.
+    pub(super) fn give_back(&mut self, locks: BTreeMap<SessionId, Wall>) {
+        let held = &self.held;
+        let still = locks.into_iter().filter(|(id, at)| held.get(id).is_some_and(|held| held.locked == Some(*at)));
+        self.unwritten_locks.extend(still);
     }
+
 
     pub(super) fn set_closed(&mut self, firm: &FirmCode, closed: bool) {
         if closed {
@@ -128,7 +123,7 @@ impl Table {
     fn set(&mut self, session: FixSession, macs: Vec<(AccessKeyId, MacKey)>) {
         let id = session.id;
         self.owners.retain(|_, owner| *owner != id);
-        self.owners.extend(with_secret(&session).map(|(pair, _)| (pair.id, id)));
+        self.owners.extend(session.pairs.iter().map(|pair| (pair.id, id)));
         match self.held.get_mut(&id) {
             Some(held) => {
                 held.session = session;
@@ -153,7 +148,7 @@ impl Sessions {
         table.closed_firms.extend(firms.iter().filter(|firm| firm.closed).map(|firm| firm.code.clone()));
         for (session, usage) in sessions {
             let macs = opened(vault, &session);
-            table.owners.extend(with_secret(&session).map(|(pair, _)| (pair.id, session.id)));
+            table.owners.extend(session.pairs.iter().map(|pair| (pair.id, session.id)));
             let held = Held { locked: usage.locked, macs, strikes: VecDeque::new(), session };
             table.held.insert(held.session.id, held);
         }
@@ -168,43 +163,44 @@ impl Sessions {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// See [`Table::take_unwritten_locks`]; looks first without holding anybody up.
+    pub(super) fn take_unwritten_locks(&self) -> BTreeMap<SessionId, Wall> {
+        if self.read().unwritten_locks.is_empty() { BTreeMap::new() } else { self.write().take_unwritten_locks() }
+    }
+
+    /// See [`Table::give_back`].
+    pub(super) fn give_back(&self, locks: BTreeMap<SessionId, Wall>) {
+        self.write().give_back(locks);
+    }
+
     /// Takes a session as it is from now on, with its secrets opened.
     pub(super) fn set(&self, vault: &dyn Vault, session: FixSession) {
         let macs = opened(vault, &session);
         self.write().set(session, macs);
     }
 
-    /// Opens the secret of a key that could not be opened when its session came here.
-    pub(super) fn open_late(
-        &self,
-        vault: &dyn Vault,
-        session: SessionId,
-        key: &AccessKeyId,
-    ) -> Result<Option<MacKey>, Fault> {
-        let mut table = self.write();
-        let Some(held) = table.held.get_mut(&session) else { return Ok(None) };
-        let sealed = with_secret(&held.session).find(|(pair, _)| pair.id == *key);
-        let Some((_, sealed)) = sealed else { return Ok(None) };
-        let opened = vault.mac_key(&secret_place(key, &held.session.firm), sealed)?;
-        held.macs.push((*key, opened.clone()));
-        Ok(Some(opened))
+    /// Opens the secrets of keys that could not be opened when their session came here.
+    pub(super) fn open_missing(&self, vault: &dyn Vault) {
+        let lacking = |held: &&Held| {
+            held.session.pairs.iter().any(|pair| pair.sealed().is_some() && held.mac_key(&pair.id).is_none())
+        };
+        let sessions: Vec<FixSession> =
+            self.read().iter().filter(lacking).map(|held| held.session.clone()).collect();
+        for session in sessions {
+            let macs = opened(vault, &session);
+            let mut table = self.write();
+            // Meanwhile it may have become another.
+            if let Some(held) = table.held.get_mut(&session.id).filter(|held| held.session == session) {
+                held.macs = macs;
+            }
+        }
     }
-}
-
-/// The pairs of a session whose secrets are kept.
-fn with_secret(
-    session: &FixSession,
-) -> impl Iterator<Item = (&KeyPair, &doorward_core::identity::sealed::Sealed)> {
-    session.pairs.iter().filter_map(|pair| match &pair.secret {
-        Kept::Secret { sealed } => Some((pair, sealed)),
-        Kept::Expired | Kept::Deleted { .. } => None,
-    })
 }
 
 /// The opened secrets of a session. One that does not open now is opened when it is asked for.
 fn opened(vault: &dyn Vault, session: &FixSession) -> Vec<(AccessKeyId, MacKey)> {
-    let open = |(pair, sealed): (&KeyPair, &_)| {
-        match vault.mac_key(&secret_place(&pair.id, &session.firm), sealed) {
+    let open = |pair: &KeyPair| {
+        match vault.mac_key(&secret_place(&pair.id, &session.firm), pair.sealed()?) {
             Ok(key) => Some((pair.id, key)),
             Err(fault) => {
                 tracing::error!(session = %session.id, access_key = %pair.id, %fault, "a secret key does not open");
@@ -212,5 +208,5 @@ fn opened(vault: &dyn Vault, session: &FixSession) -> Vec<(AccessKeyId, MacKey)>
             }
         }
     };
-    with_secret(session).filter_map(open).collect()
+    session.pairs.iter().filter_map(open).collect()
 }
