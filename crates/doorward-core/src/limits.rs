@@ -44,6 +44,7 @@ table! {
         FixQueuedBytes = "fix-queued-bytes", "Bytes of messages kept behind a gap; later ones are dropped and asked for again.";
         FixResend = "fix-resend", "Messages of one Resend Request that are answered; the rest is to be asked for again.";
         FixResendRead = "fix-resend-read", "Stored messages read at once for a resend; the next are read when these are on their way.";
+        LogonsSeen = "logons-seen", "Good signatures remembered for 10 s; one more Logon is told to try again later.";
         RefusalSources = "refusal-sources", "Sources whose closed connections are counted apart; beyond, they are counted together.";
     }
 }
@@ -84,6 +85,8 @@ impl Limit {
             Self::FixQueued => 1_000,
             Self::FixResend => 2_500,
             Self::FixResendRead => 64,
+            Self::LogonsSeen => 1_000_000,
+            Self::RefusalSources => 10_000,
         }
     }
 }

@@ -158,6 +158,8 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("vault", "Keys and what they protect"),
     ("hashing", "Argon2id, and the pool that computes it; `doorward init` measures this machine"),
     ("passwords", "What a password may not be"),
+    ("calendar", "When the market is open; sequence numbers of FIX streams begin anew with its week"),
+    ("customer_center", "When key pairs of FIX sessions are made and shown"),
     ("journal", "The append-only record of every decision"),
     ("shutdown", "How the server stops"),
 ];
@@ -431,6 +433,54 @@ pub const KEYS: &[Key] = &[
         Kind::Texts,
         Preset::Toml(r#"["doorward"]"#),
         "Words that no password may hold, such as your venue's and products' names; upper and lower case are alike.",
+    ),
+    Key::new(
+        "calendar.mode",
+        Kind::OneWord(&["weekly", "always"]),
+        Preset::Toml(r#""weekly""#),
+        "always: never closed; numbers begin anew at calendar.open all the same, and key pairs are made at all hours.",
+    ),
+    Key::new(
+        "calendar.zone",
+        Kind::Text,
+        Preset::Toml(r#""America/Chicago""#),
+        "Time zone of all times here, as the IANA database names it; daylight saving is taken care of.",
+    ),
+    Key::new(
+        "calendar.open",
+        Kind::Text,
+        Preset::Toml(r#""sunday 10:30""#),
+        "When the trading week opens.",
+    ),
+    Key::new(
+        "calendar.close",
+        Kind::Text,
+        Preset::Toml(r#""friday 17:00""#),
+        "When it closes.",
+    ),
+    Key::new(
+        "calendar.daily_close",
+        Kind::Text,
+        Preset::Toml(r#""16:00""#),
+        "When the market closes on each day with a session; key pairs that a newer one replaces end then.",
+    ),
+    Key::new(
+        "calendar.holidays",
+        Kind::Texts,
+        Preset::Toml("[]"),
+        "Dates without a session, such as \"2026-12-25\".",
+    ),
+    Key::new(
+        "customer_center.close",
+        Kind::Text,
+        Preset::Toml(r#""friday 16:30""#),
+        "From when in the week key pairs are neither made nor shown.",
+    ),
+    Key::new(
+        "customer_center.open",
+        Kind::Text,
+        Preset::Toml(r#""sunday 10:00""#),
+        "From when on they are again.",
     ),
     Key::new(
         "journal.segment_bytes",
