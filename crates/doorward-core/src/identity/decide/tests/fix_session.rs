@@ -35,7 +35,8 @@ fn a_session_is_added_to_a_firm() {
 
 #[test]
 fn a_session_that_nobody_could_use_is_refused_with_the_field() {
-    let spoiled: [(&str, fn(&mut New)); 5] = [
+    type Spoil = fn(&mut New);
+    let spoiled: [(&str, Spoil); 5] = [
         ("sender_comp_ids", |new| new.sender_comp_ids.clear()),
         ("sender_comp_ids", |new| {
             new.sender_comp_ids.insert(stem("XYZ001"));

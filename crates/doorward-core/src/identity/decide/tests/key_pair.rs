@@ -219,7 +219,8 @@ fn which_pair_to_delete_must_make_sense() {
 
 #[test]
 fn q3_only_an_administrator_of_the_firm_with_the_right_has_to_do_with_key_pairs() {
-    let spoiled: [(&str, fn(&mut Center), Deny); 7] = [
+    type Spoil = fn(&mut Center);
+    let spoiled: [(&str, Spoil, Deny); 7] = [
         ("the desk", |c| (c.person.kind, c.person.firm) = (Kind::Desk, None), Deny::RightMissing),
         ("a trader", |c| c.person.kind = Kind::Trader, Deny::RightMissing),
         ("no right", |c| c.person.profile.grant = None, Deny::RightMissing),

@@ -106,8 +106,10 @@ fn other_session() -> FixSession {
     FixSession { id: SessionId::parse(b"XYZ").unwrap(), ..session() }
 }
 
+type Spoil = fn(&mut Case);
+
 /// Everything that can be wrong on its own, in the page's order.
-fn spoilers() -> Vec<(Check, Deny, fn(&mut Case))> {
+fn spoilers() -> Vec<(Check, Deny, Spoil)> {
     vec![
         (Check::SchemeNamed, Deny::WrongScheme, |c| {
             c.logon.flaw = Some((Check::SchemeNamed, Deny::WrongScheme));
@@ -294,7 +296,7 @@ fn f4_the_fifth_refusal_that_names_a_key_closes_the_port_and_later_ones_hear_no_
 #[test]
 fn f4_strangers_count_against_nobody() {
     for spoil in [
-        (|c| c.session = None) as fn(&mut Case),
+        (|c| c.session = None) as Spoil,
         |c| c.logon.sender_comp_id = b"ABC009N".to_vec(),
         |c| c.facts.signature_matches = false,
     ] {
