@@ -1,7 +1,10 @@
 //! A key pair of the Customer Center, as the client uses it: it signs.
 
+use std::sync::Arc;
+
 use aws_lc_rs::hmac;
-use data_encoding::{BASE64URL_NOPAD, Specification};
+use data_encoding::BASE64URL_NOPAD;
+use doorward_core::fix::signature;
 use doorward_core::id::AccessKeyId;
 use doorward_core::secret::Secret;
 
@@ -11,7 +14,7 @@ use doorward_core::secret::Secret;
 #[derive(Clone)]
 pub struct KeyPair {
     access_key_id: AccessKeyId,
-    key: hmac::Key,
+    key: Arc<hmac::Key>,
 }
 
 impl std::fmt::Debug for KeyPair {
@@ -42,7 +45,7 @@ impl KeyPair {
     pub fn new(access_key_id: &str, secret_key: &Secret<String>) -> Result<Self, KeyError> {
         let access_key_id =
             AccessKeyId::parse(access_key_id.trim().as_bytes()).ok_or(KeyError::AccessKeyId)?;
-        Ok(Self { access_key_id, key: hmac_key(secret_key)? })
+        Ok(Self { access_key_id, key: Arc::new(hmac_key(secret_key)?) })
     }
 
     /// The name of the pair, tag 355.
@@ -58,20 +61,12 @@ impl KeyPair {
 
 /// The HMAC key of a secret key as text.
 pub(super) fn hmac_key(secret_key: &Secret<String>) -> Result<hmac::Key, KeyError> {
-    let text = secret_key.expose().trim().trim_end_matches('=');
+    let text = secret_key.expose().trim();
     if text.is_empty() {
         return Err(KeyError::Empty);
     }
-    // Trailing bits are not looked at: some make keys of any 43 characters.
-    let lenient = lenient().ok_or(KeyError::Encoding)?;
-    let bytes = lenient.decode(text.as_bytes()).map(Secret::new).map_err(|_| KeyError::Encoding)?;
+    let bytes = signature::decode_secret_key(text.as_bytes()).ok_or(KeyError::Encoding)?;
     Ok(hmac::Key::new(hmac::HMAC_SHA256, bytes.expose()))
-}
-
-fn lenient() -> Option<data_encoding::Encoding> {
-    let mut specification: Specification = BASE64URL_NOPAD.specification();
-    specification.check_trailing_bits = false;
-    specification.encoding().ok()
 }
 
 pub(super) fn sign(key: &hmac::Key, canonical: &[u8]) -> String {
@@ -97,15 +92,18 @@ mod tests {
     #[test]
     fn q3_a_key_pair_prints_without_its_secret() {
         let pair = KeyPair::new(ID, &Secret::new(SECRET.to_owned())).unwrap();
-        assert_eq!(format!("{pair:?}"), "KeyPair { access_key_id: AccessKeyId([111, 78, 68, 120, 77, 51, 51, \
-             117, 69, 56, 49, 111, 104, 87, 117, 86, 82, 116, 87, 84]), .. }");
+        assert_eq!(
+            format!("{pair:?}"),
+            "KeyPair { access_key_id: AccessKeyId([111, 78, 68, 120, 77, 51, 51, \
+             117, 69, 56, 49, 111, 104, 87, 117, 86, 82, 116, 87, 84]), .. }"
+        );
     }
 
     #[test]
     fn what_is_no_key_pair_is_refused() {
         let new = |id: &str, secret: &str| KeyPair::new(id, &Secret::new(secret.to_owned())).unwrap_err();
         assert_eq!(new("short", SECRET), KeyError::AccessKeyId);
-        assert_eq!(new(ID, "=="), KeyError::Empty);
+        assert_eq!(new(ID, " "), KeyError::Empty);
         assert_eq!(new(ID, "a+/b"), KeyError::Encoding);
     }
 }

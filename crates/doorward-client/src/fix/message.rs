@@ -184,7 +184,11 @@ pub fn shown(message: &[u8]) -> String {
         text.push('=');
         let credential = matches!(
             tag,
-            tag::RAW_DATA | tag::PASSWORD | tag::NEW_PASSWORD | tag::ENCRYPTED_PASSWORD | tag::ENCRYPTED_NEW_PASSWORD
+            tag::RAW_DATA
+                | tag::PASSWORD
+                | tag::NEW_PASSWORD
+                | tag::ENCRYPTED_PASSWORD
+                | tag::ENCRYPTED_NEW_PASSWORD
         );
         if logon && (credential || tag::name(tag).is_none()) {
             text.push_str("***");
@@ -241,7 +245,10 @@ mod tests {
     fn a_body_takes_what_can_be_sent_and_no_more() {
         let wrong = |body: Body| body.checked().unwrap_err().to_string();
         assert_eq!(wrong(Body::new()), "field 0: the message has no field");
-        assert_eq!(wrong(Body::new().field(34, "1").field(0, "x")), "field 34: is written by the session itself");
+        assert_eq!(
+            wrong(Body::new().field(34, "1").field(0, "x")),
+            "field 34: is written by the session itself"
+        );
         assert_eq!(wrong(Body::new().field(58, "")), "field 58: empty");
         assert_eq!(wrong(Body::new().field(58, "a\u{1}44=1")), "field 58: has the separator SOH in it");
         assert_eq!(wrong(Body::new().data(58, b"x")), "field 58: is no length of a data field");

@@ -101,7 +101,8 @@ impl FileStore {
     /// [`StoreError`] where it cannot be opened or read, or another process has it open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let fail = |why: String| StoreError { path: Some(path.to_owned()), why };
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let opened =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = opened.map_err(|error| fail(error.to_string()))?;
         match file.try_lock() {
             Ok(()) => {}
@@ -122,7 +123,7 @@ impl FileStore {
         self
     }
 
-    fn fail(&self, why: impl ToString) -> StoreError {
+    fn fail(&self, why: &impl ToString) -> StoreError {
         StoreError { path: Some(self.path.clone()), why: why.to_string() }
     }
 
@@ -142,7 +143,7 @@ impl FileStore {
 
 impl SequenceStore for FileStore {
     fn load(&mut self) -> Result<Numbers, StoreError> {
-        let bytes = self.read().map_err(|error| self.fail(error))?;
+        let bytes = self.read().map_err(|error| self.fail(&error))?;
         let newest = bytes.chunks(SLOT_BYTES).filter_map(read_slot).max_by_key(|(revision, _)| *revision);
         match newest {
             Some((revision, numbers)) => {
@@ -151,7 +152,7 @@ impl SequenceStore for FileStore {
             }
             // A kill during the first save ever leaves less than one slot.
             None if bytes.len() < SLOT_BYTES => Ok(Numbers::FIRST),
-            None => Err(self.fail("not a file of sequence numbers, or damaged")),
+            None => Err(self.fail(&"not a file of sequence numbers, or damaged")),
         }
     }
 
@@ -165,7 +166,7 @@ impl SequenceStore for FileStore {
             self.file.write_all_at(&slot(self.revision, numbers), at)
         };
         let synced = written.and_then(|()| if self.sync { self.file.sync_data() } else { Ok(()) });
-        synced.map_err(|error| self.fail(error))
+        synced.map_err(|error| self.fail(&error))
     }
 }
 
@@ -190,9 +191,9 @@ fn read_slot(line: &[u8]) -> Option<(u64, Numbers)> {
 
 /// FNV-1a of 64 bits, without its top four: it has to find a torn line, not an enemy.
 fn checksum(bytes: &[u8]) -> u64 {
-    let hash = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     hash >> 4
 }
 
@@ -249,8 +250,8 @@ mod tests {
                 bytes[at..at + length].copy_from_slice(&torn[..length]);
                 store.file.write_all_at(&bytes, 0).unwrap();
                 let read = store.load().unwrap();
-                // What is missing at the very end is only space.
-                assert!(read == before || length >= 78, "{revision} torn at {length}: {read:?}");
+                let newer = length > 60 && read == numbers(1_000 + revision, 2_000);
+                assert!(read == before || newer, "{revision} torn at {length}: {read:?}");
                 store.revision = revision - 1;
             }
             whole[at..at + SLOT_BYTES].copy_from_slice(&torn);

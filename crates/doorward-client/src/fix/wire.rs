@@ -3,6 +3,7 @@
 use doorward_core::fix::build::Builder;
 use doorward_core::fix::message::Fields;
 use doorward_core::fix::{signature, tag};
+use doorward_core::secret::Secret;
 use doorward_core::time::Wall;
 
 use super::settings::{Credentials, SecureLogon, Settings, TraderLogon};
@@ -105,7 +106,8 @@ impl Wire {
     }
 
     fn signed(&self, settings: &Settings, secure: &SecureLogon, stamp: Stamp, reset: bool) -> Vec<u8> {
-        let unsigned = self.message(settings, b"A", stamp, |builder| secure_fields(builder, settings, secure, reset));
+        let unsigned =
+            self.message(settings, b"A", stamp, |builder| secure_fields(builder, settings, secure, reset));
         let mut canonical = Vec::new();
         let mut fields = Fields::new();
         if let Ok(message) = fields.read(&unsigned) {
@@ -151,6 +153,6 @@ fn trader_fields<'b>(
         .field(tag::RAW_DATA, trader.password.expose());
     let builder = if reset { builder.field(tag::RESET_SEQ_NUM_FLAG, "Y") } else { builder };
     builder
-        .maybe(tag::NEW_PASSWORD, trader.new_password.as_ref().map(|password| password.expose()))
-        .maybe(trader.code_tag, trader.code.as_ref().map(|code| code.expose()))
+        .maybe(tag::NEW_PASSWORD, trader.new_password.as_ref().map(Secret::expose))
+        .maybe(trader.code_tag, trader.code.as_ref().map(Secret::expose))
 }

@@ -63,7 +63,7 @@ impl Initiator {
         }
         if reset {
             self.numbers = Numbers { next_out: 2, next_in: 1 };
-            self.sent = Sent::new(2);
+            self.sent = Sent::new(1);
         } else {
             self.numbers.next_out += 1;
         }
@@ -96,13 +96,16 @@ impl Initiator {
         if !venue || message.get(tag::TARGET_COMP_ID) != Some(self.wire.comp_id()) {
             return self.fail(PeerFault::CompId(comp_ids(&message)));
         }
-        let Some(number) = message.get(tag::MSG_SEQ_NUM).and_then(seq_num).filter(|number| *number > 0) else {
+        let Some(number) = message.get(tag::MSG_SEQ_NUM).and_then(seq_num).filter(|number| *number > 0)
+        else {
             return self.fail(PeerFault::NoMsgSeqNum);
         };
         match message.msg_type() {
             b"A" => return self.began_anew(&message, number),
             b"5" => return self.logged_out(&message, number),
-            b"4" if message.get(tag::GAP_FILL_FLAG) != Some(b"Y") => return self.sequence_reset(&message, number),
+            b"4" if message.get(tag::GAP_FILL_FLAG) != Some(b"Y") => {
+                return self.sequence_reset(&message, number);
+            }
             _ => {}
         }
         match number.cmp(&self.numbers.next_in) {

@@ -67,6 +67,8 @@ pub enum Output {
     Send(Vec<u8>),
     /// Something for the user.
     Event(Event),
+    /// A message of the server as it came, before anything else of it: only where [`Initiator::show_received`] asks.
+    Received(Vec<u8>),
 }
 
 /// Garbled messages in a row that are borne.
@@ -90,6 +92,7 @@ pub struct Initiator {
     taken: usize,
     /// Why the connection is gone, told once the input is done with.
     gone: Option<String>,
+    show_received: bool,
     now: Now,
     out: VecDeque<Output>,
 }
@@ -99,7 +102,9 @@ enum State {
     /// Before a Logon, and after the end.
     Off,
     /// Our Logon is out.
-    LoggingOn { since: Mono },
+    LoggingOn {
+        since: Mono,
+    },
     On(Box<On>),
 }
 
@@ -129,10 +134,18 @@ struct Gap {
 enum Phase {
     Open,
     /// Before a reset: a Test Request is out.
-    Probing { id: String, answered: bool, since: Mono },
+    Probing {
+        id: String,
+        answered: bool,
+        since: Mono,
+    },
     /// The Logon that resets is out.
-    Resetting { since: Mono },
-    LoggingOut { since: Mono },
+    Resetting {
+        since: Mono,
+    },
+    LoggingOut {
+        since: Mono,
+    },
 }
 
 /// Messages behind a gap.
@@ -152,6 +165,7 @@ impl Initiator {
     /// [`Misuse::Setting`].
     pub fn new(settings: Settings, numbers: Numbers) -> Result<Self, Misuse> {
         settings.check()?;
+        let numbers = Numbers { next_out: numbers.next_out.max(1), next_in: numbers.next_in.max(1) };
         Ok(Self {
             wire: Wire::new(&settings.credentials),
             cutter: Cutter::new(settings.message_bytes_max),
@@ -164,9 +178,15 @@ impl Initiator {
             input: Vec::new(),
             taken: 0,
             gone: None,
+            show_received: false,
             now: Now::default(),
             out: VecDeque::new(),
         })
+    }
+
+    /// Whether each message of the server comes out as [`Output::Received`] as well.
+    pub const fn show_received(&mut self, show: bool) {
+        self.show_received = show;
     }
 
     /// The numbers as they stand.
@@ -373,6 +393,9 @@ impl Initiator {
                 match read {
                     Ok(message) => {
                         self.garbled = 0;
+                        if self.show_received {
+                            self.out.push_back(Output::Received(message.bytes().to_vec()));
+                        }
                         self.take_in(message);
                     }
                     Err(_) => self.count_garbled(),
@@ -491,7 +514,9 @@ impl Phase {
     const fn since(&self) -> Option<Mono> {
         match self {
             Self::Open => None,
-            Self::Probing { since, .. } | Self::Resetting { since } | Self::LoggingOut { since } => Some(*since),
+            Self::Probing { since, .. } | Self::Resetting { since } | Self::LoggingOut { since } => {
+                Some(*since)
+            }
         }
     }
 }
