@@ -187,7 +187,7 @@ impl FixWatched {
             FixInput::Answer(kind) => self.answer(self.ask, *kind),
             FixInput::Stale(kind) => {
                 let stale = AskId(self.ask.0.wrapping_sub(1));
-                self.session.saved(stale, *kind.is_multiple_of(2), self.now);
+                self.session.saved(stale, kind.is_multiple_of(2), self.now);
                 self.session.judged(stale, self.judged(*kind), self.now);
             }
             FixInput::Deadline => {
