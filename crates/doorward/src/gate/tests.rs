@@ -161,8 +161,8 @@ async fn s5_a_change_of_the_password_goes_through_the_attempt_gate_too() {
     let person = world.person("julian", AuthSystem::Password, false).await.id;
     let change = |present: &str, new: &str| Ask::PasswordChange {
         person,
-        present: world.encrypted(present, Padding::OaepSha256),
-        new: world.encrypted(new, Padding::OaepSha256),
+        present: world.encrypted(present, Padding::OaepSha256).into(),
+        new: world.encrypted(new, Padding::OaepSha256).into(),
     };
     for n in 0..5 {
         let verdict = world.ask(1, change(&format!("wrong one {n}"), "amber harbour 62 kites")).await;
