@@ -211,7 +211,7 @@ mod tests {
         let range = heartbeat(&mut out);
         let message = &out[range.clone()];
         assert_eq!(range, 6..out.len());
-        let text = "8=FIX.4.2|9=62|35=0|34=7|49=CME|52=20261121-20:00:00.250|56=ABC001N|112=x|10=";
+        let text = "8=FIX.4.2|9=59|35=0|34=7|49=CME|52=20261121-20:00:00.250|56=ABC001N|112=x|10=";
         assert_eq!(&message[..message.len() - 4], text.replace('|', "\x01").as_bytes());
         assert_eq!(Cutter::new(4_096).cut(message), Cut::Message { len: message.len() });
         let mut fields = Fields::new();
