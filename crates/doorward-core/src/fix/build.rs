@@ -101,11 +101,17 @@ impl<'b> Builder<'b> {
         let body_len = self.out.len() - self.counted;
         let digits = Digits::of(body_len as u64);
         let digits = digits.as_bytes();
-        if digits.len() == ROOM.len() {
-            self.out[self.length..self.length + ROOM.len()].copy_from_slice(digits);
-        } else {
-            self.out.splice(self.length..self.length + ROOM.len(), digits.iter().copied());
+        // Seldom another width: then the body moves by the difference.
+        let end = self.length + digits.len();
+        if digits.len() > ROOM.len() {
+            let end_before = self.out.len();
+            self.out.resize(end_before + digits.len() - ROOM.len(), 0);
+            self.out.copy_within(self.counted - 1..end_before, end);
+        } else if digits.len() < ROOM.len() {
+            self.out.copy_within(self.counted - 1.., end);
+            self.out.truncate(self.out.len() + digits.len() - ROOM.len());
         }
+        self.out[self.length..end].copy_from_slice(digits);
         let sum = check_sum(&self.out[self.begin..]);
         let sum = u64::from(sum);
         self.out.extend_from_slice(&[b'1', b'0', b'=', digit(sum / 100), digit(sum / 10), digit(sum), SOH]);
