@@ -17,4 +17,5 @@ pub mod logging;
 pub mod metrics;
 mod qr;
 pub mod serve;
+pub mod streams;
 pub mod vault;
