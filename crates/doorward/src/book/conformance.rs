@@ -10,7 +10,7 @@ use doorward_core::identity::attempt::{Access, Tally};
 use doorward_core::identity::change::Change;
 use doorward_core::identity::enrolment::{Authenticator, Factor, Seed};
 use doorward_core::identity::firm::Firm;
-use doorward_core::identity::person::{Kind, Password, Person, Phc, Profile, Standing};
+use doorward_core::identity::person::{KeyCodes, Kind, Password, Person, Phc, Profile, Standing};
 use doorward_core::identity::policy::{AuthSystem, Policy};
 use doorward_core::identity::sealed::Sealed;
 use doorward_core::identity::totp::Parameters;
@@ -43,7 +43,8 @@ pub(crate) fn id(n: u64) -> PersonId {
 pub(crate) fn firm(code: &str) -> Firm {
     let code = FirmCode::parse(code).unwrap();
     let policy = Policy::default();
-    Firm { name: format!("Firm {code}"), code, added_at: Wall::from_s(1), closed: false, policy, version: 1 }
+    let name = format!("Firm {code}");
+    Firm { name, code, added_at: Wall::from_s(1), closed: false, policy, key_hours_until: None, version: 1 }
 }
 
 pub(crate) fn person(n: u64, userid: &str) -> Person {
@@ -58,6 +59,7 @@ pub(crate) fn person(n: u64, userid: &str) -> Person {
         password: password("first"),
         authenticator: Authenticator::None,
         seeds: 0,
+        key_codes: KeyCodes::default(),
         profile: Profile::default(),
         version: 1,
     }

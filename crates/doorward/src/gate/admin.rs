@@ -513,6 +513,11 @@ fn drafted(record: &Record) -> Person {
             | Change::Standing { .. }
             | Change::AuthSystem { .. }
             | Change::Profile { .. }
+            | Change::KeyCodes { .. }
+            | Change::FixSession { .. }
+            | Change::SessionLock { .. }
+            | Change::KeyUsed { .. }
+            | Change::Stream { .. }
             | Change::Attempt { .. }
             | Change::AttemptsForgotten { .. } => None,
         })

@@ -397,7 +397,7 @@ impl Gate {
 fn log(no: u64, entry: &Entry) {
     let who = match &entry.actor {
         Actor::Person { userid, .. } => userid.as_str(),
-        Actor::Unknown { .. } | Actor::Nobody => "-",
+        Actor::Unknown { .. } | Actor::FixSession { .. } | Actor::Nobody => "-",
         Actor::Local { .. } => "local",
         Actor::Node => "node",
     };

@@ -18,8 +18,15 @@ pub fn add(code: FirmCode, name: &str, actor: Actor, context: &Context) -> Resul
         ));
     }
     let (name, added_at) = (name.to_owned(), context.at);
-    let firm =
-        Firm { code: code.clone(), name, added_at, closed: false, policy: Policy::default(), version: 1 };
+    let firm = Firm {
+        code: code.clone(),
+        name,
+        added_at,
+        closed: false,
+        policy: Policy::default(),
+        key_hours_until: None,
+        version: 1,
+    };
     let entry = Entry { firm: Some(code), ..Entry::new(context, Event::FirmAdded, actor) };
     Ok(Record { entry, changes: vec![Change::Firm { firm }] })
 }

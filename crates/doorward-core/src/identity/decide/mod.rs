@@ -172,7 +172,33 @@ const fn words(check: Check) -> (&'static str, &'static str) {
         | Check::CodeAdmitted
         | Check::CodeMatches
         | Check::CodeUnused
-        | Check::NewPasswordGood => ("", ""),
+        | Check::NewPasswordGood
+        | Check::LogonWellFormed
+        | Check::CredentialsGiven
+        | Check::FieldsGiven
+        | Check::HeaderRight
+        | Check::HeartBtIntRight
+        | Check::SchemeNamed
+        | Check::SignatureDecodes
+        | Check::CompIdKnown
+        | Check::IndicatorPermitted
+        | Check::SessionActive
+        | Check::AccessKeyKnown
+        | Check::AccessKeyLive
+        | Check::SessionUnlocked
+        | Check::OperatorPermitted
+        | Check::SendingTimeFresh
+        | Check::SignatureMatches
+        | Check::LogonUnseen
+        | Check::AfterListening
+        | Check::StreamFree
+        | Check::WeekOpen
+        | Check::ResetFlagRight
+        | Check::SequenceRight
+        | Check::RightHeld
+        | Check::HoursOpen
+        | Check::PairsAdmitted
+        | Check::CodesLeft => ("", ""),
     }
 }
 

@@ -229,7 +229,8 @@ impl<'c> Writer<'c> {
         for change in &record.changes {
             match change.target() {
                 Target::Access(person) => self.touch(person)?.apply(change),
-                Target::Venue | Target::Firm(_) | Target::Person(_) => {}
+                Target::Venue | Target::Firm(_) | Target::Person(_) | Target::FixSession(_) => {}
+                Target::SessionUse(_) | Target::Stream(_) => {}
             }
         }
         self.audit(no, &record.entry)
@@ -246,7 +247,10 @@ impl<'c> Writer<'c> {
             | Change::Authenticator { person, .. }
             | Change::Standing { person, .. }
             | Change::AuthSystem { person, .. }
-            | Change::Profile { person, .. } => self.change_person(*person, change)?,
+            | Change::Profile { person, .. }
+            | Change::KeyCodes { person, .. } => self.change_person(*person, change)?,
+            Change::FixSession { .. } => {}
+            Change::SessionLock { .. } | Change::KeyUsed { .. } | Change::Stream { .. } => {}
             Change::Attempt { .. } | Change::AttemptsForgotten { .. } => {}
         }
         Ok(())
@@ -314,7 +318,7 @@ impl<'c> Writer<'c> {
         let (person, name) = match &entry.actor {
             Actor::Person { id, .. } => (Some(signed(id.as_u64())), None),
             Actor::Unknown { begins, chars } => (None, Some(stranger(begins, *chars))),
-            Actor::Local { .. } | Actor::Node | Actor::Nobody => (None, None),
+            Actor::FixSession { .. } | Actor::Local { .. } | Actor::Node | Actor::Nobody => (None, None),
         };
         let added = self.run.add_audit.execute((
             signed(no),

@@ -221,8 +221,8 @@ impl SqliteStore {
 
 fn is_versioned(change: &Change) -> bool {
     match change.target() {
-        Target::Venue | Target::Firm(_) | Target::Person(_) => true,
-        Target::Access(_) => false,
+        Target::Venue | Target::Firm(_) | Target::Person(_) | Target::FixSession(_) => true,
+        Target::Access(_) | Target::SessionUse(_) | Target::Stream(_) => false,
     }
 }
 
