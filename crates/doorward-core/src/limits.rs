@@ -31,6 +31,8 @@ table! {
         OpsConnections = "ops-connections", "Connections of the listener of measurements; one more waits.";
         ApiBodyBytes = "api-body-bytes", "Bytes of a request to the HTTP API; more are answered with 413.";
         RefusalsPerMinute = "refusals-per-minute", "Records of closed connections a source and minute; more become a count.";
+        SimOrders = "sim-orders", "Open orders of the simulated venue; one more is rejected.";
+        SimOrdersDone = "sim-orders-done", "Orders that are over and still known to the simulated venue; the oldest is forgotten.";
         RefusalSources = "refusal-sources", "Sources whose closed connections are counted apart; beyond, they are counted together.";
     }
 }
@@ -60,7 +62,8 @@ impl Limit {
             Self::LocalConnections | Self::OpsConnections => 64,
             Self::ApiBodyBytes => 64 * 1024,
             Self::RefusalsPerMinute => 20,
-            Self::RefusalSources => 10_000,
+            Self::SimOrders => 100_000,
+            Self::RefusalSources | Self::SimOrdersDone => 10_000,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! What decides is in `doorward-core`. Only [`gate`] uses [`book`] and [`vault`]; doors, HTTP and jobs use the gate.
 
+pub mod backend;
 pub mod book;
 pub mod cli;
 pub mod clock;

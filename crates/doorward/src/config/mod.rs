@@ -2,6 +2,7 @@
 
 mod check;
 pub mod docs;
+mod fix;
 pub mod keys;
 pub mod network;
 mod read;
@@ -17,11 +18,12 @@ use std::time::Duration;
 
 use doorward_core::secret::Secret;
 
+pub use fix::{Fix, FixListener, FixProfile};
 pub use network::Network;
 pub use read::{ConfigError, Env, Origin, Setting, Settings};
 pub use value::{OriginRule, PublicUrl};
 
-use value::Value;
+use value::{Row, Value};
 
 /// Longest configuration file, in bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -39,6 +41,8 @@ pub struct Config {
     pub log: Log,
     /// Section `ws`.
     pub ws: Ws,
+    /// Section `fix`.
+    pub fix: Fix,
     /// `portal.public_url`.
     pub public_url: Option<PublicUrl>,
     /// Section `admin`.
@@ -53,6 +57,10 @@ pub struct Config {
     pub passwords: Passwords,
     /// `journal.segment_bytes`.
     pub segment_bytes: u64,
+    /// `journal.stream_segment_bytes`.
+    pub stream_segment_bytes: u64,
+    /// `journal.keep_days`.
+    pub keep_days: u32,
     /// `shutdown.drain_s`.
     pub drain: Duration,
     settings: Settings,
@@ -279,6 +287,7 @@ impl Config {
                 level: log_level(&all.text("log.level")),
             },
             ws: ws(&all),
+            fix: fix::fix(&all),
             public_url: all.url("portal.public_url"),
             admin: Admin { socket: all.path("admin.socket").unwrap_or_default() },
             metrics: Metrics {
@@ -293,6 +302,8 @@ impl Config {
                 product_names: all.texts("passwords.product_names"),
             },
             segment_bytes: all.number("journal.segment_bytes"),
+            stream_segment_bytes: all.number("journal.stream_segment_bytes"),
+            keep_days: all.small("journal.keep_days"),
             drain: all.seconds("shutdown.drain_s"),
             settings,
         }
@@ -375,6 +386,7 @@ readers! {
     networks_value -> Vec<Network> = Networks;
     origins_value -> Vec<OriginRule> = Origins;
     texts_value -> Vec<String> = Texts;
+    rows -> Vec<Row> = Tables;
 }
 
 /// A mistake of ours in this file, never of the operator's; the tests load every key.
