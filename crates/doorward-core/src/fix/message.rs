@@ -362,8 +362,8 @@ pub fn body(message: &[u8]) -> &[u8] {
         }
     }
     let end = message.len().saturating_sub(b"10=000\x01".len());
-    match message.get(end..) {
-        Some([b'1', b'0', b'=', .., SOH]) => message.get(at..end).unwrap_or_default(),
+    match message.get(end.saturating_sub(1)..) {
+        Some([SOH, b'1', b'0', b'=', .., SOH]) => message.get(at..end).unwrap_or_default(),
         _ => &[],
     }
 }
