@@ -70,6 +70,14 @@ impl<'b> Builder<'b> {
         self
     }
 
+    /// A field with a number, where there is one.
+    pub fn maybe_number(self, tag: u32, value: Option<u64>) -> Self {
+        match value {
+            Some(value) => self.number(tag, value),
+            None => self,
+        }
+    }
+
     /// A field with an instant, `YYYYMMDD-HH:MM:SS.sss`.
     pub fn time(mut self, tag: u32, value: Wall) -> Self {
         self.tag(tag);

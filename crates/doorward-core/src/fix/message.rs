@@ -48,7 +48,7 @@ struct Field {
 }
 
 /// The index of one message at a time. It allocates for the first message and for one with unusually many fields.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Fields {
     index: Vec<Field>,
 }
@@ -80,6 +80,11 @@ impl Fields {
     pub fn read_despite_lengths<'m>(&'m mut self, bytes: &'m [u8]) -> Result<Message<'m>, Malformed> {
         self.index(bytes, Lengths::MayLie)?;
         Ok(Message { bytes, index: &self.index })
+    }
+
+    /// Bytes of memory in use.
+    pub const fn memory(&self) -> usize {
+        self.index.capacity() * size_of::<Field>()
     }
 
     fn index(&mut self, bytes: &[u8], lengths: Lengths) -> Result<(), Malformed> {

@@ -58,6 +58,9 @@ pub(super) fn check(config: &Config) -> Vec<ConfigError> {
             "ws.proxy_protocol: nobody may send the header; name your proxies in trusted_proxies".to_owned();
         faults.blame(&["ws.proxy_protocol"], text);
     }
+    if let Err((key, why)) = super::calendar::calendar(&config.settings) {
+        faults.blame(&[key], format!("{key}: {why}"));
+    }
     faults.errors.sort_by_key(|error| error.line);
     faults.errors
 }

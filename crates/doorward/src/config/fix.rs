@@ -17,8 +17,19 @@ pub struct Fix {
     pub code_tag: u32,
     /// `fix.outbound_bytes_max`.
     pub outbound_bytes_max: usize,
+    /// `fix.backend`.
+    pub backend: FixBackend,
     /// `fix.listeners`, in the order of the file.
     pub listeners: Vec<FixListener>,
+}
+
+/// Who takes application messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FixBackend {
+    /// The simulated venue.
+    Sim,
+    /// Each message goes back to where it came from.
+    Echo,
 }
 
 /// What is spoken on a listener.
@@ -56,6 +67,7 @@ pub(super) fn fix(all: &Typed<'_>) -> Fix {
         venue: all.text("fix.venue"),
         code_tag: all.small("fix.code_tag"),
         outbound_bytes_max: all.size("fix.outbound_bytes_max"),
+        backend: if all.text("fix.backend") == "echo" { FixBackend::Echo } else { FixBackend::Sim },
         listeners: all.rows("fix.listeners").unwrap_or_default().iter().map(listener).collect(),
     }
 }

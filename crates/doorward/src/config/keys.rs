@@ -158,6 +158,8 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("vault", "Keys and what they protect"),
     ("hashing", "Argon2id, and the pool that computes it; `doorward init` measures this machine"),
     ("passwords", "What a password may not be"),
+    ("calendar", "When the market is open; sequence numbers of FIX streams begin anew with its week"),
+    ("customer_center", "When key pairs of FIX sessions are made and shown"),
     ("journal", "The append-only record of every decision"),
     ("shutdown", "How the server stops"),
 ];
@@ -284,6 +286,12 @@ pub const KEYS: &[Key] = &[
          messages stay stored.",
     )
     .unit("bytes"),
+    Key::new(
+        "fix.backend",
+        Kind::OneWord(&["sim", "echo"]),
+        Preset::Toml(r#""sim""#),
+        "Who takes application messages: sim is the built-in simulated venue, echo sends each message back.",
+    ),
     Key::new(
         "fix.listeners",
         Kind::Tables(FIX_LISTENERS),
@@ -427,6 +435,54 @@ pub const KEYS: &[Key] = &[
         "Words that no password may hold, such as your venue's and products' names; upper and lower case are alike.",
     ),
     Key::new(
+        "calendar.mode",
+        Kind::OneWord(&["weekly", "always"]),
+        Preset::Toml(r#""weekly""#),
+        "always: never closed; numbers begin anew at calendar.open all the same, and key pairs are made at all hours.",
+    ),
+    Key::new(
+        "calendar.zone",
+        Kind::Text,
+        Preset::Toml(r#""America/Chicago""#),
+        "Time zone of all times here, as the IANA database names it; daylight saving is taken care of.",
+    ),
+    Key::new(
+        "calendar.open",
+        Kind::Text,
+        Preset::Toml(r#""sunday 10:30""#),
+        "When the trading week opens.",
+    ),
+    Key::new(
+        "calendar.close",
+        Kind::Text,
+        Preset::Toml(r#""friday 17:00""#),
+        "When it closes.",
+    ),
+    Key::new(
+        "calendar.daily_close",
+        Kind::Text,
+        Preset::Toml(r#""16:00""#),
+        "When the market closes on each day with a session; key pairs that a newer one replaces end then.",
+    ),
+    Key::new(
+        "calendar.holidays",
+        Kind::Texts,
+        Preset::Toml("[]"),
+        "Dates without a session, such as \"2026-12-25\".",
+    ),
+    Key::new(
+        "customer_center.close",
+        Kind::Text,
+        Preset::Toml(r#""friday 16:30""#),
+        "From when in the week key pairs are neither made nor shown.",
+    ),
+    Key::new(
+        "customer_center.open",
+        Kind::Text,
+        Preset::Toml(r#""sunday 10:00""#),
+        "From when on they are again.",
+    ),
+    Key::new(
         "journal.segment_bytes",
         within(MIB, 64 * MIB),
         Preset::Toml("67108864"),
@@ -501,8 +557,7 @@ pub const FIX_LISTENERS: &[Key] = &[
         "fix.listeners.tls.certificate",
         Kind::Path,
         Preset::Absent { example: r#""/etc/doorward/tls/chain.pem""# },
-        "PEM file of the certificate chain, the server's own first. With it the listener speaks TLS only. A renewed \
-         file is taken over by itself.",
+        "PEM file of the certificate chain, the server's own first. With it the listener speaks TLS only.",
     ),
     Key::new(
         "fix.listeners.tls.key",

@@ -1,5 +1,6 @@
 //! The configuration: one TOML file, every key of it in one table ([`keys`]).
 
+mod calendar;
 mod check;
 pub mod docs;
 mod fix;
@@ -14,11 +15,13 @@ pub mod value;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use doorward_core::calendar::Calendar;
 use doorward_core::secret::Secret;
 
-pub use fix::{Fix, FixListener, FixProfile};
+pub use fix::{Fix, FixBackend, FixListener, FixProfile};
 pub use network::Network;
 pub use read::{ConfigError, Env, Origin, Setting, Settings};
 pub use value::{OriginRule, PublicUrl};
@@ -55,6 +58,8 @@ pub struct Config {
     pub hashing: Hashing,
     /// Section `passwords`.
     pub passwords: Passwords,
+    /// Sections `calendar` and `customer_center`.
+    pub calendar: Arc<Calendar>,
     /// `journal.segment_bytes`.
     pub segment_bytes: u64,
     /// `journal.stream_segment_bytes`.
@@ -301,6 +306,7 @@ impl Config {
                 breach_list: all.path("passwords.breach_list"),
                 product_names: all.texts("passwords.product_names"),
             },
+            calendar: calendar::calendar(&settings).unwrap_or_else(|_| Arc::new(crate::gate::never_closed())),
             segment_bytes: all.number("journal.segment_bytes"),
             stream_segment_bytes: all.number("journal.stream_segment_bytes"),
             keep_days: all.small("journal.keep_days"),

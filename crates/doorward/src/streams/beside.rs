@@ -12,7 +12,7 @@
 //! | 32 | 8 | offset at which the segment's frames end |
 //! | 40 | 8 | instant of the newest message in microseconds, plus one; 0: no message |
 //! | 48 | 8 | count of messages |
-//! | 56 | 4 | CRC of the bytes 0..56 and all ranges |
+//! | 56 | 4 | CRC of the bytes 0..56, 60..64 and all ranges |
 //! | 60 | 4 | reserved |
 //! | 64 | | ranges, 48 bytes each, by stream and epoch |
 //! | | | for each range the CRC (4 bytes) of its places, then these, by number |
@@ -39,23 +39,27 @@ const RANGE_BYTES: usize = 48;
 const CRC_BYTES: usize = 4;
 const PLACE_BYTES: usize = 12;
 
-/// Writes the file durably, in place of one that does not read back.
+/// Writes the file durably, in place of one that does not read back. What begins it is written last, so that a crash
+/// leaves no beginning whose rest is missing.
 pub(super) fn write(disk: &dyn Disk, sequence: u64, extent: &Extent, index: &Index) -> Result<(), Fault> {
     let name = numbered(sequence, ENDING);
-    let bytes = encode(extent, index);
+    let (head, places) = encode(extent, index);
     let written = || {
         if disk.list()?.contains(&name) {
             disk.remove(&name)?;
         }
         let file = disk.create(&name)?;
-        file.write_at(0, &bytes)?;
+        file.write_at(head.len() as u64, &places)?;
+        file.sync_data()?;
+        file.write_at(0, &head)?;
         file.sync_data()?;
         disk.sync_dir()
     };
     written().map_err(|error| fault(disk, &name, &error))
 }
 
-fn encode(extent: &Extent, index: &Index) -> Vec<u8> {
+/// Head with ranges, and the places.
+fn encode(extent: &Extent, index: &Index) -> (Vec<u8>, Vec<u8>) {
     let summary = index.summary();
     let mut out = Vec::with_capacity(HEAD_BYTES + summary.ranges.len() * (RANGE_BYTES + CRC_BYTES));
     let newest = summary.newest.map_or(0, |at| u64::try_from(at.as_us()).unwrap_or(0).saturating_add(1));
@@ -75,8 +79,9 @@ fn encode(extent: &Extent, index: &Index) -> Vec<u8> {
         out.extend_from_slice(&range.first.to_be_bytes());
         out.extend_from_slice(&range.last.to_be_bytes());
     }
-    let crc = salted(extent.salt, &[&out[..CRC_AT], &out[HEAD_BYTES..]]);
+    let crc = salted(extent.salt, &[&out[..CRC_AT], &out[CRC_AT + CRC_BYTES..]]);
     out[CRC_AT..CRC_AT + CRC_BYTES].copy_from_slice(&crc.to_be_bytes());
+    let head = std::mem::take(&mut out);
     for places in index.places_in_order() {
         let crc_at = out.len();
         out.extend_from_slice(&[0; CRC_BYTES]);
@@ -87,7 +92,7 @@ fn encode(extent: &Extent, index: &Index) -> Vec<u8> {
         let crc = salted(extent.salt, &[&out[crc_at + CRC_BYTES..]]);
         out[crc_at..crc_at + CRC_BYTES].copy_from_slice(&crc.to_be_bytes());
     }
-    out
+    (head, out)
 }
 
 /// Reads all but the places; `None` where the file is not there or does not read back.
@@ -104,7 +109,8 @@ pub(super) fn read(disk: &dyn Disk, sequence: u64, salt: u32) -> Option<(Extent,
     }
     let mut ranges = vec![0; length];
     let read = file.read_at(HEAD_BYTES as u64, &mut ranges).ok()?;
-    if read < length || salted(salt, &[&head[..CRC_AT], &ranges]) != be_u32(&head, CRC_AT) {
+    let crc = salted(salt, &[&head[..CRC_AT], &head[CRC_AT + CRC_BYTES..], &ranges]);
+    if read < length || crc != be_u32(&head, CRC_AT) {
         return None;
     }
     let extent = Extent { salt, first: be_u64(&head, 16), last: be_u64(&head, 24), end: be_u64(&head, 32) };

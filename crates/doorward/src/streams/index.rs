@@ -185,6 +185,11 @@ impl Merged {
         self.0.len()
     }
 
+    /// Whether there are so many that numbers from `first` on change nothing.
+    pub(super) fn is_settled(&self, first: u64, most: usize) -> bool {
+        self.0.len() >= most && self.0.last_key_value().is_none_or(|(&last, _)| last < first)
+    }
+
     /// Number, segment and offset, ascending.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, usize, u32)> {
         self.0.iter().map(|(&number, &(segment, offset))| (number, segment, offset))
@@ -235,5 +240,6 @@ mod tests {
         merged.add(1, &[place(1, 4), place(4, 5), place(9, 6)], 3);
         assert_eq!(merged.iter().collect::<Vec<_>>(), [(1, 1, 4), (3, 0, 1), (4, 1, 5)]);
         assert_eq!(merged.len(), 3);
+        assert!(merged.is_settled(5, 3) && !merged.is_settled(4, 3) && !merged.is_settled(5, 4));
     }
 }

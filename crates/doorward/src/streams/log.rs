@@ -121,7 +121,7 @@ impl StreamLog {
         Ok((log, recovered))
     }
 
-    /// Opens the log anew on the same disk, after a failure. What was not committed is forgotten.
+    /// Opens the log anew on the same disk, after a failure. Entries that wait for a commit are forgotten.
     ///
     /// A batch whose commit failed may turn out to be there whole: the answer says so by its numbers, and storing
     /// the same messages again does no harm.
@@ -176,7 +176,7 @@ impl StreamLog {
 
     /// Makes all entries durable that came since the last commit: all of them or none.
     ///
-    /// After a failure all later commits fail, until [`StreamLog::reopen`].
+    /// After a failure all later commits fail, and entries are forgotten, until [`StreamLog::reopen`].
     pub fn commit(&mut self) -> Result<(), Fault> {
         if let Some(stopped) = &self.stopped {
             return Err(stopped.clone());
@@ -189,13 +189,13 @@ impl StreamLog {
             Some(refused) => Err(refused),
             None => self.write(),
         };
+        self.batch.clear();
         if let Err(cause) = written {
             self.stopped = Some(Fault::Disk(format!(
                 "stream log: stopped ({cause}); nothing is written until it is opened again"
             )));
             return Err(cause);
         }
-        self.batch.clear();
         self.prepare_ahead();
         Ok(())
     }

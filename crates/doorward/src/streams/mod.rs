@@ -48,6 +48,9 @@ mod segment;
 mod state;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use doorward_core::stream::{Epoch, Numbers, StreamKey};

@@ -1,5 +1,6 @@
 //! Reading: stored messages for a resend, and inbound messages in the order in which they came.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 
@@ -33,13 +34,12 @@ impl StreamLog {
     ) -> Result<Vec<StoredMessage>, Fault> {
         let Some(no) = self.streams.no_of(stream) else { return Ok(Vec::new()) };
         let mut merged = Merged::default();
-        for (nth, sealed) in self.sealed.iter().enumerate() {
-            if let Some(places) = self.places(sealed, no, epoch, &range)? {
+        for (nth, part) in self.parts(no, epoch, &range) {
+            if !merged.is_settled(*part.numbers.start(), count_max) {
+                let places = self.places(&part, no, epoch)?;
                 merged.add(nth, within(&places, &range), count_max);
             }
         }
-        let active = within(self.active.index.outbound(no, epoch), &range);
-        merged.add(self.sealed.len(), active, count_max);
         let mut messages = Vec::with_capacity(merged.len());
         let (mut window, mut bytes) = (None, 0_usize);
         for (number, nth, offset) in merged.iter() {
@@ -57,26 +57,22 @@ impl StreamLog {
     /// How many outbound messages of an epoch are stored with numbers in `range`.
     pub fn count(&self, stream: &StreamKey, epoch: Epoch, range: RangeInclusive<u64>) -> Result<u64, Fault> {
         let Some(no) = self.streams.no_of(stream) else { return Ok(0) };
-        let mut parts: Vec<Vec<Place>> = Vec::new();
+        let parts: Vec<Part<'_>> = self.parts(no, epoch, &range).map(|(_, part)| part).collect();
+        let apart = parts.windows(2).all(|pair| pair[0].numbers.end() < pair[1].numbers.start());
         let mut counted = 0;
-        let mut highest = None;
-        let mut ascending = true;
-        for sealed in &self.sealed {
-            if let Some(places) = self.places(sealed, no, epoch, &range)? {
-                parts.push(within(&places, &range).to_vec());
+        let mut numbers = BTreeSet::new();
+        for part in &parts {
+            if let Some(count) = part.whole.filter(|_| apart) {
+                counted += count;
+                continue;
             }
+            let places = self.places(part, no, epoch)?;
+            let places = within(&places, &range);
+            counted += places.len() as u64;
+            // A number may be in two segments: its message was stored again.
+            numbers.extend(places.iter().filter(|_| !apart).map(|place| place.number));
         }
-        parts.push(within(self.active.index.outbound(no, epoch), &range).to_vec());
-        for part in parts.iter().filter(|part| !part.is_empty()) {
-            ascending &= part.first().map(|place| place.number) > highest;
-            highest = highest.max(part.last().map(|place| place.number));
-            counted += part.len() as u64;
-        }
-        if ascending {
-            return Ok(counted);
-        }
-        let numbers: BTreeSet<u64> = parts.iter().flatten().map(|place| place.number).collect();
-        Ok(numbers.len() as u64)
+        Ok(if apart { counted } else { numbers.len() as u64 })
     }
 
     /// Inbound messages that the back end lacks, in the order in which they came; to be given to it after a start.
@@ -95,23 +91,37 @@ impl StreamLog {
         InboundReader::new(self, self.sealed.iter().map(has).collect(), Wanted::SinceWeek(week))
     }
 
-    /// The places of a stream and epoch in a full segment, where it may hold any of `range`.
-    fn places(
-        &self,
-        sealed: &Sealed,
+    /// The segments that may hold outbound messages of `range`, the oldest first, the active one last.
+    fn parts<'l>(
+        &'l self,
         no: StreamNo,
         epoch: Epoch,
         range: &RangeInclusive<u64>,
-    ) -> Result<Option<Vec<Place>>, Fault> {
-        let Some(nth) = sealed.summary.find(no, epoch) else { return Ok(None) };
-        if sealed.summary.ranges[nth].overlap(range).is_none() {
-            return Ok(None);
-        }
+    ) -> impl Iterator<Item = (usize, Part<'l>)> {
+        let full = self.sealed.iter().enumerate().filter_map(move |(nth, sealed)| {
+            let at = sealed.summary.find(no, epoch)?;
+            let of = &sealed.summary.ranges[at]; // holds: `find` answers with a place in it
+            let numbers = of.overlap(range)?;
+            let whole = (numbers == (of.first..=of.last)).then_some(u64::from(of.outbound));
+            Some((nth, Part { numbers, whole, sealed: Some((sealed, at)) }))
+        });
+        let places = within(self.active.index.outbound(no, epoch), range);
+        let ends = places.first().zip(places.last()).map(|(first, last)| first.number..=last.number);
+        let whole = Some(places.len() as u64);
+        let active = ends.map(|numbers| (self.sealed.len(), Part { numbers, whole, sealed: None }));
+        full.chain(active)
+    }
+
+    /// All places of a stream and epoch in a segment.
+    fn places(&self, part: &Part<'_>, no: StreamNo, epoch: Epoch) -> Result<Cow<'_, [Place]>, Fault> {
+        let Some((sealed, nth)) = part.sealed else {
+            return Ok(Cow::Borrowed(self.active.index.outbound(no, epoch)));
+        };
         if let Some(index) = &sealed.whole {
-            return Ok(Some(index.outbound(no, epoch).to_vec()));
+            return Ok(Cow::Owned(index.outbound(no, epoch).to_vec()));
         }
         let (sequence, salt) = (sealed.sequence, sealed.extent.salt);
-        beside::places(&*self.disk, sequence, salt, &sealed.summary, nth).map(Some)
+        beside::places(&*self.disk, sequence, salt, &sealed.summary, nth).map(Cow::Owned)
     }
 
     /// The window over the nth segment; the active one is the last.
@@ -126,6 +136,16 @@ impl StreamLog {
         };
         Ok(window.insert(open))
     }
+}
+
+/// What a segment may hold of the numbers asked for.
+struct Part<'l> {
+    /// The lowest and the highest of them that are in it.
+    numbers: RangeInclusive<u64>,
+    /// How many, where that is known without its places.
+    whole: Option<u64>,
+    /// The full segment and which of its ranges; `None`: the active one.
+    sealed: Option<(&'l Sealed, usize)>,
 }
 
 /// A part of a segment in memory, moved as needed.

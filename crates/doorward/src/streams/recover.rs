@@ -73,9 +73,9 @@ pub(super) fn recover(disk: &dyn Disk, settings: &Settings) -> Result<Found, Fau
 
 /// A log without entries; `Some`: in place of a first segment without frames.
 fn begin(disk: &dyn Disk, settings: &Settings, torn: Option<Option<Torn>>) -> Result<Found, Fault> {
+    check_none_after(disk, 1)?;
     let size = settings.segment_bytes.next_multiple_of(512);
     let segment = Segment::prepare(disk, &settings.node, 1, size)?;
-    drop_orphans(disk, &[], 0)?;
     let (streams, sealed) = (Streams::default(), Vec::new());
     Ok(Found { streams, sealed, active: Active::new(segment, 1), next_entry: 1, torn: torn.flatten() })
 }
@@ -88,6 +88,7 @@ fn go_on(
     before: &[u64],
     spare: Option<u64>,
 ) -> Result<Found, Fault> {
+    check_none_after(disk, newest.sequence)?;
     let mut sealed = Vec::new();
     let mut anew = Vec::new();
     for &sequence in before {
@@ -129,6 +130,17 @@ fn drop_orphans(disk: &dyn Disk, full: &[u64], removed: u64) -> Result<(), Fault
         disk.sync_dir().map_err(|error| fault(disk, "", &error))?;
     }
     Ok(())
+}
+
+/// A segment's index is written only when the next one has a frame: none may be there for the newest.
+fn check_none_after(disk: &dyn Disk, newest: u64) -> Result<(), Fault> {
+    match files(disk, beside::ENDING)?.last() {
+        Some(&last) if last >= newest => {
+            let what = "the segment is not there, but the one before it has an index";
+            Err(damaged(disk, &name_of(last.saturating_add(1)), 0, what))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn check_row(disk: &dyn Disk, sequence: u64, first: u64, before: Option<&Sealed>) -> Result<(), Fault> {

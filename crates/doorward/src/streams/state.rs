@@ -58,7 +58,7 @@ impl Streams {
             }
             Entry::Numbers { stream, numbers } => self.known(*stream)?.state(numbers),
             Entry::Acknowledged { stream, epoch, number } => {
-                self.known(*stream)?.acknowledge(*epoch, *number)
+                self.known(*stream)?.acknowledge(*epoch, *number);
             }
             Entry::Message { name, .. } => self.known(name.stream)?.raise(name),
         }

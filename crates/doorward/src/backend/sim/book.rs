@@ -28,8 +28,8 @@ impl Book {
     /// Takes an order out.
     pub(super) fn remove(&mut self, side: Side, price: Price, order: OrderNo) {
         match side {
-            Side::Buy => take(&mut self.bids, Reverse(price), order),
-            Side::Sell => take(&mut self.asks, price, order),
+            Side::Buy => take(&mut self.bids, &Reverse(price), order),
+            Side::Sell => take(&mut self.asks, &price, order),
         }
     }
 
@@ -65,13 +65,13 @@ impl Book {
     }
 }
 
-fn take<P: Ord>(side: &mut BTreeMap<P, VecDeque<OrderNo>>, price: P, order: OrderNo) {
-    let Some(orders) = side.get_mut(&price) else { return };
+fn take<P: Ord>(side: &mut BTreeMap<P, VecDeque<OrderNo>>, price: &P, order: OrderNo) {
+    let Some(orders) = side.get_mut(price) else { return };
     // Found from the front: those that are filled stand there. Numbers grow, so it is searched by halves.
     if let Ok(at) = orders.binary_search(&order) {
         orders.remove(at);
     }
     if orders.is_empty() {
-        side.remove(&price);
+        side.remove(price);
     }
 }

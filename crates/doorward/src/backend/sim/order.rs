@@ -106,7 +106,7 @@ pub(super) enum Wrong {
 pub(super) fn read(
     from: &From<'_>,
     message: &Message<'_>,
-) -> Result<(Order, Standing), (Wrong, Option<Order>)> {
+) -> Result<(Order, Standing), (Wrong, Option<Box<Order>>)> {
     let needed = |tag: u32| message.get(tag).filter(|value| !value.is_empty()).ok_or(Wrong::Missing(tag));
     let first = || {
         let needed_all = (needed(tag::CL_ORD_ID)?, needed(tag::SYMBOL)?, needed(tag::SIDE)?);
@@ -131,7 +131,7 @@ pub(super) fn read(
         Ok(standing) => return Ok((order, standing)),
         Err(fault) => fault,
     };
-    Err((fault, Some(order)))
+    Err((fault, Some(Box::new(order))))
 }
 
 fn terms(message: &Message<'_>, side: &[u8], order: &mut Order) -> Result<Standing, Wrong> {
