@@ -121,6 +121,29 @@ def venue_sends(world, account, count):
     demos.command([demos.BINARY, "session", "venue", account.sender[:6], str(count), *where])
 
 
+def tshark_minds_what_is_wrong(world):
+    """A control: the judge of all other scenarios does see a wrong CheckSum, and a message that is cut short."""
+    body = b"35=0\x0134=2\x0149=CME\x0156=ABCFIRN\x01"
+    good = b"8=FIX.4.2\x019=%d\x01" % len(body) + body
+    trailer = b"10=%03d\x01" % (sum(good) % 256)
+    for name, data, fine in (
+        ("good", good + trailer, True),
+        ("sum", good + b"10=000\x01", False),
+        ("length", good.replace(b"9=28", b"9=34") + trailer, False),
+        ("cut", (good + trailer)[:-4], False),
+    ):
+        path = world.folder / f"control-{name}.pcap"
+        capture = wire.Capture(path)
+        wire.Conversation(capture, 40000, 40001).carried(1, data)
+        capture.close()
+        try:
+            seen, there = wire.judge(path, [40001])
+            minded = seen != there
+        except AssertionError:
+            minded = True
+        assert minded != fine, f"{name}: {'minded' if minded else 'not minded'}"
+
+
 # --- As a trading system: profile cme-secure. ---
 
 
@@ -400,6 +423,7 @@ def one_code_on_two_doors_at_once(world):
 
 # In this order: a new server has the machine's clock, codes move it by minutes, and a week's roll by a week.
 SCENARIOS = [
+    tshark_minds_what_is_wrong,
     logon_orders_logout,
     a_wrong_secret_key_moves_nothing,
     mid_week_the_numbers_go_on,
