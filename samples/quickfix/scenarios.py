@@ -4,6 +4,8 @@ import collections
 import contextlib
 import itertools
 import os
+import shutil
+import signal
 import subprocess
 
 import demo as demos
@@ -60,6 +62,14 @@ class World:
         """QuickFIX as this account; it keeps its store over several calls."""
         folder = self.folder / "clients" / account.sender
         return Initiator(PROGRAM, folder, account, self.address(door), self.demo.ahead_s, **variables)
+
+    def twin(self, account):
+        """A second QuickFIX that has the same numbers."""
+        folder = self.folder / "clients" / account.sender
+        other = folder.with_name(f"{account.sender}-twin")
+        shutil.rmtree(other, ignore_errors=True)
+        shutil.copytree(folder, other)
+        return Initiator(PROGRAM, other, account, self.address("cgw"), self.demo.ahead_s)
 
     def restart(self):
         """SIGKILL, then a new server on the same data."""
@@ -292,6 +302,36 @@ def in_session_reset(world):
         client.logout()
 
 
+def a_live_session_is_not_taken_over(world):
+    account = world.system()
+    with running(world.connect(account)) as client:
+        client.logon()
+        alive(client, "first")
+        with running(world.twin(account)) as other:
+            assert other.refused()["58"] == "Invalid Logon. Already logged on. Logout forced."
+        client.say("order X1 1 5 101.25")
+        client.reports(["X1"])
+        client.logout()
+
+
+def a_silent_session_is_taken_over(world):
+    account = world.system()
+    client = world.connect(account)
+    try:
+        client.logon()
+        alive(client, "first")
+        twin = world.twin(account)
+        # Its connection stays, but nobody is behind it.
+        client.process.send_signal(signal.SIGSTOP)
+        with running(twin) as other:
+            other.logon()
+            other.say("order Y1 1 5 101.25")
+            other.reports(["Y1"])
+            other.logout()
+    finally:
+        client.kill()
+
+
 def the_week_rolls_once(world):
     account = world.system()
     with running(world.connect(account)) as client:
@@ -430,6 +470,8 @@ SCENARIOS = [
     killed_client_comes_back_and_misses_nothing,
     a_thousand_undelivered_messages_are_fetched,
     in_session_reset,
+    a_live_session_is_not_taken_over,
+    a_silent_session_is_taken_over,
     killed_server_comes_back_and_has_lost_nothing,
     trader_with_a_password_alone,
     trader_with_no_authenticator,
