@@ -4,6 +4,8 @@ import collections
 import contextlib
 import itertools
 import os
+import shutil
+import signal
 import subprocess
 
 import demo as demos
@@ -60,6 +62,14 @@ class World:
         """QuickFIX as this account; it keeps its store over several calls."""
         folder = self.folder / "clients" / account.sender
         return Initiator(PROGRAM, folder, account, self.address(door), self.demo.ahead_s, **variables)
+
+    def twin(self, account):
+        """A second QuickFIX that has the same numbers."""
+        folder = self.folder / "clients" / account.sender
+        other = folder.with_name(f"{account.sender}-twin")
+        shutil.rmtree(other, ignore_errors=True)
+        shutil.copytree(folder, other)
+        return Initiator(PROGRAM, other, account, self.address("cgw"), self.demo.ahead_s)
 
     def restart(self):
         """SIGKILL, then a new server on the same data."""
@@ -119,6 +129,29 @@ def venue_sends(world, account, count):
     """The simulated venue sends this many messages to the stream of an order session, logged on or not."""
     where = ["--socket", world.demo.ready["admin_socket"]]
     demos.command([demos.BINARY, "session", "venue", account.sender[:6], str(count), *where])
+
+
+def tshark_minds_what_is_wrong(world):
+    """A control: the judge of all other scenarios does see a wrong CheckSum, and a message that is cut short."""
+    body = b"35=0\x0134=2\x0149=CME\x0156=ABCFIRN\x01"
+    good = b"8=FIX.4.2\x019=%d\x01" % len(body) + body
+    trailer = b"10=%03d\x01" % (sum(good) % 256)
+    for name, data, fine in (
+        ("good", good + trailer, True),
+        ("sum", good + b"10=000\x01", False),
+        ("length", good.replace(b"9=28", b"9=34") + trailer, False),
+        ("cut", (good + trailer)[:-4], False),
+    ):
+        path = world.folder / f"control-{name}.pcap"
+        capture = wire.Capture(path)
+        wire.Conversation(capture, 40000, 40001).carried(1, data)
+        capture.close()
+        try:
+            seen, there = wire.judge(path, [40001])
+            minded = seen != there
+        except AssertionError:
+            minded = True
+        assert minded != fine, f"{name}: {'minded' if minded else 'not minded'}"
 
 
 # --- As a trading system: profile cme-secure. ---
@@ -269,6 +302,36 @@ def in_session_reset(world):
         client.logout()
 
 
+def a_live_session_is_not_taken_over(world):
+    account = world.system()
+    with running(world.connect(account)) as client:
+        client.logon()
+        alive(client, "first")
+        with running(world.twin(account)) as other:
+            assert other.refused()["58"] == "Invalid Logon. Already logged on. Logout forced."
+        client.say("order X1 1 5 101.25")
+        client.reports(["X1"])
+        client.logout()
+
+
+def a_silent_session_is_taken_over(world):
+    account = world.system()
+    client = world.connect(account)
+    try:
+        client.logon()
+        alive(client, "first")
+        twin = world.twin(account)
+        # Its connection stays, but nobody is behind it.
+        client.process.send_signal(signal.SIGSTOP)
+        with running(twin) as other:
+            other.logon()
+            other.say("order Y1 1 5 101.25")
+            other.reports(["Y1"])
+            other.logout()
+    finally:
+        client.kill()
+
+
 def the_week_rolls_once(world):
     account = world.system()
     with running(world.connect(account)) as client:
@@ -400,12 +463,15 @@ def one_code_on_two_doors_at_once(world):
 
 # In this order: a new server has the machine's clock, codes move it by minutes, and a week's roll by a week.
 SCENARIOS = [
+    tshark_minds_what_is_wrong,
     logon_orders_logout,
     a_wrong_secret_key_moves_nothing,
     mid_week_the_numbers_go_on,
     killed_client_comes_back_and_misses_nothing,
     a_thousand_undelivered_messages_are_fetched,
     in_session_reset,
+    a_live_session_is_not_taken_over,
+    a_silent_session_is_taken_over,
     killed_server_comes_back_and_has_lost_nothing,
     trader_with_a_password_alone,
     trader_with_no_authenticator,

@@ -124,29 +124,32 @@ fn main() -> Fallible<()> {
     let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
     let (order, logon) = (order(), logon(&key)?);
     let (mut cutter, mut fields, mut index) = (Cutter::new(65_536), Fields::new(), Vec::new());
-    let mut text = Vec::new();
+    let mut logon_fields = Fields::new();
+    let logon_message = logon_fields.read(&logon).map_err(|flaw| format!("{flaw:?}"))?;
+    let (mut text, mut again) = (Vec::new(), Vec::new());
+    canonical(&CME_1_SHA_256, &logon_message, &mut text);
     println!("an order of {} bytes, a Logon of {}", order.len(), logon.len());
     assert!(read(&mut cutter, &mut fields, &order) > 1, "the order is a good one");
 
-    let mut measured = [const { Vec::new() }; 4];
+    let mut took = [const { Vec::new() }; 4];
     for _ in 0..rounds {
-        measured[0].push(each_ns(times, || naive(black_box(&order), &mut index)));
-        measured[1].push(each_ns(times, || read(&mut cutter, &mut fields, black_box(&order))));
-        measured[2].push(each_ns(times, || u64::from(hmac::sign(&key, black_box(&text)).as_ref()[0])));
-        measured[3].push(each_ns(times, || {
-            let Ok(message) = fields.read(black_box(&logon)) else { return 0 };
-            text.clear();
-            canonical(&CME_1_SHA_256, &message, &mut text);
+        took[0].push(each_ns(times, || naive(black_box(&order), &mut index)));
+        took[1].push(each_ns(times, || read(&mut cutter, &mut fields, black_box(&order))));
+        took[2].push(each_ns(times, || u64::from(hmac::sign(&key, black_box(&text)).as_ref()[0])));
+        took[3].push(each_ns(times, || {
+            let message = black_box(&logon_message);
+            again.clear();
+            canonical(&CME_1_SHA_256, message, &mut again);
             let Some(stated) = message.get(1402).and_then(decode_signature) else { return 0 };
-            u64::from(hmac::verify(&key, &text, &stated).is_ok())
+            u64::from(hmac::verify(&key, &again, &stated).is_ok())
         }));
     }
-    let [naive, read, bare, verified] = measured;
+    let [naive, read, bare, verified] = took;
     told("order: naive pass and sum, ns", naive);
     told("order: cut, read and looked at, ns", read);
-    told("Logon: ratio, read + canonical + HMAC / bare HMAC", ratios(&verified, &bare));
+    told("Logon: ratio of the two below", ratios(&verified, &bare));
     told("Logon: bare HMAC over the canonical message, ns", bare);
-    told("Logon: read, canonical message, HMAC compared, ns", verified);
+    told("Logon: canonical message, HMAC compared, ns", verified);
     Ok(())
 }
 
