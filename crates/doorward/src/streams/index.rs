@@ -59,6 +59,8 @@ impl Summary {
 pub(super) struct Index {
     series: Vec<Series>,
     of: HashMap<(StreamNo, Epoch), usize>,
+    /// For each stream the series that was added to last, so that most messages need no search.
+    recent: Vec<usize>,
     newest: Option<Wall>,
     messages: u64,
     places: u64,
@@ -77,12 +79,8 @@ struct Series {
 impl Index {
     /// Notes a message; of two with one number the later is found.
     pub(super) fn add(&mut self, name: &Name, offset: u32) {
-        let nth = *self.of.entry((name.stream, name.epoch)).or_insert_with(|| {
-            let (stream, epoch) = (name.stream, name.epoch);
-            self.series.push(Series { stream, epoch, inbound: 0, inbound_last: 0, outbound: Vec::new() });
-            self.series.len() - 1
-        });
-        let series = &mut self.series[nth]; // holds: `of` names only what was pushed
+        let nth = self.series_of(name.stream, name.epoch);
+        let series = &mut self.series[nth]; // holds: `series_of` answers with a place in it
         self.newest = self.newest.max(Some(name.at));
         self.messages += 1;
         match name.direction {
@@ -95,6 +93,25 @@ impl Index {
                 self.places += u64::from(series.insert(place));
             }
         }
+    }
+
+    fn series_of(&mut self, stream: StreamNo, epoch: Epoch) -> usize {
+        let recent = self.recent.get(stream as usize).copied();
+        let is_it = |nth: &usize| {
+            self.series.get(*nth).is_some_and(|series| (series.stream, series.epoch) == (stream, epoch))
+        };
+        if let Some(nth) = recent.filter(is_it) {
+            return nth;
+        }
+        let nth = *self.of.entry((stream, epoch)).or_insert_with(|| {
+            self.series.push(Series { stream, epoch, inbound: 0, inbound_last: 0, outbound: Vec::new() });
+            self.series.len() - 1
+        });
+        if self.recent.len() <= stream as usize {
+            self.recent.resize(stream as usize + 1, usize::MAX);
+        }
+        self.recent[stream as usize] = nth;
+        nth
     }
 
     /// How many places are held in memory.

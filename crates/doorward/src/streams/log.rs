@@ -213,7 +213,7 @@ impl StreamLog {
     }
 
     fn stream(&mut self, key: &StreamKey) -> StreamNo {
-        if let Some(no) = self.streams.no_of(key) {
+        if let Some(no) = self.streams.look_up(key) {
             return no;
         }
         let no = self.streams.add(*key);

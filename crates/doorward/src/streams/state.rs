@@ -21,6 +21,8 @@ pub(super) struct Stream {
 pub(super) struct Streams {
     list: Vec<Stream>,
     by_key: HashMap<StreamKey, StreamNo>,
+    /// The one that was asked for last: a message and its answer are of one stream.
+    recent: StreamNo,
 }
 
 impl Streams {
@@ -34,6 +36,16 @@ impl Streams {
 
     pub(super) fn at(&self, no: StreamNo) -> Option<&Stream> {
         self.list.get(no as usize)
+    }
+
+    /// Like [`Streams::no_of`], and remembers it.
+    pub(super) fn look_up(&mut self, key: &StreamKey) -> Option<StreamNo> {
+        if self.at(self.recent).is_some_and(|stream| stream.key == *key) {
+            return Some(self.recent);
+        }
+        let no = self.no_of(key)?;
+        self.recent = no;
+        Some(no)
     }
 
     /// Gives a stream that was not there the next number.
