@@ -58,6 +58,7 @@ table! {
         KeyPairRefused = "key-pair-refused", "A key pair was not made or shown.";
         KeyPairExpiring = "key-pair-expiring", "A key pair will end in some days.";
         KeyPairExpired = "key-pair-expired", "A key pair has come to its end.";
+        WeekRolled = "week-rolled", "A trading week began; all streams start again at 1.";
         KeyHoursOpened = "key-hours-opened", "The desk opened the making and showing of key pairs for one firm for an hour.";
         AdministrationRefused = "administration-refused", "A process of another user spoke to the administration socket.";
     }

@@ -136,7 +136,8 @@ impl SessionUse {
             | Change::Attempt { .. }
             | Change::AttemptsForgotten { .. }
             | Change::FixSession { .. }
-            | Change::Stream { .. } => {}
+            | Change::Stream { .. }
+            | Change::Week { .. } => {}
         }
     }
 }
