@@ -73,8 +73,10 @@ pub(super) struct Live {
     pub(super) who: Box<Who>,
     pub(super) stream: StreamKey,
     pub(super) state: StreamState,
-    /// Numbers below this one may be used: a statement with this ceiling is durable, or will be before the next turn.
+    /// Numbers below this one may be used: a statement with this ceiling is durable.
     secure: u64,
+    /// When a higher ceiling was stated that is durable by the next turn.
+    stated: Option<Mono>,
     heart_bt_int: Duration,
     last_in: Mono,
     last_out: Mono,
@@ -100,6 +102,7 @@ impl Live {
             stream,
             state,
             secure,
+            stated: None,
             heart_bt_int,
             last_in: now.mono,
             last_out: now.mono,
@@ -113,6 +116,7 @@ impl Live {
     /// Begins both series anew with numbers that are durable; what was asked for in the old ones is forgotten.
     pub(super) fn renew(&mut self, state: StreamState, party: Party, heart_bt_int: Duration) {
         self.secure = state.numbers.ceiling;
+        self.stated = None;
         self.state = state;
         self.party = party;
         self.heart_bt_int = heart_bt_int;
@@ -120,9 +124,11 @@ impl Live {
         self.resend = None;
     }
 
-    /// To be called with each input: what was stated in an earlier one is durable.
-    pub(super) const fn begin_turn(&mut self) {
-        self.secure = self.state.numbers.ceiling;
+    /// To be called with each input: what was stated in an earlier turn of the shell, at an earlier time, is durable.
+    pub(super) fn begin_turn(&mut self, now: Now) {
+        if self.stated.take_if(|stated| *stated < now.mono).is_some() {
+            self.secure = self.state.numbers.ceiling;
+        }
     }
 
     pub(super) const fn is_probed(&self) -> bool {
@@ -138,12 +144,15 @@ impl Live {
         numbers.next_out += 1;
         let left = self.secure.saturating_sub(numbers.next_out);
         let is_covered = number < self.secure;
-        if !is_covered || (left < Numbers::RESERVED / 2 && numbers.ceiling == self.secure) {
+        if !is_covered || (left < Numbers::RESERVED / 2 && self.stated.is_none()) {
             numbers.ceiling = numbers.next_out + Numbers::RESERVED;
             numbers.rev += 1;
             cx.out.save_numbers(*numbers, !is_covered);
-            if !is_covered {
+            if is_covered {
+                self.stated = Some(cx.now.mono);
+            } else {
                 self.secure = numbers.ceiling;
+                self.stated = None;
             }
         }
         number
