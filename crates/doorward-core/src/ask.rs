@@ -1,10 +1,15 @@
 //! What a door asks of the gate, and what it hears back.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use crate::id::{PersonId, UserId};
+use crate::audit::{Deny, Record};
+use crate::id::{AccessKeyId, CompId, FirmCode, OperatorId, PersonId, UserId};
 use crate::secret::Secret;
+use crate::stream::{Gateway, StreamKey};
 use crate::time::Wall;
+use crate::trace::Check;
 
 /// How a password was padded before RSA.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -73,6 +78,31 @@ pub struct Encrypted {
     pub ciphertext: Vec<u8>,
 }
 
+/// A password as a door got it.
+#[derive(Clone, Debug)]
+pub enum GivenPassword {
+    /// Encrypted with a challenge key.
+    Encrypted(Encrypted),
+    /// In clear, inside TLS, as FIX carries it. The vault has nothing to open; all else is the same.
+    Clear(Secret<String>),
+}
+
+impl GivenPassword {
+    /// How it was padded; `None` where there was nothing to pad.
+    pub const fn padding(&self) -> Option<Padding> {
+        match self {
+            Self::Encrypted(encrypted) => Some(encrypted.padding),
+            Self::Clear(_) => None,
+        }
+    }
+}
+
+impl From<Encrypted> for GivenPassword {
+    fn from(encrypted: Encrypted) -> Self {
+        Self::Encrypted(encrypted)
+    }
+}
+
 /// What a door needs decided. The gate never sees a tag or a field; a door never sees a hash or a row.
 #[derive(Clone, Debug)]
 pub enum Ask {
@@ -83,7 +113,7 @@ pub enum Ask {
         /// As sent; not yet known to be anybody's.
         userid: String,
         /// The password.
-        password: Encrypted,
+        password: GivenPassword,
         /// The one-time password, where it came along.
         code: Option<Secret<String>>,
     },
@@ -99,9 +129,9 @@ pub enum Ask {
         /// Who.
         person: PersonId,
         /// The present one.
-        present: Encrypted,
+        present: GivenPassword,
         /// The new one.
-        new: Encrypted,
+        new: GivenPassword,
     },
 }
 
@@ -169,4 +199,81 @@ pub struct Granted {
     pub userid: UserId,
     /// The password must be changed before anything else.
     pub must_change: bool,
+}
+
+/// What a signed Logon claims; nothing of it is believed yet.
+#[derive(Clone)]
+pub struct SignedLogon {
+    /// SenderCompID (49).
+    pub sender_comp_id: Vec<u8>,
+    /// SenderSubID (50).
+    pub operator_id: Vec<u8>,
+    /// The gateway at whose listener it came in.
+    pub gateway: Gateway,
+    /// EncodedText (355).
+    pub access_key_id: Vec<u8>,
+    /// The canonical message.
+    pub canonical: Vec<u8>,
+    /// EncryptedPassword (1402), decoded; `None` where it does not decode.
+    pub signature: Option<[u8; 32]>,
+    /// SendingTime (52); `None` where it is no UTC timestamp.
+    pub sending_time: Option<Wall>,
+    /// MsgSeqNum (34).
+    pub seq_num: u64,
+    /// When its last byte came.
+    pub received: Wall,
+    /// What the door itself found wrong first. It is the reason that is recorded; the rest is computed all the same
+    /// (F3).
+    pub flaw: Option<(Check, Deny)>,
+    /// For an in-session Logon: the SenderCompID in force.
+    pub in_session: Option<CompId>,
+}
+
+impl fmt::Debug for SignedLogon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedLogon")
+            .field("sender_comp_id", &self.sender_comp_id.escape_ascii().to_string())
+            .field("gateway", &self.gateway)
+            .field("seq_num", &self.seq_num)
+            .field("received", &self.received)
+            .field("flaw", &self.flaw)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The gate's answer to a signed Logon.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Judged {
+    /// Whether credentials and time are good.
+    pub verdict: Result<SessionGrant, LogonRefusal>,
+    /// Refusals of the last 60 s that named a key of this session, before this one.
+    pub strikes: u8,
+    /// Not yet committed: the machine completes it with its sequence rules and has it saved.
+    pub record: Box<Record>,
+}
+
+/// Why a signed Logon was refused, as far as a peer may tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogonRefusal {
+    /// It was.
+    Refused,
+    /// The session is locked after too many refusals, or this refusal locks it.
+    PortClosed,
+    /// It could not be verified; nothing was counted.
+    TryAgainLater,
+}
+
+/// Whom a signed Logon was found to come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SessionGrant {
+    /// The SenderCompID as given.
+    pub comp: CompId,
+    /// The stream that it wants.
+    pub stream: StreamKey,
+    /// The firm that owns the session.
+    pub firm_code: FirmCode,
+    /// The operator.
+    pub operator: OperatorId,
+    /// The key pair that signed it.
+    pub access_key: AccessKeyId,
 }

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{FirmCode, PersonId, UserId};
+use crate::id::{AccessKeyId, CompId, FirmCode, OperatorId, PersonId, SessionId, UserId};
 use crate::identity::change::Change;
 use crate::table::table;
 use crate::time::Wall;
-use crate::trace::Trace;
+use crate::trace::{Check, Trace, Walk};
 
 table! {
     /// What happened.
@@ -42,6 +42,24 @@ table! {
         PersonChanged = "person-changed", "What is known of a person was changed.";
         PersonDisabled = "person-disabled", "A person was disabled; open connections end.";
         PersonEnabled = "person-enabled", "A disabled person was enabled again.";
+        LogonGranted = "logon-granted", "A signed Logon was accepted.";
+        LogonRefused = "logon-refused", "A signed Logon was refused.";
+        StreamReset = "stream-reset", "Both sequence series of a stream began again at 1, as its client asked.";
+        UndeliveredLeft = "undelivered-left", "A stream began again at 1; messages that its client had not fetched are kept, and not sent again.";
+        FixSessionAdded = "fix-session-added", "A FIX session was added.";
+        FixSessionChanged = "fix-session-changed", "What a FIX session may do was changed.";
+        FixSessionDisabled = "fix-session-disabled", "A FIX session was disabled; its connections end.";
+        FixSessionEnabled = "fix-session-enabled", "A disabled FIX session was enabled again.";
+        FixSessionLocked = "fix-session-locked", "A FIX session was locked: too many refused Logons, or an administrator did it.";
+        FixSessionReopened = "fix-session-reopened", "A locked FIX session was opened again.";
+        KeyPairCreated = "key-pair-created", "A key pair was made.";
+        KeyPairDownloaded = "key-pair-downloaded", "A secret key was shown to an administrator.";
+        KeyPairDeleted = "key-pair-deleted", "A key pair was deleted; its connections end.";
+        KeyPairRefused = "key-pair-refused", "A key pair was not made or shown.";
+        KeyPairExpiring = "key-pair-expiring", "A key pair will end in some days.";
+        KeyPairExpired = "key-pair-expired", "A key pair has come to its end.";
+        WeekRolled = "week-rolled", "A trading week began; all streams start again at 1.";
+        KeyHoursOpened = "key-hours-opened", "The desk opened the making and showing of key pairs for one firm for an hour.";
         AdministrationRefused = "administration-refused", "A process of another user spoke to the administration socket.";
     }
 }
@@ -58,7 +76,41 @@ table! {
         WrongPassword = "wrong-password", "The password is not the person's.";
         Disabled = "disabled", "The person is disabled.";
         FirmClosed = "firm-closed", "The firm is closed.";
-        SourceNotPermitted = "source-not-permitted", "The service user may not come from this address.";
+        SourceNotPermitted = "source-not-permitted", "The service user or FIX session may not come from this address.";
+        RepeatedTag = "repeated-tag", "A tag came twice in a Logon.";
+        ControlCharacter = "control-character", "A signed value had a control character.";
+        TagNotPermitted = "tag-not-permitted", "PossDupFlag, PossResend or OrigSendingTime came in a Logon.";
+        LengthDiffers = "length-differs", "A length field of a Logon was not the length of its data field.";
+        MissingTag = "missing-tag", "A tag that a Logon must have was not there.";
+        WrongHeader = "wrong-header", "A header field of a Logon was empty, or not what this listener expects.";
+        WrongHeartBtInt = "wrong-heart-bt-int", "HeartBtInt was missing or out of range.";
+        WrongScheme = "wrong-scheme", "EncryptedPasswordMethod is not the name of the scheme.";
+        BadSignature = "bad-signature", "The signature is not base64url of 32 bytes.";
+        UnknownCompId = "unknown-comp-id", "The SenderCompID is no session's, or the session does not permit it.";
+        WrongIndicator = "wrong-indicator", "The fault tolerance indicator is not one that is taken here.";
+        SessionDisabled = "session-disabled", "The FIX session is disabled.";
+        UnknownAccessKey = "unknown-access-key", "The access key is none of this session's.";
+        AccessKeyExpired = "access-key-expired", "The key pair has come to its end.";
+        AccessKeyDeleted = "access-key-deleted", "The key pair was deleted.";
+        SessionLocked = "session-locked", "The FIX session is locked; an administrator reopens it.";
+        OperatorNotPermitted = "operator-not-permitted", "The session does not permit the operator ID.";
+        SendingTimeStale = "sending-time-stale", "SendingTime lies too long before the receipt.";
+        SendingTimeAhead = "sending-time-ahead", "SendingTime lies too far behind the receipt, or is no time.";
+        SignatureDiffers = "signature-differs", "The signature is not that of the canonical message with the secret key.";
+        ReplayedLogon = "replayed-logon", "The same Logon was seen before.";
+        BeforeListening = "before-listening", "SendingTime lies before this process listened or took the stream.";
+        WeekClosed = "week-closed", "The trading week is closed.";
+        FirstOfWeek = "first-of-week", "The first Logon of the week did not begin with 34=1.";
+        ResetNotPermitted = "reset-not-permitted", "ResetSeqNumFlag must not be Y on an initial Logon, and must be Y in session.";
+        SequenceTooLow = "sequence-too-low", "MsgSeqNum is lower than the next one of the stream.";
+        InSessionSequence = "in-session-sequence", "An in-session Logon did not begin with 34=1.";
+        LogonInProgress = "logon-in-progress", "Another Logon for the stream was being verified.";
+        AlreadyLoggedOn = "already-logged-on", "Another connection holds the stream.";
+        NotVerified = "not-verified", "The Logon could not be verified in time.";
+        RightMissing = "right-missing", "The person is no administrator of the firm with the right for it.";
+        HoursClosed = "hours-closed", "Key pairs are not made or shown at this time of the week.";
+        PairsFull = "pairs-full", "There are two key pairs; which one to delete was not said.";
+        CodesUsedUp = "codes-used-up", "The one-time passwords of the day for key pairs are used up.";
         Locked = "locked", "The authenticator is locked after wrong codes; an administrator unlocks it.";
         PasswordExpired = "password-expired", "The initial password was not used in time.";
         NotRegistered = "not-registered", "No authenticator is registered and one is needed.";
@@ -71,6 +123,9 @@ table! {
         TooManyMalformed = "too-many-malformed", "Too many malformed messages before a login.";
         TooManyCodes = "too-many-codes", "Too many wrong codes on one connection.";
         BinaryFrame = "binary-frame", "A binary frame came where text was due.";
+        NoLogon = "no-logon", "The first message was garbled, no Logon, or without SenderCompID.";
+        Garbled = "garbled", "Too many garbled messages came in a row.";
+        HeldTooMuch = "held-too-much", "Too many bytes came behind a Logon that was being verified.";
         NotUtf8 = "not-utf8", "A text frame was not UTF-8.";
         TooLong = "too-long", "A message was longer than the limit.";
         NotReading = "not-reading", "The peer did not read what was sent.";
@@ -100,6 +155,7 @@ table! {
     /// Where somebody came in.
     pub enum Door {
         WebSocket = "websocket", "The WebSocket door.";
+        Fix = "fix", "The FIX door.";
         Local = "local", "The administration socket on this machine.";
         Node = "node", "The node itself.";
     }
@@ -112,6 +168,8 @@ table! {
         Password = "password", "A password.";
         Code = "code", "A one-time password, after a password in an earlier request.";
         PasswordAndCode = "password-and-code", "A password and a one-time password.";
+        Signature = "signature", "A message signed with a secret key.";
+        LocalUserAndCode = "local-user-and-code", "A process of a permitted user on this machine, and a one-time password.";
         LocalUser = "local-user", "A process of a permitted user on this machine.";
     }
 }
@@ -156,6 +214,20 @@ pub enum Actor {
         begins: String,
         /// Length of the whole, in characters.
         chars: usize,
+    },
+    /// A FIX session, as a Logon named it.
+    FixSession {
+        /// The session that owns the access key or, where nobody does, that of the SenderCompID.
+        id: SessionId,
+        /// The SenderCompID (49), where it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sender_comp_id: Option<CompId>,
+        /// The operator (50), where it can be one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        operator: Option<OperatorId>,
+        /// The access key, where there is one of that name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        access_key: Option<AccessKeyId>,
     },
     /// A process on this machine.
     Local {
@@ -209,6 +281,9 @@ pub struct Entry {
     /// Whose firm it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firm: Option<FirmCode>,
+    /// Which FIX session it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
     /// Where it came in.
     pub door: Door,
     /// From which address.
@@ -249,6 +324,7 @@ impl Entry {
             actor,
             subject: None,
             firm: None,
+            session: None,
             door: context.door,
             source: context.source,
             factor: Factor::Nothing,
@@ -283,4 +359,22 @@ pub struct Record {
     /// What it does to the book, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
+}
+
+impl Record {
+    /// Turns the record of a Logon whose credentials were good into that of a refused one: nothing is changed.
+    pub fn refuse_logon(
+        &mut self,
+        check: Check,
+        reason: Deny,
+        expected: impl Into<String>,
+        seen: impl Into<String>,
+    ) {
+        self.entry.event = Event::LogonRefused;
+        self.entry.outcome = Outcome::Refused;
+        self.entry.reason = Some(reason);
+        let trace = self.entry.trace.take().unwrap_or(Trace::of(Walk::SignedLogon));
+        self.entry.trace = Some(trace.fail(check, expected, seen));
+        self.changes.clear();
+    }
 }

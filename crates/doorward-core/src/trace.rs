@@ -16,7 +16,7 @@ table! {
         PasswordMatches = "password-matches", "The password is the person's.";
         PersonActive = "person-active", "The person is not disabled.";
         FirmActive = "firm-active", "The person's firm is not closed.";
-        SourcePermitted = "source-permitted", "The source address is among those listed for a service user.";
+        SourcePermitted = "source-permitted", "The source address is among those listed for a service user or FIX session.";
         AuthenticatorUnlocked = "authenticator-unlocked", "The authenticator is not locked.";
         PasswordInForce = "password-in-force", "An initial password is used before it expires.";
         AuthenticatorRegistered = "authenticator-registered", "A person who needs an authenticator has one.";
@@ -26,6 +26,32 @@ table! {
         CodeMatches = "code-matches", "The one-time password is that of a step within the window.";
         CodeUnused = "code-unused", "The step is later than the last one that was used.";
         NewPasswordGood = "new-password-good", "The new password keeps the rules.";
+        LogonWellFormed = "logon-well-formed", "No tag comes twice, no control character is signed, every length is that of its field, no 43, 97 or 122.";
+        CredentialsGiven = "credentials-given", "354, 355, 1400, 1401 and 1402 are there.";
+        FieldsGiven = "fields-given", "All other tags that a Logon must have are there.";
+        HeaderRight = "header-right", "8, 50, 56, 57 and 142 have values that this listener expects.";
+        HeartBtIntRight = "heart-bt-int-right", "HeartBtInt (108) is within its range.";
+        SchemeNamed = "scheme-named", "EncryptedPasswordMethod (1400) is the scheme's name.";
+        SignatureDecodes = "signature-decodes", "EncryptedPassword (1402) is base64url of 32 bytes.";
+        CompIdKnown = "comp-id-known", "The SenderCompID is one that a known FIX session permits.";
+        IndicatorPermitted = "indicator-permitted", "The fault tolerance indicator may be asked for; in session, it is the one in force.";
+        SessionActive = "session-active", "The FIX session is not disabled.";
+        AccessKeyKnown = "access-key-known", "The Session ID owns the access key.";
+        AccessKeyLive = "access-key-live", "The key pair is neither expired nor deleted.";
+        SessionUnlocked = "session-unlocked", "The FIX session is not locked.";
+        OperatorPermitted = "operator-permitted", "The session permits the operator ID.";
+        SendingTimeFresh = "sending-time-fresh", "SendingTime lies at most 5 s before and 1 s behind the receipt.";
+        SignatureMatches = "signature-matches", "The signature is that of the canonical message with the secret key.";
+        LogonUnseen = "logon-unseen", "The same Logon was not seen before within the window.";
+        AfterListening = "after-listening", "SendingTime is not before this process listened or took the stream.";
+        StreamFree = "stream-free", "No other connection holds the stream, and no other Logon for it is being verified.";
+        WeekOpen = "week-open", "The trading week is open.";
+        ResetFlagRight = "reset-flag-right", "ResetSeqNumFlag (141) is as it must be.";
+        SequenceRight = "sequence-right", "MsgSeqNum (34) is not lower than the next one; 1 at the beginning of a week and in session.";
+        RightHeld = "right-held", "The person is an administrator of the session's firm with the right to manage key pairs.";
+        HoursOpen = "hours-open", "Key pairs may be made and shown at this time of the week.";
+        PairsAdmitted = "pairs-admitted", "There is room for another key pair, or one to delete was named.";
+        CodesLeft = "codes-left", "Fewer than ten one-time passwords were accepted for key pairs this day.";
     }
 }
 
@@ -35,17 +61,25 @@ table! {
         Login = "login", "A login with a password, with or without a one-time password.";
         Code = "code", "The second step of a login: the one-time password alone.";
         PasswordChange = "password-change", "A person changes the own password.";
+        SignedLogon = "signed-logon", "A Logon that a secret key signed, on a new connection or in session.";
+        KeyCreate = "key-create", "An administrator has a key pair made.";
+        KeyDownload = "key-download", "An administrator has a secret key shown.";
+        KeyDelete = "key-delete", "An administrator deletes a key pair.";
     }
 }
 
 impl Walk {
     /// The checks, in the order in which they are made.
     pub const fn checks(self) -> &'static [Check] {
+        #[rustfmt::skip]
         use Check::{
-            AttemptAdmitted, AuthenticatorRegistered, AuthenticatorUnlocked, CiphertextFresh,
-            CiphertextOpens, ClockGood, CodeAdmitted, CodeGiven, CodeMatches, CodeUnused, FirmActive,
-            KeyLive, NewPasswordGood, PaddingAllowed, PasswordInForce, PasswordMatches, PersonActive,
-            PersonKnown, SourcePermitted,
+            AccessKeyKnown, AccessKeyLive, AfterListening, AttemptAdmitted, AuthenticatorRegistered,
+            AuthenticatorUnlocked, CiphertextFresh, CiphertextOpens, ClockGood, CodeAdmitted, CodeGiven, CodeMatches,
+            CodeUnused, CodesLeft, CompIdKnown, CredentialsGiven, FieldsGiven, FirmActive, HeaderRight,
+            HeartBtIntRight, HoursOpen, IndicatorPermitted, KeyLive, LogonUnseen, LogonWellFormed, NewPasswordGood,
+            OperatorPermitted, PaddingAllowed, PairsAdmitted, PasswordInForce, PasswordMatches, PersonActive,
+            PersonKnown, ResetFlagRight, RightHeld, SchemeNamed, SendingTimeFresh, SequenceRight, SessionActive,
+            SessionUnlocked, SignatureDecodes, SignatureMatches, SourcePermitted, StreamFree, WeekOpen,
         };
         match self {
             Self::Login => &[
@@ -89,6 +123,64 @@ impl Walk {
                 FirmActive,
                 PasswordInForce,
                 NewPasswordGood,
+            ],
+            Self::SignedLogon => &[
+                LogonWellFormed,
+                CredentialsGiven,
+                FieldsGiven,
+                HeaderRight,
+                HeartBtIntRight,
+                SchemeNamed,
+                SignatureDecodes,
+                CompIdKnown,
+                IndicatorPermitted,
+                SessionActive,
+                FirmActive,
+                AccessKeyKnown,
+                AccessKeyLive,
+                SessionUnlocked,
+                OperatorPermitted,
+                SourcePermitted,
+                SendingTimeFresh,
+                SignatureMatches,
+                LogonUnseen,
+                AfterListening,
+                WeekOpen,
+                StreamFree,
+                ResetFlagRight,
+                SequenceRight,
+            ],
+            Self::KeyCreate => &[
+                PersonActive,
+                FirmActive,
+                RightHeld,
+                SessionActive,
+                HoursOpen,
+                PairsAdmitted,
+                CodesLeft,
+                AuthenticatorUnlocked,
+                AuthenticatorRegistered,
+                CodeGiven,
+                ClockGood,
+                CodeAdmitted,
+                CodeMatches,
+                CodeUnused,
+            ],
+            Self::KeyDelete => &[PersonActive, FirmActive, RightHeld],
+            Self::KeyDownload => &[
+                PersonActive,
+                FirmActive,
+                RightHeld,
+                HoursOpen,
+                AccessKeyLive,
+                CodesLeft,
+                AuthenticatorUnlocked,
+                AuthenticatorRegistered,
+                CodeGiven,
+                ClockGood,
+                CodeAdmitted,
+                CodeMatches,
+                CodeUnused,
             ],
         }
     }

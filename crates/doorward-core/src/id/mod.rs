@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
-pub use session::{AccessKeyId, CompId, FaultTolerance, FirmId, OperatorId, SessionId};
+pub use session::{AccessKeyId, CompId, CompStem, FaultTolerance, FirmId, OperatorId, SessionId};
 
 use crate::limits::Limit;
 

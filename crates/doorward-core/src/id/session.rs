@@ -93,7 +93,8 @@ impl FaultTolerance {
 }
 
 /// A SenderCompID (49) of the secure logon: Session ID, Firm ID, fault tolerance indicator.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct CompId {
     /// The left-most three characters.
     pub session: SessionId,
@@ -122,6 +123,11 @@ impl CompId {
         [a, b, c, d, e, f, self.indicator.as_byte()]
     }
 
+    /// Without the indicator.
+    pub const fn stem(self) -> CompStem {
+        CompStem { session: self.session, firm: self.firm }
+    }
+
     /// The same session and firm with another indicator.
     #[must_use]
     pub const fn with(self, indicator: FaultTolerance) -> Self {
@@ -132,6 +138,61 @@ impl CompId {
 impl fmt::Display for CompId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(std::str::from_utf8(&self.to_bytes()).unwrap_or("???????"))
+    }
+}
+
+impl TryFrom<String> for CompId {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(text.as_bytes()).ok_or("no SenderCompID of 7 characters")
+    }
+}
+
+impl From<CompId> for String {
+    fn from(id: CompId) -> Self {
+        id.to_string()
+    }
+}
+
+/// A SenderCompID (49) without its last character, the fault tolerance indicator: 6 characters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CompStem {
+    /// The left-most three characters.
+    pub session: SessionId,
+    /// The next three.
+    pub firm: FirmId,
+}
+
+impl CompStem {
+    /// Reads exactly six characters; `None` where they cannot begin a SenderCompID.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let (session, firm) = text.split_at_checked(3)?;
+        Some(Self { session: SessionId::parse(session)?, firm: FirmId::parse(firm)? })
+    }
+
+    /// The SenderCompID with this indicator.
+    pub const fn with(self, indicator: FaultTolerance) -> CompId {
+        CompId { session: self.session, firm: self.firm, indicator }
+    }
+}
+
+impl fmt::Display for CompStem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.session, self.firm)
+    }
+}
+
+impl TryFrom<String> for CompStem {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(text.as_bytes()).ok_or("not 6 characters of A-Z and 0-9")
+    }
+}
+
+impl From<CompStem> for String {
+    fn from(stem: CompStem) -> Self {
+        stem.to_string()
     }
 }
 

@@ -8,9 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::attempt::{Access, Tally};
 use super::enrolment::Authenticator;
 use super::firm::Firm;
-use super::person::{Password, Person, Profile, Standing};
+use super::fix_session::FixSession;
+use super::key_pair::LastUse;
+use super::person::{KeyCodes, Password, Person, Profile, Standing};
 use super::policy::{AuthSystem, Policy};
-use crate::id::{FirmCode, PersonId};
+use crate::id::{AccessKeyId, FirmCode, PersonId, SessionId};
+use crate::stream::{Numbers, StreamKey};
+use crate::time::Wall;
 
 /// One change. The book, its rebuilding and the tables in memory all go through the same `apply`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -68,6 +72,47 @@ pub enum Change {
         /// As it is from now on.
         profile: Box<Profile>,
     },
+    /// One-time passwords that were accepted for key pairs on one day.
+    KeyCodes {
+        /// Whose.
+        person: PersonId,
+        /// As they are from now on.
+        codes: KeyCodes,
+    },
+    /// A FIX session, new or changed, as a whole, with its key pairs.
+    FixSession {
+        /// As it is from now on.
+        session: Box<FixSession>,
+    },
+    /// A FIX session was locked or opened again.
+    SessionLock {
+        /// Which.
+        session: SessionId,
+        /// Since when it is locked; absent: it is not.
+        #[serde(default, rename = "locked_us", skip_serializing_if = "Option::is_none")]
+        locked: Option<Wall>,
+    },
+    /// A key pair was used.
+    KeyUsed {
+        /// Of which FIX session.
+        session: SessionId,
+        /// Which.
+        access_key: AccessKeyId,
+        /// When, whence and by whom.
+        used: LastUse,
+    },
+    /// The numbers of a stream; of two statements the one that supersedes the other holds.
+    Stream {
+        /// Which.
+        stream: StreamKey,
+        /// As they are from now on.
+        numbers: Numbers,
+    },
+    /// A trading week began: all streams start again at 1 in it.
+    Week {
+        /// Which, as the calendar counts.
+        week: u32,
+    },
     /// Attempts from one source.
     Attempt {
         /// On whom.
@@ -97,6 +142,14 @@ pub enum Target {
     Person(PersonId),
     /// The attempts on a person; not versioned, the gate's table in memory is ahead of the book.
     Access(PersonId),
+    /// A FIX session and its key pairs; versioned.
+    FixSession(SessionId),
+    /// The lock of a FIX session and the last use of its keys; not versioned.
+    SessionUse(SessionId),
+    /// The numbers of a stream; not versioned.
+    Stream(StreamKey),
+    /// The trading week; it is its own version.
+    Week,
 }
 
 impl Change {
@@ -110,7 +163,12 @@ impl Change {
             | Self::Authenticator { person, .. }
             | Self::Standing { person, .. }
             | Self::AuthSystem { person, .. }
-            | Self::Profile { person, .. } => Target::Person(*person),
+            | Self::Profile { person, .. }
+            | Self::KeyCodes { person, .. } => Target::Person(*person),
+            Self::FixSession { session } => Target::FixSession(session.id),
+            Self::SessionLock { session, .. } | Self::KeyUsed { session, .. } => Target::SessionUse(*session),
+            Self::Stream { stream, .. } => Target::Stream(*stream),
+            Self::Week { .. } => Target::Week,
             Self::Attempt { person, .. } | Self::AttemptsForgotten { person } => Target::Access(*person),
         }
     }
@@ -132,8 +190,14 @@ impl Person {
             Change::Standing { standing, .. } => self.standing = *standing,
             Change::AuthSystem { auth_system, .. } => self.auth_system = *auth_system,
             Change::Profile { profile, .. } => self.profile = profile.as_ref().clone(),
+            Change::KeyCodes { codes, .. } => self.key_codes = *codes,
             Change::VenuePolicy { .. }
             | Change::Firm { .. }
+            | Change::FixSession { .. }
+            | Change::SessionLock { .. }
+            | Change::KeyUsed { .. }
+            | Change::Stream { .. }
+            | Change::Week { .. }
             | Change::Attempt { .. }
             | Change::AttemptsForgotten { .. } => return,
         }
@@ -160,7 +224,13 @@ impl Access {
             | Change::Authenticator { .. }
             | Change::Standing { .. }
             | Change::AuthSystem { .. }
-            | Change::Profile { .. } => {}
+            | Change::Profile { .. }
+            | Change::KeyCodes { .. }
+            | Change::FixSession { .. }
+            | Change::SessionLock { .. }
+            | Change::KeyUsed { .. }
+            | Change::Stream { .. }
+            | Change::Week { .. } => {}
         }
     }
 }

@@ -22,6 +22,9 @@ pub struct Firm {
     /// What it asks of its people beyond the venue.
     #[serde(default)]
     pub policy: Policy,
+    /// Until when the desk has opened the making and showing of key pairs, whatever the time of the week.
+    #[serde(default, rename = "key_hours_until_us", skip_serializing_if = "Option::is_none")]
+    pub key_hours_until: Option<Wall>,
     /// Counts changes of this firm.
     pub version: u64,
 }

@@ -8,6 +8,8 @@ pub mod change;
 pub mod decide;
 pub mod enrolment;
 pub mod firm;
+pub mod fix_session;
+pub mod key_pair;
 mod known;
 pub mod net;
 pub mod password;

@@ -24,7 +24,7 @@ table! {
 }
 
 table! {
-    /// What a service user may do, where the desk gave it.
+    /// What a service user or an administrator may do, where it was given.
     pub enum Right {
         Verify = "verify", "Verify a customer's login.";
         Token = "token", "Have tokens made for verified customers.";
@@ -32,6 +32,7 @@ table! {
         Change = "change", "Change what is known of traders.";
         ResetPassword = "reset-password", "Set a trader's password without the old one.";
         ResetAuthenticator = "reset-authenticator", "Take a trader's authenticator away.";
+        ManageKeyPairs = "manage-key-pairs", "Make, show and delete key pairs of the own firm's FIX sessions; for administrators.";
     }
 }
 
@@ -40,12 +41,12 @@ impl Right {
     pub const fn is_reset(self) -> bool {
         match self {
             Right::ResetPassword | Right::ResetAuthenticator => true,
-            Right::Verify | Right::Token | Right::Add | Right::Change => false,
+            Right::Verify | Right::Token | Right::Add | Right::Change | Right::ManageKeyPairs => false,
         }
     }
 }
 
-/// What the desk gave a service user.
+/// What a service user was given by the desk, or an administrator: of this only the rights.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Grant {
@@ -144,9 +145,25 @@ pub struct Profile {
     /// A JSON object of at most 4 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attr: Option<serde_json::Map<String, serde_json::Value>>,
-    /// What the desk gave a service user.
+    /// What a service user or an administrator was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<Grant>,
+}
+
+/// One-time passwords that were accepted for entering the Customer Center, making and showing key pairs, on one day.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct KeyCodes {
+    /// The day in the venue's time zone, counted from 1970-01-01.
+    pub day: i32,
+    /// How many.
+    pub accepted: u8,
+}
+
+impl KeyCodes {
+    /// Whether there never were any.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Somebody who can come in.
@@ -177,6 +194,9 @@ pub struct Person {
     /// How many seeds were ever made for them.
     #[serde(default)]
     pub seeds: u32,
+    /// One-time passwords that were accepted for key pairs, on the last day with any.
+    #[serde(default, skip_serializing_if = "KeyCodes::is_none")]
+    pub key_codes: KeyCodes,
     /// The rest.
     #[serde(default)]
     pub profile: Profile,

@@ -265,10 +265,47 @@ const fn close_for(reason: Deny) -> Close {
         | Deny::PasswordRule
         | Deny::TooManyMalformed
         | Deny::TooManyCodes
+        | Deny::RepeatedTag
+        | Deny::ControlCharacter
+        | Deny::TagNotPermitted
+        | Deny::LengthDiffers
+        | Deny::MissingTag
+        | Deny::WrongHeader
+        | Deny::WrongHeartBtInt
+        | Deny::WrongScheme
+        | Deny::BadSignature
+        | Deny::UnknownCompId
+        | Deny::WrongIndicator
+        | Deny::SessionDisabled
+        | Deny::UnknownAccessKey
+        | Deny::AccessKeyExpired
+        | Deny::AccessKeyDeleted
+        | Deny::SessionLocked
+        | Deny::OperatorNotPermitted
+        | Deny::SendingTimeStale
+        | Deny::SendingTimeAhead
+        | Deny::SignatureDiffers
+        | Deny::ReplayedLogon
+        | Deny::BeforeListening
+        | Deny::WeekClosed
+        | Deny::FirstOfWeek
+        | Deny::ResetNotPermitted
+        | Deny::SequenceTooLow
+        | Deny::InSessionSequence
+        | Deny::LogonInProgress
+        | Deny::AlreadyLoggedOn
+        | Deny::NotVerified
+        | Deny::RightMissing
+        | Deny::HoursClosed
+        | Deny::PairsFull
+        | Deny::CodesUsedUp
         | Deny::NoHandshake
         | Deny::TlsFailed
         | Deny::ProxyHeader
-        | Deny::OriginNotAllowed => (1008, "refused"),
+        | Deny::OriginNotAllowed
+        | Deny::NoLogon
+        | Deny::Garbled
+        | Deny::HeldTooMuch => (1008, "refused"),
     };
     Close { code, words }
 }

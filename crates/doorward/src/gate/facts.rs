@@ -1,6 +1,6 @@
 //! Facts for decisions: what the vault finds in ciphertexts and codes.
 
-use doorward_core::ask::Encrypted;
+use doorward_core::ask::{Encrypted, GivenPassword};
 use doorward_core::identity::decide::CodeFact;
 use doorward_core::identity::decide::login::Opened;
 use doorward_core::identity::password;
@@ -33,6 +33,32 @@ pub(super) enum NotOpened {
 }
 
 impl Gate {
+    /// The password that a door got, whichever way it came.
+    pub(super) fn open_given(
+        &self,
+        given: &GivenPassword,
+        label: Label,
+    ) -> Result<OpenedPassword, NotOpened> {
+        match given {
+            GivenPassword::Encrypted(encrypted) => self.open(encrypted, label),
+            GivenPassword::Clear(text) => Ok(OpenedPassword {
+                normal: password::normalise(text.expose()),
+                opened: Opened::Good,
+                too_long: false,
+            }),
+        }
+    }
+
+    /// Has the vault forget that it saw a ciphertext: nothing was decided, the peer may send it again.
+    pub(super) fn forget_given(&self, given: &GivenPassword) {
+        match given {
+            GivenPassword::Encrypted(encrypted) => {
+                self.vault.forget_ciphertext(&encrypted.key, &encrypted.ciphertext);
+            }
+            GivenPassword::Clear(_) => {}
+        }
+    }
+
     /// Opens a password that came encrypted.
     pub(super) fn open(&self, encrypted: &Encrypted, label: Label) -> Result<OpenedPassword, NotOpened> {
         let request = OpenPassword {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use doorward_core::ask::{Encrypted, Padding, Verdict};
+use doorward_core::ask::{GivenPassword, Padding, Verdict};
 use doorward_core::audit::{Actor, Entry, Event, Factor, Record};
 use doorward_core::id::{PersonId, UserId};
 use doorward_core::identity::attempt::Admission;
@@ -27,7 +27,7 @@ use crate::vault::Label;
 struct Attempt<'a> {
     userid: &'a str,
     password: OpenedPassword,
-    padding: Padding,
+    padding: Option<Padding>,
     code: Option<Secret<String>>,
     origin: &'a Origin,
 }
@@ -45,13 +45,13 @@ impl Gate {
     pub(super) async fn login(
         &self,
         userid: &str,
-        password: &Encrypted,
+        password: &GivenPassword,
         code: Option<Secret<String>>,
         origin: &Origin,
     ) -> Verdict {
-        let padding = password.padding;
-        let encrypted = password;
-        let password = match self.open(encrypted, Label::WebSocket) {
+        let padding = password.padding();
+        let given = password;
+        let password = match self.open_given(given, Label::WebSocket) {
             Ok(opened) => opened,
             Err(NotOpened::ChallengeNeeded) => return Verdict::ChallengeNeeded,
             Err(NotOpened::Fault(fault)) => return self.fault(&fault, origin),
@@ -64,7 +64,7 @@ impl Gate {
         };
         // Nothing was decided: the peer may send the very same message again.
         if fresh && matches!(verdict, Verdict::Busy { .. } | Verdict::TryAgainLater { .. }) {
-            self.vault.forget_ciphertext(&encrypted.key, &encrypted.ciphertext);
+            self.forget_given(given);
         }
         verdict
     }

@@ -1,6 +1,6 @@
 //! Somebody changes the own password.
 
-use doorward_core::ask::{Encrypted, Padding, Verdict};
+use doorward_core::ask::{GivenPassword, Padding, Verdict};
 use doorward_core::id::PersonId;
 use doorward_core::identity::attempt::Admission;
 use doorward_core::identity::decide::login::Opened;
@@ -26,13 +26,13 @@ impl Gate {
     pub(super) async fn change_password(
         &self,
         id: PersonId,
-        present: &Encrypted,
-        new: &Encrypted,
+        present: &GivenPassword,
+        new: &GivenPassword,
         origin: &Origin,
     ) -> Verdict {
-        let padding = present.padding.min(new.padding);
+        let padding = weaker(present.padding(), new.padding());
         let opened = self.open_both(present, new);
-        let encrypted = [present, new];
+        let given = [present, new];
         let (present, new) = match opened {
             Ok(opened) => opened,
             Err(NotOpened::ChallengeNeeded) => return Verdict::ChallengeNeeded,
@@ -45,9 +45,11 @@ impl Gate {
         match self.decide_change(&change, origin).await {
             Ok(verdict) => verdict,
             Err(fault) => {
-                for (encrypted, _) in encrypted.iter().zip(fresh).filter(|(_, fresh)| *fresh) {
-                    self.vault.forget_ciphertext(&encrypted.key, &encrypted.ciphertext);
-                }
+                given
+                    .into_iter()
+                    .zip(fresh)
+                    .filter(|(_, fresh)| *fresh)
+                    .for_each(|(g, _)| self.forget_given(g));
                 self.fault(&fault, origin)
             }
         }
@@ -56,15 +58,15 @@ impl Gate {
     /// Opens both ciphertexts, or neither counts as seen.
     fn open_both(
         &self,
-        present: &Encrypted,
-        new: &Encrypted,
+        present: &GivenPassword,
+        new: &GivenPassword,
     ) -> Result<(OpenedPassword, OpenedPassword), NotOpened> {
-        let first = self.open(present, Label::WebSocket)?;
-        match self.open(new, Label::WebSocket) {
+        let first = self.open_given(present, Label::WebSocket)?;
+        match self.open_given(new, Label::WebSocket) {
             Ok(second) => Ok((first, second)),
             Err(error) => {
                 if first.opened != Opened::Replayed {
-                    self.vault.forget_ciphertext(&present.key, &present.ciphertext);
+                    self.forget_given(present);
                 }
                 Err(error)
             }
@@ -176,7 +178,7 @@ struct Change {
     new: Secret<String>,
     new_too_long: bool,
     opened: Opened,
-    padding: Padding,
+    padding: Option<Padding>,
 }
 
 impl Change {
@@ -189,6 +191,11 @@ impl Change {
             new: Err(Rule::PresentWrong),
         }
     }
+}
+
+/// The padding that a policy is more likely to refuse; `None` where neither was encrypted.
+fn weaker(one: Option<Padding>, other: Option<Padding>) -> Option<Padding> {
+    one.into_iter().chain(other).min()
 }
 
 const fn worse(one: Opened, other: Opened) -> Opened {

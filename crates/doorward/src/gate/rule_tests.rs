@@ -30,7 +30,11 @@ fn encrypted_bytes(world: &World, message: &[u8]) -> Encrypted {
 async fn e3_every_bad_ciphertext_costs_one_password_hash_and_is_refused_alike() {
     let world = world();
     world.person("julian", AuthSystem::Password, false).await;
-    let login = |password: Encrypted| Ask::Login { userid: "julian".to_owned(), password, code: None };
+    let login = |password: Encrypted| Ask::Login {
+        userid: "julian".to_owned(),
+        password: password.into(),
+        code: None,
+    };
     let replayed = encrypted_bytes(&world, GOOD.as_bytes());
     assert!(matches!(world.ask(1, login(replayed.clone())).await, Verdict::Granted(_)));
     let with = |ciphertext: Vec<u8>| Encrypted { ciphertext, ..encrypted_bytes(&world, b"x") };

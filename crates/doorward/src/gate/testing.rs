@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use doorward_client::password::{Challenge as ClientChallenge, encrypt};
 use doorward_client::totp::Totp;
-use doorward_core::ask::{Ask, Encrypted, Padding, Verdict};
+use doorward_core::ask::{Ask, Encrypted, GivenPassword, Padding, Verdict};
 use doorward_core::audit::{Actor, Door, Entry};
 use doorward_core::id::{FirmCode, UserId};
 use doorward_core::identity::person::{Kind, Person, Profile};
@@ -143,7 +143,7 @@ impl World {
         password: &str,
         code: Option<&str>,
     ) -> Verdict {
-        let password = self.encrypted(password, Padding::OaepSha256);
+        let password = GivenPassword::Encrypted(self.encrypted(password, Padding::OaepSha256));
         self.ask(source, Ask::Login { userid: userid.to_owned(), password, code: code.map(secret) }).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use doorward_core::ask::{Ask, Padding, Verdict};
+use doorward_core::ask::{Ask, Encrypted, Padding, Verdict};
 use doorward_core::audit::{Actor, Deny, Event, Outcome};
 use doorward_core::id::UserId;
 use doorward_core::identity::decide::person::Edit;
@@ -42,7 +42,11 @@ async fn s1_all_that_must_not_be_told_apart_is_one_verdict_and_one_hash() {
     let replayed = world.encrypted(GOOD, Padding::OaepSha256);
     let mut broken = world.encrypted(GOOD, Padding::Pkcs1);
     broken.ciphertext[7] ^= 1;
-    let login = |userid: &str, password| Ask::Login { userid: userid.to_owned(), password, code: None };
+    let login = |userid: &str, password: Encrypted| Ask::Login {
+        userid: userid.to_owned(),
+        password: password.into(),
+        code: None,
+    };
     assert!(matches!(world.ask(1, login("julian", replayed.clone())).await, Verdict::Granted(_)));
     let good = || world.encrypted(GOOD, Padding::OaepSha256);
     let cases = [
@@ -69,7 +73,7 @@ async fn s2_two_hundred_parallel_guesses_hash_at_most_five_times() {
     let guesses = (0..200).map(|n| {
         let (gate, guess) =
             (world.gate.clone(), world.encrypted(&format!("guess number {n}"), Padding::OaepSha256));
-        let ask = Ask::Login { userid: "julian".to_owned(), password: guess, code: None };
+        let ask = Ask::Login { userid: "julian".to_owned(), password: guess.into(), code: None };
         tokio::spawn(async move { gate.ask(ask, &origin(1)).await })
     });
     for guess in guesses.collect::<Vec<_>>() {
@@ -91,7 +95,8 @@ async fn t6_of_a_hundred_parallel_posts_of_one_code_exactly_one_is_good() {
     assert!(matches!(world.login("julian", GOOD, Some(&before)).await, Verdict::Granted(_)));
     let posts = (0..100).map(|_| {
         let (gate, password) = (world.gate.clone(), world.encrypted(GOOD, Padding::OaepSha256));
-        let ask = Ask::Login { userid: "julian".to_owned(), password, code: Some(secret(&code)) };
+        let ask =
+            Ask::Login { userid: "julian".to_owned(), password: password.into(), code: Some(secret(&code)) };
         tokio::spawn(async move { gate.ask(ask, &origin(1)).await })
     });
     let mut granted = 0;
@@ -161,8 +166,8 @@ async fn s5_a_change_of_the_password_goes_through_the_attempt_gate_too() {
     let person = world.person("julian", AuthSystem::Password, false).await.id;
     let change = |present: &str, new: &str| Ask::PasswordChange {
         person,
-        present: world.encrypted(present, Padding::OaepSha256),
-        new: world.encrypted(new, Padding::OaepSha256),
+        present: world.encrypted(present, Padding::OaepSha256).into(),
+        new: world.encrypted(new, Padding::OaepSha256).into(),
     };
     for n in 0..5 {
         let verdict = world.ask(1, change(&format!("wrong one {n}"), "amber harbour 62 kites")).await;
@@ -195,7 +200,8 @@ async fn p5_a_new_password_is_refused_with_its_rule() {
     ] {
         let present = world.encrypted(GOOD, Padding::Pkcs1);
         let new = world.encrypted(new, Padding::OaepSha256);
-        let verdict = world.ask(1, Ask::PasswordChange { person, present, new }).await;
+        let verdict =
+            world.ask(1, Ask::PasswordChange { person, present: present.into(), new: new.into() }).await;
         assert_eq!(verdict, Verdict::PasswordIssue { reason });
     }
 }
@@ -214,7 +220,8 @@ async fn p2_a_new_password_that_is_too_long_for_any_is_told_so() {
     let mut ciphertext = vec![0; key.ciphertext_size()];
     key.encrypt(&[b'x'; 191], &mut ciphertext).unwrap();
     let new = doorward_core::ask::Encrypted { key: challenge.key, padding: Padding::Pkcs1, ciphertext };
-    let verdict = world.ask(1, Ask::PasswordChange { person, present, new }).await;
+    let verdict =
+        world.ask(1, Ask::PasswordChange { person, present: present.into(), new: new.into() }).await;
     assert_eq!(verdict, Verdict::PasswordIssue { reason: "too-long" });
 }
 
@@ -225,7 +232,7 @@ async fn s8_a_weaker_authentication_system_ends_open_connections() {
     world.seed("julian").await;
     let origin = origin(1);
     let password = world.encrypted(GOOD, Padding::OaepSha256);
-    let ask = Ask::Login { userid: "julian".to_owned(), password, code: None };
+    let ask = Ask::Login { userid: "julian".to_owned(), password: password.into(), code: None };
     assert!(matches!(world.gate.ask(ask, &origin).await, Verdict::CodeNeeded(_)));
     let edit = Edit { auth_system: Some(AuthSystem::Password), ..Edit::default() };
     world.gate.edit_person(&userid("julian"), edit, &Actor::Node).await.unwrap();
@@ -252,7 +259,7 @@ async fn s8_a_login_that_was_decided_while_its_firm_was_closed_ends_as_it_begins
     world.gate.live.end_firm(&firm);
     let origin = origin(1);
     let password = world.encrypted(GOOD, Padding::OaepSha256);
-    let ask = Ask::Login { userid: "julian".to_owned(), password, code: None };
+    let ask = Ask::Login { userid: "julian".to_owned(), password: password.into(), code: None };
     assert!(matches!(world.gate.ask(ask, &origin).await, Verdict::Granted(_)));
     origin.connection.ended().await;
 }
@@ -263,7 +270,7 @@ async fn e5_where_pkcs1_is_off_it_is_not_offered_and_lets_nobody_in() {
     world.person("julian", AuthSystem::Password, false).await;
     assert_eq!(world.gate.challenge().unwrap().paddings, [Padding::OaepSha256]);
     let password = world.encrypted(GOOD, Padding::Pkcs1);
-    let ask = Ask::Login { userid: "julian".to_owned(), password, code: None };
+    let ask = Ask::Login { userid: "julian".to_owned(), password: password.into(), code: None };
     assert_eq!(world.ask(1, ask).await, Verdict::Refused);
     assert!(matches!(world.login("julian", GOOD, None).await, Verdict::Granted(_)));
 }
@@ -275,7 +282,7 @@ async fn e5_a_firm_can_switch_pkcs1_off_for_its_own_people() {
     let policy = doorward_core::identity::policy::Policy { pkcs1_allowed: Some(false), ..Default::default() };
     world.gate.set_firm_policy(person.firm.as_ref().unwrap(), &policy, Actor::Node).await.unwrap();
     let password = world.encrypted(GOOD, Padding::Pkcs1);
-    let ask = Ask::Login { userid: "julian".to_owned(), password, code: None };
+    let ask = Ask::Login { userid: "julian".to_owned(), password: password.into(), code: None };
     assert_eq!(world.ask(1, ask).await, Verdict::Refused);
     assert_eq!(world.entries(1)[0].reason, Some(Deny::PaddingOff));
 }
@@ -287,7 +294,7 @@ async fn a_vault_that_is_down_counts_no_attempt() {
     let password = world.encrypted(GOOD, Padding::OaepSha256);
     world.vault_down(true);
     for _ in 0..20 {
-        let ask = Ask::Login { userid: "julian".to_owned(), password: password.clone(), code: None };
+        let ask = Ask::Login { userid: "julian".to_owned(), password: password.clone().into(), code: None };
         assert!(matches!(world.ask(1, ask).await, Verdict::TryAgainLater { .. }));
     }
     world.vault_down(false);
@@ -300,7 +307,7 @@ async fn s8_disabling_ends_open_connections() {
     world.person("julian", AuthSystem::Password, false).await;
     let origin = origin(1);
     let password = world.encrypted(GOOD, Padding::OaepSha256);
-    let ask = Ask::Login { userid: "julian".to_owned(), password, code: None };
+    let ask = Ask::Login { userid: "julian".to_owned(), password: password.into(), code: None };
     assert!(matches!(world.gate.ask(ask, &origin).await, Verdict::Granted(_)));
     assert_eq!(world.gate.sessions(), 1);
     let edit = Edit { standing: Some(Standing::Disabled), ..Edit::default() };
@@ -343,7 +350,7 @@ async fn e4_what_was_not_decided_may_be_sent_again_and_what_was_may_not() {
     let world = world();
     world.person("julian", AuthSystem::Password, false).await;
     let password = world.encrypted(GOOD, Padding::OaepSha256);
-    let ask = || Ask::Login { userid: "julian".to_owned(), password: password.clone(), code: None };
+    let ask = || Ask::Login { userid: "julian".to_owned(), password: password.clone().into(), code: None };
     world.gate.hashes.stop();
     assert!(matches!(world.ask(1, ask()).await, Verdict::TryAgainLater { .. }));
     let world = world.reopened(HashParams::tiny());
@@ -369,7 +376,7 @@ async fn t15_a_reset_between_the_two_steps_ends_the_login() {
     world.seed("julian").await;
     let origin = origin(1);
     let password = world.encrypted(GOOD, Padding::OaepSha256);
-    let ask = Ask::Login { userid: "julian".to_owned(), password, code: None };
+    let ask = Ask::Login { userid: "julian".to_owned(), password: password.into(), code: None };
     assert!(matches!(world.gate.ask(ask, &origin).await, Verdict::CodeNeeded(_)));
     assert_eq!(world.gate.sessions(), 0, "not logged in yet");
     world

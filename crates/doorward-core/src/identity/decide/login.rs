@@ -30,8 +30,8 @@ pub struct Facts<'a> {
     pub admission: Admission,
     /// How the ciphertext opened.
     pub opened: Opened,
-    /// How it was padded.
-    pub padding: Padding,
+    /// How it was padded; `None` for a password in clear, which had no ciphertext.
+    pub padding: Option<Padding>,
     /// Whether the password is the person's.
     pub password_matches: bool,
     /// The one-time password.
@@ -42,7 +42,10 @@ pub struct Facts<'a> {
 
 /// Decides a login. What must not be told apart ends in [`Verdict::Refused`], whatever the reason (S1).
 pub fn login(view: &View<'_>, facts: &Facts<'_>, context: &Context) -> Decision {
-    let trace = Trace::of(Walk::Login);
+    let mut trace = Trace::of(Walk::Login);
+    if facts.padding.is_none() {
+        CIPHERTEXT_CHECKS.into_iter().for_each(|check| trace.skip(check));
+    }
     if let Some((check, deny, expected, seen)) = before_password(facts) {
         return refuse(view, facts, context, trace.fail(check, expected, seen), deny);
     }
@@ -50,7 +53,7 @@ pub fn login(view: &View<'_>, facts: &Facts<'_>, context: &Context) -> Decision 
         let trace = trace.fail(Check::PersonKnown, "a known user id", "another one");
         return refuse(view, facts, context, trace, Deny::UnknownUser);
     };
-    if facts.padding == Padding::Pkcs1 && !view.policy.pkcs1_allowed {
+    if facts.padding == Some(Padding::Pkcs1) && !view.policy.pkcs1_allowed {
         let trace = trace.fail(Check::PaddingAllowed, "OAEP-SHA256", "PKCS1");
         return refuse(view, facts, context, trace, Deny::PaddingOff);
     }
@@ -60,6 +63,10 @@ pub fn login(view: &View<'_>, facts: &Facts<'_>, context: &Context) -> Decision 
     }
     right_password(view, person, facts, context, trace)
 }
+
+/// The checks that a password in clear has no need of.
+pub(super) const CIPHERTEXT_CHECKS: [Check; 4] =
+    [Check::KeyLive, Check::CiphertextFresh, Check::CiphertextOpens, Check::PaddingAllowed];
 
 /// The checks that somebody without a second factor has no need of.
 const CODE_CHECKS: [Check; 6] = [

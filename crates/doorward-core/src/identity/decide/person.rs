@@ -6,7 +6,7 @@ use crate::audit::{Actor, Context, Entry, Event, Record, Subject};
 use crate::id::{FirmCode, PersonId, UserId};
 use crate::identity::change::Change;
 use crate::identity::enrolment::Authenticator;
-use crate::identity::person::{Kind, Password, Person, Profile, Standing};
+use crate::identity::person::{Grant, KeyCodes, Kind, Password, Person, Profile, Right, Standing};
 use crate::identity::policy::{AuthSystem, Effective};
 use crate::limits::Limit;
 
@@ -57,6 +57,7 @@ pub fn add(new: New, policy: &Effective, actor: Actor, context: &Context) -> Res
         password: new.password,
         authenticator: Authenticator::None,
         seeds: 0,
+        key_codes: KeyCodes::default(),
         profile: new.profile,
         version: 1,
     };
@@ -117,10 +118,31 @@ fn check_profile(kind: Kind, profile: &Profile) -> Result<(), Misuse> {
     if let Some(attr) = &profile.attr {
         check_attr(attr)?;
     }
-    if profile.grant.is_some() && kind != Kind::Service {
-        return Err(Misuse::invalid("grant", format!("grant: only service users have one, not a {kind}")));
+    profile.grant.as_ref().map_or(Ok(()), |grant| check_grant(kind, grant))
+}
+
+fn check_grant(kind: Kind, grant: &Grant) -> Result<(), Misuse> {
+    let keys = grant.rights.contains(&Right::ManageKeyPairs);
+    match kind {
+        Kind::Service if keys => {
+            let text = "grant.rights: manage-key-pairs is for administrators, not for service users";
+            Err(Misuse::invalid("grant.rights", text))
+        }
+        Kind::Administrator if !grant.firms.is_empty() || !grant.sources.is_empty() => {
+            let text =
+                "grant: an administrator serves the own firm, from everywhere; leave firms and sources out";
+            Err(Misuse::invalid("grant", text))
+        }
+        Kind::Administrator if grant.rights.iter().any(|right| *right != Right::ManageKeyPairs) => {
+            let text = "grant.rights: an administrator can have manage-key-pairs only";
+            Err(Misuse::invalid("grant.rights", text))
+        }
+        Kind::Service | Kind::Administrator => Ok(()),
+        Kind::Desk | Kind::Trader => {
+            let text = format!("grant: only service users and administrators have one, not a {kind}");
+            Err(Misuse::invalid("grant", text))
+        }
     }
-    Ok(())
 }
 
 fn check_email(email: &str) -> Result<(), Misuse> {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Held, Purpose, RETRY_MS, State, WsLogin};
-use crate::ask::{Ask, Encrypted};
+use crate::ask::{Ask, Encrypted, GivenPassword};
 use crate::audit::Deny;
 use crate::id::{PersonId, UserId};
 use crate::limits::Limit;
@@ -144,8 +144,9 @@ impl WsLogin {
     }
 
     /// A ciphertext with the key that it names, or that of the connection's last challenge.
-    fn encrypted(&self, ciphered: Ciphered) -> Option<Encrypted> {
+    fn encrypted(&self, ciphered: Ciphered) -> Option<GivenPassword> {
         let key = ciphered.key.or_else(|| self.key.clone())?;
-        Some(Encrypted { key, padding: ciphered.padding, ciphertext: ciphered.ciphertext })
+        let encrypted = Encrypted { key, padding: ciphered.padding, ciphertext: ciphered.ciphertext };
+        Some(GivenPassword::Encrypted(encrypted))
     }
 }

@@ -61,7 +61,7 @@ fn rule_1_the_padding_is_the_one_that_the_request_names() {
     let mut s = challenged();
     s.send(r#"{"type":"login","userid":"julian","pass":"QUJD","padding":"OAEP-SHA256"}"#);
     let Ask::Login { password, .. } = s.next_ask() else { panic!("no login") };
-    assert_eq!(password.padding, Padding::OaepSha256);
+    assert_eq!(password.padding(), Some(Padding::OaepSha256));
     let mut s = challenged();
     s.send(r#"{"type":"login","userid":"julian","pass":"QUJD","padding":"PKCS1"}"#)
         .asks_login("julian", None);

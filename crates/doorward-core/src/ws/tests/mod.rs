@@ -12,7 +12,7 @@ mod time;
 use std::time::Duration;
 
 use super::login::{Settings, WsLogin};
-use crate::ask::{Ask, AskId, Challenge, Granted, KeyId, Padding, Verdict};
+use crate::ask::{Ask, AskId, Challenge, GivenPassword, Granted, KeyId, Padding, Verdict};
 use crate::audit::{Deny, Event};
 use crate::id::{PersonId, UserId};
 use crate::machine::{Machine, Note, Output};
@@ -180,6 +180,7 @@ impl Script {
     fn asks_login(&mut self, expected: &str, expected_code: Option<&str>) -> &mut Self {
         let ask = self.next_ask();
         let Ask::Login { userid, password, code } = ask else { panic!("{ask:?} instead of a login") };
+        let GivenPassword::Encrypted(password) = password else { panic!("not encrypted") };
         assert_eq!((userid.as_str(), password.key.as_str()), (expected, "k1"));
         assert_eq!((password.padding, password.ciphertext.as_slice()), (Padding::Pkcs1, b"ABC".as_slice()));
         assert_eq!(code.as_ref().map(|code| code.expose().as_str()), expected_code);
@@ -199,6 +200,9 @@ impl Script {
         let ask = self.next_ask();
         let Ask::PasswordChange { person, present, new } = ask else { panic!("{ask:?} instead of a change") };
         assert_eq!(person, julian(false).person);
+        let (GivenPassword::Encrypted(present), GivenPassword::Encrypted(new)) = (present, new) else {
+            panic!("not encrypted")
+        };
         assert_eq!((present.key.as_str(), new.key.as_str()), ("k1", "k1"));
         assert_eq!((present.ciphertext.as_slice(), new.ciphertext.as_slice()), (&b"ABC"[..], &b"DEF"[..]));
         self

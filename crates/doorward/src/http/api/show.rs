@@ -79,6 +79,7 @@ pub(super) fn person(person: &Person, access: &Access, now: Wall) -> Value {
         password: secret,
         authenticator: factor,
         seeds: _,
+        key_codes: _,
         profile,
         version,
     } = person;
@@ -167,6 +168,7 @@ pub(super) fn entry(no: u64, entry: &Entry) -> Value {
         actor: who,
         subject,
         firm,
+        session,
         door,
         source,
         factor,
@@ -184,6 +186,7 @@ pub(super) fn entry(no: u64, entry: &Entry) -> Value {
         "actor": actor(who),
         "subject": subject,
         "firm": firm,
+        "session": session,
         "door": door,
         "source": source,
         "factor": factor,
@@ -198,6 +201,10 @@ fn actor(actor: &Actor) -> Value {
     match actor {
         Actor::Person { id, userid } => json!({ "kind": "person", "id": id, "userid": userid }),
         Actor::Unknown { begins, chars } => json!({ "kind": "unknown", "begins": begins, "chars": chars }),
+        Actor::FixSession { id, sender_comp_id, operator, access_key } => json!({
+            "kind": "fix-session", "id": id, "sender_comp_id": sender_comp_id, "operator": operator,
+            "access_key": access_key,
+        }),
         Actor::Local { uid } => json!({ "kind": "local", "uid": uid }),
         Actor::Node => json!({ "kind": "node" }),
         Actor::Nobody => json!({ "kind": "nobody" }),

@@ -226,7 +226,7 @@ fn a_service_user_comes_from_listed_addresses_and_needs_no_code() {
 #[test]
 fn e5_where_pkcs1_is_off_oaep_still_goes() {
     let mut s = trader();
-    (s.policy.pkcs1_allowed, s.facts.padding) = (false, Padding::OaepSha256);
+    (s.policy.pkcs1_allowed, s.facts.padding) = (false, Some(Padding::OaepSha256));
     assert_eq!(s.login().verdict, Verdict::Granted(granted(false)));
 }
 

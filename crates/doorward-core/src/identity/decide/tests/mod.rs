@@ -18,7 +18,7 @@ use crate::identity::change::Change;
 use crate::identity::enrolment::{Authenticator, Factor as Registered, Seed};
 use crate::identity::firm::Firm;
 use crate::identity::net::Network;
-use crate::identity::person::{Grant, Kind, Password, Person, Phc, Profile, Standing};
+use crate::identity::person::{Grant, KeyCodes, Kind, Password, Person, Phc, Profile, Standing};
 use crate::identity::policy::{AuthSystem, Effective, Policy};
 use crate::identity::sealed::Sealed;
 use crate::identity::totp::Parameters;
@@ -69,7 +69,8 @@ fn locked() -> Authenticator {
 
 fn firm() -> Firm {
     let (code, name) = (FirmCode::parse("FINT").unwrap(), "Fundamental Traders".to_owned());
-    Firm { code, name, added_at: NOW - HOUR, closed: false, policy: Policy::default(), version: 3 }
+    let policy = Policy::default();
+    Firm { code, name, added_at: NOW - HOUR, closed: false, policy, key_hours_until: None, version: 3 }
 }
 
 fn person(kind: Kind) -> Person {
@@ -84,6 +85,7 @@ fn person(kind: Kind) -> Person {
         password: own_password(),
         authenticator: Authenticator::None,
         seeds: 0,
+        key_codes: KeyCodes::default(),
         profile: Profile::default(),
         version: 7,
     }
@@ -114,7 +116,7 @@ fn trader() -> Situation {
             userid: USERID,
             admission: Admission::Go,
             opened: Opened::Good,
-            padding: Padding::Pkcs1,
+            padding: Some(Padding::Pkcs1),
             password_matches: true,
             code: CodeFact::NotGiven,
             register_url: Some("https://portal.example/register"),

@@ -8,7 +8,7 @@ fn facts() -> ChangeFacts {
     ChangeFacts {
         admission: Admission::Go,
         opened: Opened::Good,
-        padding: Padding::OaepSha256,
+        padding: Some(Padding::OaepSha256),
         present_matches: true,
         new: Ok(Phc("$argon2id$new".into())),
     }
@@ -30,7 +30,7 @@ const REFUSED: [(Deny, Check, Settle, Spoil); 8] = [
     (Deny::ReplayedCiphertext, Check::CiphertextFresh, Settle::Wrong, |_, f| f.opened = Opened::Replayed),
     (Deny::BadCiphertext, Check::CiphertextOpens, Settle::Wrong, |_, f| f.opened = Opened::Bad),
     (Deny::PaddingOff, Check::PaddingAllowed, Settle::Neutral, |s, f| {
-        (s.policy.pkcs1_allowed, f.padding) = (false, Padding::Pkcs1);
+        (s.policy.pkcs1_allowed, f.padding) = (false, Some(Padding::Pkcs1));
     }),
     (Deny::WrongPassword, Check::PasswordMatches, Settle::Wrong, |_, f| f.present_matches = false),
     (Deny::Disabled, Check::PersonActive, Settle::Neutral, |s, _| s.who().standing = Standing::Disabled),
