@@ -15,14 +15,14 @@ mod login;
 mod logon;
 mod password;
 mod refusals;
-mod seen;
-mod sessions;
 #[cfg(test)]
 mod key_tests;
 #[cfg(test)]
 mod logon_tests;
 #[cfg(test)]
 mod rule_tests;
+mod seen;
+mod sessions;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
