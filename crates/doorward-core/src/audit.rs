@@ -8,7 +8,7 @@ use crate::id::{AccessKeyId, CompId, FirmCode, OperatorId, PersonId, SessionId, 
 use crate::identity::change::Change;
 use crate::table::table;
 use crate::time::Wall;
-use crate::trace::Trace;
+use crate::trace::{Check, Trace, Walk};
 
 table! {
     /// What happened.
@@ -44,6 +44,8 @@ table! {
         PersonEnabled = "person-enabled", "A disabled person was enabled again.";
         LogonGranted = "logon-granted", "A signed Logon was accepted.";
         LogonRefused = "logon-refused", "A signed Logon was refused.";
+        StreamReset = "stream-reset", "Both sequence series of a stream began again at 1, as its client asked.";
+        UndeliveredLeft = "undelivered-left", "A stream began again at 1; messages that its client had not fetched are kept, and not sent again.";
         FixSessionAdded = "fix-session-added", "A FIX session was added.";
         FixSessionChanged = "fix-session-changed", "What a FIX session may do was changed.";
         FixSessionDisabled = "fix-session-disabled", "A FIX session was disabled; its connections end.";
@@ -56,6 +58,7 @@ table! {
         KeyPairRefused = "key-pair-refused", "A key pair was not made or shown.";
         KeyPairExpiring = "key-pair-expiring", "A key pair will end in some days.";
         KeyPairExpired = "key-pair-expired", "A key pair has come to its end.";
+        WeekRolled = "week-rolled", "A trading week began; all streams start again at 1.";
         KeyHoursOpened = "key-hours-opened", "The desk opened the making and showing of key pairs for one firm for an hour.";
         AdministrationRefused = "administration-refused", "A process of another user spoke to the administration socket.";
     }
@@ -120,6 +123,9 @@ table! {
         TooManyMalformed = "too-many-malformed", "Too many malformed messages before a login.";
         TooManyCodes = "too-many-codes", "Too many wrong codes on one connection.";
         BinaryFrame = "binary-frame", "A binary frame came where text was due.";
+        NoLogon = "no-logon", "The first message was garbled, no Logon, or without SenderCompID.";
+        Garbled = "garbled", "Too many garbled messages came in a row.";
+        HeldTooMuch = "held-too-much", "Too many bytes came behind a Logon that was being verified.";
         NotUtf8 = "not-utf8", "A text frame was not UTF-8.";
         TooLong = "too-long", "A message was longer than the limit.";
         NotReading = "not-reading", "The peer did not read what was sent.";
@@ -211,14 +217,15 @@ pub enum Actor {
     },
     /// A FIX session, as a Logon named it.
     FixSession {
-        /// The session.
+        /// The session that owns the access key or, where nobody does, that of the SenderCompID.
         id: SessionId,
-        /// The SenderCompID (49).
-        sender_comp_id: CompId,
+        /// The SenderCompID (49), where it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sender_comp_id: Option<CompId>,
         /// The operator (50), where it can be one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         operator: Option<OperatorId>,
-        /// The access key, where the session has one of that name.
+        /// The access key, where there is one of that name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         access_key: Option<AccessKeyId>,
     },
@@ -352,4 +359,22 @@ pub struct Record {
     /// What it does to the book, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
+}
+
+impl Record {
+    /// Turns the record of a Logon whose credentials were good into that of a refused one: nothing is changed.
+    pub fn refuse_logon(
+        &mut self,
+        check: Check,
+        reason: Deny,
+        expected: impl Into<String>,
+        seen: impl Into<String>,
+    ) {
+        self.entry.event = Event::LogonRefused;
+        self.entry.outcome = Outcome::Refused;
+        self.entry.reason = Some(reason);
+        let trace = self.entry.trace.take().unwrap_or(Trace::of(Walk::SignedLogon));
+        self.entry.trace = Some(trace.fail(check, expected, seen));
+        self.changes.clear();
+    }
 }

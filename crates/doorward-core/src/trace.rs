@@ -64,6 +64,7 @@ table! {
         SignedLogon = "signed-logon", "A Logon that a secret key signed, on a new connection or in session.";
         KeyCreate = "key-create", "An administrator has a key pair made.";
         KeyDownload = "key-download", "An administrator has a secret key shown.";
+        KeyDelete = "key-delete", "An administrator deletes a key pair.";
     }
 }
 
@@ -165,12 +166,12 @@ impl Walk {
                 CodeMatches,
                 CodeUnused,
             ],
+            Self::KeyDelete => &[PersonActive, FirmActive, RightHeld],
             Self::KeyDownload => &[
                 PersonActive,
                 FirmActive,
                 RightHeld,
                 HoursOpen,
-                AccessKeyKnown,
                 AccessKeyLive,
                 CodesLeft,
                 AuthenticatorUnlocked,

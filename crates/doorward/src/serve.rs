@@ -326,6 +326,7 @@ fn gate_settings(config: &Config, delay: Duration) -> Settings {
         register_url: config.public_url.as_ref().map(|url| register_url(url.as_str())),
         product_names: config.passwords.product_names.clone(),
         password_bytes_max: carried.min(Limit::PasswordBytes.max()),
+        calendar: Arc::clone(&config.calendar),
         delay,
         ..Settings::default()
     }

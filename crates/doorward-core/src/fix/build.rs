@@ -70,6 +70,14 @@ impl<'b> Builder<'b> {
         self
     }
 
+    /// A field with a number, where there is one.
+    pub fn maybe_number(self, tag: u32, value: Option<u64>) -> Self {
+        match value {
+            Some(value) => self.number(tag, value),
+            None => self,
+        }
+    }
+
     /// A field with an instant, `YYYYMMDD-HH:MM:SS.sss`.
     pub fn time(mut self, tag: u32, value: Wall) -> Self {
         self.tag(tag);
@@ -101,11 +109,17 @@ impl<'b> Builder<'b> {
         let body_len = self.out.len() - self.counted;
         let digits = Digits::of(body_len as u64);
         let digits = digits.as_bytes();
-        if digits.len() == ROOM.len() {
-            self.out[self.length..self.length + ROOM.len()].copy_from_slice(digits);
-        } else {
-            self.out.splice(self.length..self.length + ROOM.len(), digits.iter().copied());
+        // Seldom another width: then the body moves by the difference.
+        let end = self.length + digits.len();
+        if digits.len() > ROOM.len() {
+            let end_before = self.out.len();
+            self.out.resize(end_before + digits.len() - ROOM.len(), 0);
+            self.out.copy_within(self.counted - 1..end_before, end);
+        } else if digits.len() < ROOM.len() {
+            self.out.copy_within(self.counted - 1.., end);
+            self.out.truncate(self.out.len() + digits.len() - ROOM.len());
         }
+        self.out[self.length..end].copy_from_slice(digits);
         let sum = check_sum(&self.out[self.begin..]);
         let sum = u64::from(sum);
         self.out.extend_from_slice(&[b'1', b'0', b'=', digit(sum / 100), digit(sum / 10), digit(sum), SOH]);
@@ -191,6 +205,8 @@ fn civil(days: i64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::fix::frame::{Cut, Cutter};
     use crate::fix::message::{Fields, body, sending_time};
@@ -222,5 +238,157 @@ mod tests {
             Wall::parse("2026-11-21T20:00:00.25Z")
         );
         assert_eq!(body(message), b"112=x\x01");
+    }
+
+    /// A message with nothing but this body.
+    fn with_body(body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        Builder::begin(&mut out, b"FIX.4.4", b"B").raw(body).finish();
+        out
+    }
+
+    #[test]
+    fn body_length_has_as_many_digits_as_it_needs() {
+        for len in [0, 1, 3, 80, 94, 95, 96, 500, 993, 994, 995, 996, 9_994, 9_995, 9_996, 200_000] {
+            let body =
+                if len < 4 { Vec::new() } else { [b"58=", &vec![b'x'; len - 4][..], b"\x01"].concat() };
+            let message = with_body(&body);
+            let digits = message[12..].split(|byte| *byte == SOH).next().unwrap();
+            assert_eq!(digits, (body.len() + 5).to_string().as_bytes());
+            assert_eq!(Cutter::new(1 << 20).cut(&message), Cut::Message { len: message.len() });
+            assert_eq!(crate::fix::message::body(&message), body);
+        }
+    }
+
+    #[test]
+    fn messages_stand_behind_each_other_without_a_gap() {
+        let mut out = Vec::new();
+        let ranges = [heartbeat(&mut out), heartbeat(&mut out), heartbeat(&mut out)];
+        assert_eq!(ranges[0].end, ranges[1].start);
+        assert_eq!(ranges[2].end, out.len());
+        assert_eq!(out[ranges[0].clone()], out[ranges[2].clone()]);
+    }
+
+    #[test]
+    fn a_value_cannot_bring_fields_of_its_own() {
+        let mut out = Vec::new();
+        Builder::begin(&mut out, b"FIX.4.2", b"5")
+            .field(tag::TEXT, "a\x0135=A\x01")
+            .field(tag::ACCOUNT, "")
+            .finish();
+        let mut fields = Fields::new();
+        let message = fields.read(&out).unwrap();
+        assert_eq!(message.get(tag::TEXT), Some(&b"a 35=A "[..]));
+        assert_eq!(message.fields().count(), 5);
+    }
+
+    #[test]
+    fn a_resent_message_has_the_same_body() {
+        let mut out = Vec::new();
+        let at = Wall::from_us(1);
+        let first = Builder::begin(&mut out, b"FIX.4.2", b"8")
+            .number(tag::MSG_SEQ_NUM, 3)
+            .time(tag::SENDING_TIME, at)
+            .field(tag::ORDER_ID, "1")
+            .data(tag::ENCODED_TEXT_LEN, b"\x01\x0110=000\x01")
+            .finish();
+        let stored = out[first].to_vec();
+        let again = Builder::begin(&mut out, b"FIX.4.2", b"8")
+            .number(tag::MSG_SEQ_NUM, 3)
+            .field(tag::POSS_DUP_FLAG, "Y")
+            .time(tag::ORIG_SENDING_TIME, at)
+            .raw(body(&stored))
+            .finish();
+        assert_eq!(body(&out[again]), body(&stored));
+        assert_eq!(body(&stored), b"37=1\x01354=9\x01355=\x01\x0110=000\x01\x01");
+    }
+
+    #[test]
+    fn instants_are_written_as_they_are_read() {
+        let text = |at: Wall| {
+            let mut out = Vec::new();
+            push_time(&mut out, at);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(text(Wall::from_us(0)), "19700101-00:00:00.000");
+        assert_eq!(text(Wall::from_us(-1)), "19691231-23:59:59.999");
+        assert_eq!(text(Wall::from_us(i64::MAX)), "99991231-23:59:59.999");
+        assert_eq!(text(Wall::from_us(i64::MIN)), "00000101-00:00:00.000");
+        // Every day of 400 years, and every seventh of the years 0 to 9999.
+        let mut before = String::new();
+        let all = (-719_528..2_932_897).filter(|day| day % 7 == 0 || (0..146_097).contains(day));
+        for day in all {
+            let at = Wall::from_us(day * 86_400_000_000 + 3_723_004_000);
+            let text = text(at);
+            assert_eq!(sending_time(text.as_bytes()), Some(at), "{text}");
+            assert!(before < text);
+            before = text;
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>().prop_map(|byte| if byte == SOH { b'=' } else { byte }), 1..40)
+    }
+
+    /// A field of its own, a number, an instant, or data behind its length.
+    #[derive(Clone, Debug)]
+    enum Given {
+        Field(u32, Vec<u8>),
+        Number(u32, u64),
+        Time(u32, i64),
+        Data(u32, Vec<u8>),
+    }
+
+    fn given() -> impl Strategy<Value = Given> {
+        let usual = || (11_u32..1_000_000).prop_filter("no data", |tag| tag::data_of(*tag).is_none());
+        prop_oneof![
+            4 => (usual(), value()).prop_map(|(tag, value)| Given::Field(tag, value)),
+            1 => (usual(), any::<u64>()).prop_map(|(tag, number)| Given::Number(tag, number)),
+            1 => (usual(), -62_167_219_200_000..253_402_300_800_000_i64).prop_map(|(tag, ms)| Given::Time(tag, ms)),
+            1 => (prop_oneof![Just(95_u32), Just(354), Just(1401), Just(93)], proptest::collection::vec(any::<u8>(), 0..40))
+                .prop_map(|(tag, value)| Given::Data(tag, value)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_built_is_read_again(all in proptest::collection::vec(given(), 0..20)) {
+            let mut out = b"8=FIX".to_vec();
+            let mut builder = Builder::begin(&mut out, b"FIX.4.2", b"D");
+            let mut expected = Vec::new();
+            for given in all {
+                builder = match given {
+                    Given::Field(tag, value) => {
+                        expected.push((tag, value.clone()));
+                        builder.field(tag, value)
+                    }
+                    Given::Number(tag, number) => {
+                        expected.push((tag, number.to_string().into_bytes()));
+                        builder.number(tag, number)
+                    }
+                    Given::Time(tag, ms) => {
+                        let at = Wall::from_us(ms * 1_000);
+                        let mut text = Vec::new();
+                        push_time(&mut text, at);
+                        prop_assert_eq!(sending_time(&text), Some(at));
+                        expected.push((tag, text));
+                        builder.time(tag, at)
+                    }
+                    Given::Data(tag, value) => {
+                        expected.push((tag, value.len().to_string().into_bytes()));
+                        expected.push((tag::data_of(tag).unwrap_or(tag), value.clone()));
+                        builder.data(tag, &value)
+                    }
+                };
+            }
+            let range = builder.finish();
+            prop_assert_eq!(range.start, 5);
+            let bytes = &out[range];
+            prop_assert_eq!(Cutter::new(1 << 20).cut(bytes), Cut::Message { len: bytes.len() });
+            let mut fields = Fields::new();
+            let message = fields.read(bytes).unwrap();
+            let read: Vec<_> = message.fields().map(|(tag, value)| (tag, value.to_vec())).collect();
+            prop_assert_eq!(&read[3..read.len() - 1], &expected[..]);
+        }
     }
 }

@@ -196,3 +196,204 @@ fn trailer(bytes: &[u8], body_end: usize, len_max: usize) -> Frame {
 pub fn check_sum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a stream was found to be made of, in order.
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    enum Found {
+        Message(Vec<u8>),
+        Garbled(Garble),
+        TooLong,
+    }
+
+    /// Feeds pieces as a connection would; gives what was found, and how many bytes were left at most.
+    fn fed<'p>(len_max: usize, pieces: impl Iterator<Item = &'p [u8]>) -> (Vec<Found>, usize) {
+        let (mut cutter, mut hand, mut found, mut left_max) =
+            (Cutter::new(len_max), Vec::new(), Vec::new(), 0);
+        for piece in pieces {
+            hand.extend_from_slice(piece);
+            loop {
+                match cutter.cut(&hand) {
+                    Cut::Message { len } => {
+                        found.push(Found::Message(hand.drain(..len).collect()));
+                    }
+                    Cut::Garbled { skip, why } => {
+                        hand.drain(..skip);
+                        found.push(Found::Garbled(why));
+                    }
+                    Cut::Skip { len } => {
+                        assert!(len > 0);
+                        hand.drain(..len);
+                    }
+                    Cut::Incomplete => break,
+                    Cut::TooLong => {
+                        found.push(Found::TooLong);
+                        return (found, left_max);
+                    }
+                }
+            }
+            left_max = left_max.max(hand.len());
+        }
+        (found, left_max)
+    }
+
+    fn at_once(bytes: &[u8]) -> Vec<Found> {
+        fed(4_096, std::iter::once(bytes)).0
+    }
+
+    fn soh(text: &str) -> Vec<u8> {
+        text.replace('|', "\x01").into_bytes()
+    }
+
+    /// `text` between BodyLength and CheckSum.
+    fn message(text: &str) -> Vec<u8> {
+        let mut bytes = soh(&format!("8=FIX.4.2|9={}|{text}", text.len()));
+        bytes.extend_from_slice(format!("10={:03}\x01", check_sum(&bytes)).as_bytes());
+        bytes
+    }
+
+    fn heartbeat() -> Vec<u8> {
+        message("35=0|34=2|49=ABC001N|")
+    }
+
+    fn garbled(why: Garble) -> Vec<Found> {
+        vec![Found::Garbled(why), Found::Message(heartbeat())]
+    }
+
+    #[test]
+    fn whole_messages_are_cut_one_after_the_other() {
+        let (one, two) = (heartbeat(), message("35=1|112=x|"));
+        let found = at_once(&[one.clone(), two.clone()].concat());
+        assert_eq!(found, [Found::Message(one), Found::Message(two)]);
+        assert_eq!(Cutter::new(4_096).cut(b""), Cut::Incomplete);
+    }
+
+    #[test]
+    fn what_is_garbled_is_named_and_the_next_message_is_found() {
+        let right = String::from_utf8(heartbeat()).unwrap();
+        let head = "8=FIX.4.2\x019=21\x01";
+        assert!(right.starts_with(head));
+        let with =
+            |new: &str| [new.replace('|', "\x01").as_bytes(), &right.as_bytes()[head.len()..]].concat();
+        for (flawed, why) in [
+            (with("8=FIX.4.2|9=20|"), Garble::Trailer),
+            (with("8=FIX.4.2|9=22|"), Garble::Trailer),
+            (with("8=FIX.4.2|9=0|"), Garble::BodyLength),
+            (with("8=FIX.4.2|9=|"), Garble::BodyLength),
+            (with("8=FIX.4.2|9=-1|"), Garble::BodyLength),
+            (with("8=FIX.4.2|9=+21|"), Garble::BodyLength),
+            (with("8=FIX.4.2|9=21.0|"), Garble::BodyLength),
+            (with("8=FIX.4.2|9=0000000021|"), Garble::BodyLength),
+            (with("8=FIX.4.2|9=99999999999999999999|"), Garble::BodyLength),
+            (with("8=FIX.4.2|34=1|9=21|"), Garble::BodyLength),
+            (with("8=FIX.4.2|"), Garble::BodyLength),
+            (with("8=FIX.4.2.A.B.C.D.E.F|9=21|"), Garble::BeginString),
+            (with("8=FIX 4.2|9=21|"), Garble::BeginString),
+            (with("8=XIF.4.2|9=21|"), Garble::BeginString),
+            (with("9=21|"), Garble::BeginString),
+            (with(" 8=FIX.4.2|9=21|"), Garble::BeginString),
+            (with("|"), Garble::BeginString),
+            (soh("GET / HTTP/1.1\r\n\r\n|"), Garble::BeginString),
+            (right.replace("10=", "11=").into_bytes(), Garble::Trailer),
+            (right.replace("\x0110=", "\x0210=").into_bytes(), Garble::Trailer),
+            ([&right.as_bytes()[..right.len() - 4], b"2x3\x01"].concat(), Garble::Trailer),
+            ([&right.as_bytes()[..right.len() - 4], b"\x01"].concat(), Garble::Trailer),
+            (right.replace("34=2", "34=3").into_bytes(), Garble::CheckSum),
+        ] {
+            let found = at_once(&[&flawed[..], &heartbeat()].concat());
+            assert_eq!(found, garbled(why), "{}", flawed.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn leading_zeros_of_body_length_are_as_good_as_none() {
+        let mut bytes = soh("8=FIX.4.2|9=000021|35=0|34=2|49=ABC001N|");
+        bytes.extend_from_slice(format!("10={:03}\x01", check_sum(&bytes)).as_bytes());
+        assert_eq!(at_once(&bytes), [Found::Message(bytes.clone())]);
+    }
+
+    #[test]
+    fn a_missing_soh_at_the_end_takes_the_next_message_along() {
+        let right = heartbeat();
+        let bytes = [&right[..right.len() - 1], &right, &right].concat();
+        assert_eq!(at_once(&bytes), garbled(Garble::Trailer));
+    }
+
+    #[test]
+    fn a_message_inside_of_a_data_field_is_never_found() {
+        let inner = heartbeat();
+        let mut bytes = soh(&format!("8=FIX.4.2|9={}|35=B|95={}|96=", 12 + inner.len() + 1, inner.len()));
+        bytes.extend_from_slice(&inner);
+        bytes.push(SOH);
+        let body_len = bytes.len() - soh("8=FIX.4.2|9=00|").len();
+        let text = String::from_utf8(bytes).unwrap();
+        let text = text.replacen(&format!("9={}", 12 + inner.len() + 1), &format!("9={body_len}"), 1);
+        let sum = check_sum(text.as_bytes());
+        let good = format!("{text}10={sum:03}\x01").into_bytes();
+        assert_eq!(at_once(&good), [Found::Message(good.clone())]);
+        let flawed = format!("{text}10={:03}\x01", sum.wrapping_add(1)).into_bytes();
+        assert_eq!(at_once(&[flawed, inner].concat()), garbled(Garble::CheckSum));
+    }
+
+    #[test]
+    fn f6_a_message_beyond_the_limit_is_known_by_its_first_bytes() {
+        for body_len in [4_096, 10_000, 999_999_999] {
+            assert_eq!(at_once(&soh(&format!("8=FIX.4.2|9={body_len}|"))), [Found::TooLong]);
+        }
+        let message = heartbeat();
+        assert_eq!(Cutter::new(message.len()).cut(&message), Cut::Message { len: message.len() });
+        assert_eq!(Cutter::new(message.len() - 1).cut(&message), Cut::TooLong);
+        let mut cutter = Cutter::new(10);
+        cutter.set_len_max(4_096);
+        assert_eq!(cutter.cut(&message), Cut::Message { len: message.len() });
+    }
+
+    #[test]
+    fn f6_garbage_without_end_is_counted_once_and_not_kept() {
+        let garbage = b"\x018=FI\x018=FI".repeat(500);
+        for size in [1, 2, 3, 7, 64, garbage.len()] {
+            let (found, left) = fed(64, garbage.chunks(size));
+            assert_eq!(found, [Found::Garbled(Garble::BeginString)]);
+            assert!(left < RESTART.len(), "{left} bytes kept");
+        }
+    }
+
+    /// Streams of good, flawed and torn messages and of bytes that resemble them.
+    fn stream() -> impl Strategy<Value = Vec<u8>> {
+        let good = heartbeat();
+        let flawed = String::from_utf8(heartbeat()).unwrap().replace("34=2", "34=9").into_bytes();
+        let whole = good.clone();
+        let part = prop_oneof![
+            3 => Just(good.clone()),
+            2 => "[a-z0-9|]{0,40}".prop_map(|text| message(&format!("35=D|58={text}|"))),
+            1 => Just(flawed),
+            2 => (0..good.len()).prop_map(move |len| whole[..len].to_vec()),
+            2 => "[|8=FIX.4219013a]{0,20}".prop_map(|text| soh(&text)),
+            1 => Just(soh("8=FIX.4.2|9=400|")),
+            1 => proptest::collection::vec(any::<u8>(), 0..8),
+        ];
+        proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_of_the_bytes_gives_the_same(bytes in stream(), cuts in proptest::collection::vec(1_usize..60, 1..8)) {
+            let (whole, _) = fed(512, std::iter::once(&bytes[..]));
+            let (single, left) = fed(512, bytes.chunks(1));
+            prop_assert_eq!(&whole, &single);
+            prop_assert!(left < 512);
+            let mut rest = &bytes[..];
+            let pieces: Vec<&[u8]> = cuts.iter().cycle().map_while(|size| {
+                let (piece, after) = rest.split_at_checked(*size).unwrap_or((rest, &[]));
+                rest = after;
+                (!piece.is_empty()).then_some(piece)
+            }).collect();
+            prop_assert_eq!(&fed(512, pieces.into_iter()).0, &whole);
+        }
+    }
+}

@@ -140,3 +140,161 @@ pub fn decode_secret_key(text: &[u8]) -> Option<Secret<Vec<u8>>> {
     };
     BASE64URL_NOPAD.decode(unpadded).ok().filter(|key| !key.is_empty()).map(Secret::new)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::fix::build::Builder;
+    use crate::fix::message::Fields;
+
+    const VECTORS: &str = include_str!("../../vectors/fix-logon.json");
+
+    /// A Logon with these fields in the order of the list.
+    fn logon<'f>(fields: impl Iterator<Item = (u32, &'f str)>) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut builder = Builder::begin(&mut out, b"FIX.4.2", b"A");
+        for (tag, value) in fields {
+            builder = builder.field(tag, value);
+        }
+        builder.finish();
+        out
+    }
+
+    fn canonical_of(bytes: &[u8]) -> String {
+        let (mut fields, mut out) = (Fields::new(), Vec::new());
+        canonical(&CME_1_SHA_256, &fields.read(bytes).unwrap(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_canonical_messages_of_the_vectors_come_out_exactly() {
+        let vectors: Value = serde_json::from_str(VECTORS).unwrap();
+        assert_eq!(scheme(vectors["scheme"].as_str().unwrap().as_bytes()), Some(&CME_1_SHA_256));
+        let accepted = vectors["accepted"].as_array().unwrap();
+        assert_eq!(accepted.len(), 3);
+        for vector in accepted {
+            let fields = vector["fields"].as_object().unwrap();
+            let list: Vec<(u32, String)> = fields
+                .iter()
+                .map(|(tag, value)| (tag.parse().unwrap(), value.as_str().unwrap().to_owned()))
+                .collect();
+            let there = list.iter().map(|(tag, value)| (*tag, value.as_str()));
+            assert_eq!(canonical_of(&logon(there.clone())), vector["canonical"].as_str().unwrap());
+            assert_eq!(
+                canonical_of(&logon(there.rev())),
+                vector["canonical"].as_str().unwrap(),
+                "in any order"
+            );
+            let signature = vector["signature"].as_str().unwrap();
+            let decoded = decode_signature(signature.as_bytes()).unwrap();
+            assert_eq!(encode_signature(&decoded), signature);
+            assert_eq!(
+                decode_secret_key(vector["secret_key"].as_str().unwrap().as_bytes()).unwrap().expose().len(),
+                32
+            );
+        }
+    }
+
+    #[test]
+    fn an_absent_field_is_an_empty_line_and_there_is_none_at_the_end() {
+        assert_eq!(canonical_of(&logon([].into_iter())), "\n".repeat(10));
+        let all = CME_1_SHA_256.signed.iter().map(|tag| (*tag, "v"));
+        assert_eq!(canonical_of(&logon(all)), ["v"; 11].join("\n"));
+        // What is not signed changes nothing.
+        let others =
+            [(43, "Y"), (56, "CME"), (97, "Y"), (122, "x"), (141, "Y"), (354, "1"), (355, "k"), (1400, "x")];
+        assert_eq!(canonical_of(&logon(others.into_iter())), "\n".repeat(10));
+    }
+
+    #[test]
+    fn values_are_signed_byte_for_byte() {
+        let mut fields = Fields::new();
+        let mut out = b"before".to_vec();
+        let bytes = b"8=X\x019=1\x0135=A\x0134=001\x0149= a\xff \x0150=\x0110=000\x01";
+        canonical(&CME_1_SHA_256, &fields.read(bytes).unwrap(), &mut out);
+        assert_eq!(out, b"before001\n a\xff \n\n\n\n\n\n\n\n\n");
+    }
+
+    #[test]
+    fn f10_a_control_character_in_a_signed_value_is_seen() {
+        let mut fields = Fields::new();
+        for tag in CME_1_SHA_256.signed {
+            for control in [0, 2, b'\n', b'\r', 31, 127] {
+                let bytes = [
+                    format!("8=X\x019=1\x0135=A\x01{tag}=a").as_bytes(),
+                    &[control],
+                    b"b\x0158=\n\x0110=000\x01",
+                ]
+                .concat();
+                assert_eq!(control_character(&CME_1_SHA_256, &fields.read(&bytes).unwrap()), Some(*tag));
+            }
+            let bytes = format!("8=X\x019=1\x0135=A\x01{tag}=a ~\u{e9}\x0158=\n\x0110=000\x01").into_bytes();
+            assert_eq!(control_character(&CME_1_SHA_256, &fields.read(&bytes).unwrap()), None);
+        }
+    }
+
+    #[test]
+    fn a_signature_has_one_form_only() {
+        let right = "oHZ2Dx1ihFAp7kHOFcJPkijm27xfApJFp-ZhsSCxr3s";
+        assert!(decode_signature(right.as_bytes()).is_some());
+        for wrong in [
+            format!("{right}="),
+            format!("{right}A"),
+            right[..42].to_owned(),
+            String::new(),
+            // The standard alphabet.
+            right.replace('-', "+"),
+            right.replace('-', "/"),
+            // The same 32 bytes with unused bits.
+            right.replace("r3s", "r3t"),
+            right.replace("r3s", "r3u"),
+            right.replace("r3s", "r3v"),
+            right.replace("oH", " H"),
+            right.replace("oH", "\nH"),
+            right.replace("oH", "=H"),
+            "\u{e9}".repeat(21) + "A",
+            "a".repeat(43).replace("aaa", "aé"),
+        ] {
+            assert_eq!(decode_signature(wrong.as_bytes()), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_key_is_decoded_with_or_without_padding() {
+        let bytes = |text: &str| decode_secret_key(text.as_bytes()).map(|key| key.expose().clone());
+        assert_eq!(bytes("-_8"), Some(vec![0xfb, 0xff]));
+        assert_eq!(bytes("-_8="), Some(vec![0xfb, 0xff]));
+        assert_eq!(bytes("-w=="), Some(vec![0xfb]));
+        for wrong in ["", "=", "==", "-_8==", "-w=", "+/8", "-_9", "a", "-_8\n", "===="] {
+            assert_eq!(bytes(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_names_the_tags_of_its_credentials() {
+        for scheme in SCHEMES {
+            assert_eq!(super::scheme(scheme.name.as_bytes()), Some(scheme));
+            let named =
+                [scheme.key_id_len, scheme.key_id, scheme.method, scheme.signature_len, scheme.signature];
+            assert!(named.iter().all(|tag| scheme.credentials.contains(tag)));
+            assert_eq!(tag::data_of(scheme.key_id_len), Some(scheme.key_id));
+            assert_eq!(tag::data_of(scheme.signature_len), Some(scheme.signature));
+            assert!(scheme.credentials.iter().all(|tag| !scheme.signed.contains(tag)));
+        }
+        assert_eq!(scheme(b"cme-1-sha-256"), None);
+        assert_eq!(scheme(b""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_signature_reads_back(bytes in any::<[u8; 32]>(), text in "[A-Za-z0-9_=+/-]{42,44}") {
+            prop_assert_eq!(decode_signature(encode_signature(&bytes).as_bytes()), Some(bytes));
+            if let Some(decoded) = decode_signature(text.as_bytes()) {
+                prop_assert_eq!(encode_signature(&decoded), text);
+            }
+        }
+    }
+}

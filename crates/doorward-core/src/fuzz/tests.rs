@@ -85,6 +85,21 @@ fn any_text_is_a_name_that_reads_back_or_none() {
 }
 
 #[test]
+fn any_stream_is_cut_alike_in_any_pieces() {
+    replay("frame", 20_000, super::frame);
+}
+
+#[test]
+fn any_bytes_are_fields_or_are_said_not_to_be() {
+    replay("message", 20_000, super::message);
+}
+
+#[test]
+fn any_signed_message_has_one_canonical_form() {
+    replay("canonical", 20_000, super::canonical);
+}
+
+#[test]
 fn any_script_leaves_the_machine_in_order() {
     replay("machine", 20_000, super::machine);
 }

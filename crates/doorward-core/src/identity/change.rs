@@ -108,6 +108,11 @@ pub enum Change {
         /// As they are from now on.
         numbers: Numbers,
     },
+    /// A trading week began: all streams start again at 1 in it.
+    Week {
+        /// Which, as the calendar counts.
+        week: u32,
+    },
     /// Attempts from one source.
     Attempt {
         /// On whom.
@@ -143,6 +148,8 @@ pub enum Target {
     SessionUse(SessionId),
     /// The numbers of a stream; not versioned.
     Stream(StreamKey),
+    /// The trading week; it is its own version.
+    Week,
 }
 
 impl Change {
@@ -161,6 +168,7 @@ impl Change {
             Self::FixSession { session } => Target::FixSession(session.id),
             Self::SessionLock { session, .. } | Self::KeyUsed { session, .. } => Target::SessionUse(*session),
             Self::Stream { stream, .. } => Target::Stream(*stream),
+            Self::Week { .. } => Target::Week,
             Self::Attempt { person, .. } | Self::AttemptsForgotten { person } => Target::Access(*person),
         }
     }
@@ -189,6 +197,7 @@ impl Person {
             | Change::SessionLock { .. }
             | Change::KeyUsed { .. }
             | Change::Stream { .. }
+            | Change::Week { .. }
             | Change::Attempt { .. }
             | Change::AttemptsForgotten { .. } => return,
         }
@@ -220,7 +229,8 @@ impl Access {
             | Change::FixSession { .. }
             | Change::SessionLock { .. }
             | Change::KeyUsed { .. }
-            | Change::Stream { .. } => {}
+            | Change::Stream { .. }
+            | Change::Week { .. } => {}
         }
     }
 }

@@ -9,7 +9,9 @@ use super::change::Change;
 use super::key_pair::{Environment, KeyPair, LastUse};
 use super::net::Network;
 use super::person::Standing;
+use crate::calendar::Calendar;
 use crate::id::{AccessKeyId, CompStem, FirmCode, OperatorId, SessionId};
+use crate::limits::Limit;
 use crate::table::table;
 use crate::time::Wall;
 
@@ -57,6 +59,45 @@ impl FixSession {
         self.pairs.iter().find(|pair| pair.id == *id)
     }
 
+    /// The pairs that Logons may be signed with at an instant, oldest first.
+    pub fn live(&self, at: Wall) -> impl Iterator<Item = &KeyPair> {
+        self.pairs.iter().filter(move |pair| pair.state(at).is_live())
+    }
+
+    /// The session with one pair more, and the ends that this gives to those that are good.
+    pub(super) fn with_pair(&self, pair: KeyPair, calendar: &Calendar) -> Self {
+        let at = pair.made_at;
+        let end = calendar.key_end(at);
+        let mut next = self.clone();
+        for old in next.pairs.iter_mut().filter(|old| old.state(at).is_live() && end < old.ends_at) {
+            old.ends_at = end;
+            old.replaced = true;
+            old.noted_at = at; // whoever made the new pair has been told
+        }
+        next.pairs.push(pair);
+        next.counted()
+    }
+
+    /// The session with one of its pairs as it is from now on.
+    pub(super) fn with_changed(&self, pair: &KeyPair) -> Self {
+        let mut next = self.clone();
+        for old in next.pairs.iter_mut().filter(|old| old.id == pair.id) {
+            *old = pair.clone();
+        }
+        next.counted()
+    }
+
+    /// Counts a change, and forgets the oldest pairs that are only shown.
+    fn counted(mut self) -> Self {
+        let is_ended = |pair: &KeyPair| pair.sealed().is_none();
+        while self.pairs.iter().filter(|pair| is_ended(pair)).count() as u64 > Limit::KeyPairsShown.max() {
+            let Some(oldest) = self.pairs.iter().position(is_ended) else { break };
+            self.pairs.remove(oldest);
+        }
+        self.version += 1;
+        self
+    }
+
     /// Whether a Logon may come from this address.
     pub fn permits_source(&self, source: IpAddr) -> bool {
         self.sources.is_empty() || self.sources.iter().any(|network| network.contains(source))
@@ -95,7 +136,8 @@ impl SessionUse {
             | Change::Attempt { .. }
             | Change::AttemptsForgotten { .. }
             | Change::FixSession { .. }
-            | Change::Stream { .. } => {}
+            | Change::Stream { .. }
+            | Change::Week { .. } => {}
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Key pairs of FIX sessions: an Access Key ID that is named on the wire, and a Secret Key that only the vault opens.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::sealed::{Place, Sealed};
@@ -86,6 +88,65 @@ pub struct KeyPair {
     /// The secret key.
     #[serde(flatten)]
     pub secret: Kept,
+}
+
+/// How many days before its end a key pair's administrators are told.
+pub const NOTICE_DAYS: [u8; 5] = [60, 30, 14, 7, 1];
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// Something to be told of a key pair's end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// It ends in so many days.
+    Days(u8),
+    /// It has ended.
+    Ended,
+}
+
+impl KeyPair {
+    /// The secret key, as long as it is kept.
+    pub const fn sealed(&self) -> Option<&Sealed> {
+        match &self.secret {
+            Kept::Secret { sealed } => Some(sealed),
+            Kept::Expired | Kept::Deleted { .. } => None,
+        }
+    }
+
+    /// Where it stands.
+    pub fn state(&self, at: Wall) -> KeyState {
+        match self.secret {
+            Kept::Deleted { at_us } => KeyState::Deleted { at_us },
+            Kept::Expired => KeyState::Expired { at_us: self.ends_at },
+            Kept::Secret { .. } if at >= self.ends_at => KeyState::Expired { at_us: self.ends_at },
+            Kept::Secret { .. } => {
+                let near = self.ends_at - DAY * u32::from(NOTICE_DAYS[0]);
+                if self.replaced || at >= near {
+                    KeyState::Expiring { at_us: self.ends_at }
+                } else {
+                    KeyState::Active
+                }
+            }
+        }
+    }
+
+    /// What is to be told after what was told, with the instant of each, in order.
+    fn notices(&self) -> impl Iterator<Item = (Wall, Notice)> {
+        let days =
+            NOTICE_DAYS.into_iter().map(|days| (self.ends_at - DAY * u32::from(days), Notice::Days(days)));
+        let all = days.chain([(self.ends_at, Notice::Ended)]);
+        all.filter(|(at, _)| self.sealed().is_some() && *at > self.noted_at)
+    }
+
+    /// What is to be told by now, with the instant of each, in order.
+    pub fn notices_due(&self, now: Wall) -> impl Iterator<Item = (Wall, Notice)> {
+        self.notices().take_while(move |(at, _)| *at <= now)
+    }
+
+    /// When something is to be told next.
+    pub fn next_notice(&self) -> Option<Wall> {
+        self.notices().next().map(|(at, _)| at)
+    }
 }
 
 /// Where a key pair stands at an instant, as it is shown.

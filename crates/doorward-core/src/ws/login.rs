@@ -302,7 +302,10 @@ const fn close_for(reason: Deny) -> Close {
         | Deny::NoHandshake
         | Deny::TlsFailed
         | Deny::ProxyHeader
-        | Deny::OriginNotAllowed => (1008, "refused"),
+        | Deny::OriginNotAllowed
+        | Deny::NoLogon
+        | Deny::Garbled
+        | Deny::HeldTooMuch => (1008, "refused"),
     };
     Close { code, words }
 }

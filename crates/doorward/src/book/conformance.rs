@@ -5,15 +5,20 @@ use std::net::IpAddr;
 use std::sync::{Arc, Barrier};
 
 use doorward_core::audit::{Actor, AttemptId, Context, Deny, Door, Entry, Event, Outcome, Record, Subject};
-use doorward_core::id::{FirmCode, PersonId, UserId};
+use doorward_core::id::{
+    AccessKeyId, CompId, CompStem, FirmCode, FirmId, OperatorId, PersonId, SessionId, UserId,
+};
 use doorward_core::identity::attempt::{Access, Tally};
 use doorward_core::identity::change::Change;
 use doorward_core::identity::enrolment::{Authenticator, Factor, Seed};
 use doorward_core::identity::firm::Firm;
+use doorward_core::identity::fix_session::{FixSession, SessionKind, SessionUse};
+use doorward_core::identity::key_pair::{Environment, Kept, KeyPair, LastUse};
 use doorward_core::identity::person::{KeyCodes, Kind, Password, Person, Phc, Profile, Standing};
 use doorward_core::identity::policy::{AuthSystem, Policy};
 use doorward_core::identity::sealed::Sealed;
 use doorward_core::identity::totp::Parameters;
+use doorward_core::stream::{Epoch, Numbers, StreamKey};
 use doorward_core::time::Wall;
 
 use super::{AuditFilter, Batch, CommitError, Committed, Expect, Load, PeopleFilter, Store};
@@ -30,6 +35,10 @@ pub(crate) fn conforms<S: Store>(fresh: impl Fn() -> S) {
     attempts_wait_but_queries_see_them(&fresh());
     audit_is_filtered_and_newest_first(&fresh());
     people_are_listed_in_pages(&fresh());
+    sessions_are_versioned_and_their_keys_unique_for_ever(&fresh());
+    what_logons_do_waits_but_queries_see_it(&fresh());
+    the_week_is_rolled_to_once(&fresh());
+    a_callback_hears_the_answer_once(&fresh());
 }
 
 pub(crate) fn commit(store: &dyn Store, batch: Batch) -> Result<Committed, CommitError> {
@@ -63,6 +72,53 @@ pub(crate) fn person(n: u64, userid: &str) -> Person {
         profile: Profile::default(),
         version: 1,
     }
+}
+
+/// The FIX session `S0n` of ACME with one key pair.
+pub(crate) fn fix_session(n: u8, key: u8) -> FixSession {
+    let sealed = Sealed { key: "k1".to_owned(), blob: "AAAA".to_owned() };
+    let pair = KeyPair {
+        id: access_key(key),
+        made_at: Wall::from_s(5),
+        ends_at: Wall::from_s(500),
+        replaced: false,
+        noted_at: Wall::from_s(5),
+        secret: Kept::Secret { sealed },
+    };
+    let id = SessionId::parse(format!("S0{n}").as_bytes()).unwrap();
+    let stem = CompStem { session: id, firm: FirmId::parse(b"001").unwrap() };
+    FixSession {
+        id,
+        firm: FirmCode::parse("ACME").unwrap(),
+        kind: SessionKind::Order,
+        environment: Environment::Test,
+        added_at: Wall::from_s(1),
+        standing: Standing::Active,
+        sender_comp_ids: BTreeSet::from([stem]),
+        operator_ids: BTreeSet::from([OperatorId::parse(b"0J4L").unwrap()]),
+        sources: Vec::new(),
+        pairs: vec![pair],
+        version: 1,
+    }
+}
+
+pub(crate) fn access_key(n: u8) -> AccessKeyId {
+    AccessKeyId::parse(format!("T{n:019}").as_bytes()).unwrap()
+}
+
+pub(crate) fn key_used(session: u8, n: u8) -> Change {
+    let session = fix_session(session, 1);
+    let sender_comp_id = CompId::parse(format!("{}001N", session.id).as_bytes()).unwrap();
+    let used = LastUse { at: Wall::from_s(n.into()), source: IpAddr::from([192, 0, 2, n]), sender_comp_id };
+    Change::KeyUsed { session: session.id, access_key: access_key(n % 3), used }
+}
+
+pub(crate) fn stream(n: u8) -> StreamKey {
+    StreamKey::parse(&format!("cgw/S0{n}/001")).unwrap()
+}
+
+pub(crate) fn numbers(rev: u8, next_in: u64) -> Numbers {
+    Numbers { rev: rev.into(), next_in, ..Numbers::new(Epoch { week: 7, reset: 0 }) }
 }
 
 pub(crate) fn password(text: &str) -> Password {
@@ -417,4 +473,97 @@ fn people_are_listed_in_pages(store: &dyn Store) {
         }
         assert_eq!(paged, expected, "{filter:?}");
     }
+}
+
+fn sessions_are_versioned_and_their_keys_unique_for_ever(store: &dyn Store) {
+    commit(store, batch(Vec::new(), vec![Change::Firm { firm: firm("ACME") }])).unwrap();
+    let (one, two) = (fix_session(1, 1), fix_session(2, 2));
+    let set = |session: &FixSession| vec![Change::FixSession { session: Box::new(session.clone()) }];
+    for session in [&two, &one] {
+        commit(store, batch(vec![Expect::NoFixSession(session.id)], set(session))).unwrap();
+    }
+    let snapshot = store.load(&Load::FixSession(one.id)).unwrap();
+    assert_eq!((snapshot.session.as_ref(), snapshot.firm), (Some(&one), Some(firm("ACME"))));
+    assert_eq!(snapshot.session_use, Some(SessionUse::default()));
+    assert_eq!(store.load(&Load::FixSession(fix_session(3, 3).id)).unwrap(), super::Snapshot::default());
+    assert_eq!(store.load(&Load::AccessKey(access_key(2))).unwrap().session, Some(two.clone()));
+
+    let changed = FixSession { version: 2, standing: Standing::Disabled, pairs: Vec::new(), ..one.clone() };
+    commit(store, batch(vec![Expect::FixSession(one.id, 1)], set(&changed))).unwrap();
+    let late = conflict(commit(store, batch(vec![Expect::FixSession(one.id, 1)], set(&one))));
+    assert_eq!(late, "FIX session S01 at version 1: it is at 2");
+    assert!(
+        conflict(commit(store, batch(vec![Expect::NoFixSession(one.id)], set(&one))))
+            .ends_with("it is there")
+    );
+    let unknown = Expect::FixSession(fix_session(3, 3).id, 1);
+    assert!(conflict(commit(store, batch(vec![unknown], Vec::new()))).ends_with("it is not there"));
+
+    // The pair is gone from its session, and its name is still nobody else's.
+    let thief = FixSession { version: 2, ..fix_session(2, 1) };
+    let taken = conflict(commit(store, batch(vec![Expect::FixSession(two.id, 1)], set(&thief))));
+    assert!(taken.contains("is one of session S01"), "{taken}");
+    assert_eq!(store.load(&Load::AccessKey(access_key(1))).unwrap().session, Some(changed.clone()));
+    let listed: Vec<FixSession> = store.sessions().unwrap().into_iter().map(|(session, _)| session).collect();
+    assert_eq!(listed, [changed, two]);
+}
+
+fn what_logons_do_waits_but_queries_see_it(store: &dyn Store) {
+    for n in [1, 2] {
+        let session = Box::new(fix_session(n, n));
+        commit(store, batch(Vec::new(), vec![Change::FixSession { session }])).unwrap();
+    }
+    let lock = |n: u8, s: Option<i64>| Change::SessionLock {
+        session: fix_session(n, n).id,
+        locked: s.map(Wall::from_s),
+    };
+    let say = |numbers| Change::Stream { stream: stream(1), numbers };
+    let later = Numbers { rev: 1, ..Numbers::new(Epoch { week: 7, reset: 1 }) };
+    for changes in [
+        vec![key_used(1, 3), say(numbers(9, 40)), lock(1, Some(3))],
+        vec![key_used(1, 6), say(numbers(8, 39)), lock(2, Some(4))],
+        vec![key_used(2, 1), say(later), lock(2, None)],
+        vec![say(numbers(200, 90))],
+    ] {
+        commit(store, batch(Vec::new(), changes)).unwrap();
+    }
+    let expected = |n: u8, used: &Change, locked| {
+        let Change::KeyUsed { access_key, used, .. } = used else { panic!("{used:?}") };
+        (fix_session(n, n), SessionUse { locked, keys: [(*access_key, *used)].into() })
+    };
+    let (first, second) =
+        (expected(1, &key_used(1, 6), Some(Wall::from_s(3))), expected(2, &key_used(2, 1), None));
+    assert_eq!(store.sessions().unwrap(), [first.clone(), second]);
+    assert_eq!(store.load(&Load::FixSession(first.0.id)).unwrap().session_use, Some(first.1));
+    assert_eq!(store.streams().unwrap(), [(stream(1), later)], "the later statement, whatever came last");
+    let mut entry = entry(Event::LogonGranted, 30);
+    entry.session = Some(fix_session(1, 1).id);
+    let logon = Batch { expects: Vec::new(), records: vec![Record { entry, changes: Vec::new() }] };
+    let no = commit(store, logon).unwrap().first;
+    for filter in [
+        AuditFilter { session: Some(fix_session(1, 1).id), ..AuditFilter::default() },
+        AuditFilter { event: Some(Event::LogonGranted), ..AuditFilter::default() },
+    ] {
+        let listed = store.audit(&filter, None, 9).unwrap();
+        assert_eq!(listed.iter().map(|(no, _)| *no).collect::<Vec<_>>(), [no], "{filter:?}");
+    }
+}
+
+fn the_week_is_rolled_to_once(store: &dyn Store) {
+    assert_eq!(store.week().unwrap(), 0);
+    let roll = |from, week| batch(vec![Expect::Week(from)], vec![Change::Week { week }]);
+    commit(store, roll(0, 2_900)).unwrap();
+    assert_eq!(conflict(commit(store, roll(0, 2_900))), "trading week 0: it is at 2900");
+    commit(store, roll(2_900, 2_901)).unwrap();
+    assert_eq!(store.week().unwrap(), 2_901);
+}
+
+fn a_callback_hears_the_answer_once(store: &dyn Store) {
+    let (told, hear) = std::sync::mpsc::channel();
+    for batch in [add(&person(1, "alice")), add(&person(2, "alice")), add(&person(3, "bob"))] {
+        let told = told.clone();
+        store.submit_then(batch, Box::new(move |answer| told.send(answer.is_ok()).unwrap()));
+    }
+    drop(told);
+    assert_eq!(hear.iter().collect::<Vec<_>>(), [true, false, true]);
 }

@@ -13,11 +13,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use doorward_core::audit::{AttemptId, Door, Entry, Event, Outcome, Record};
-use doorward_core::id::{FirmCode, PersonId, UserId};
+use doorward_core::id::{AccessKeyId, FirmCode, PersonId, SessionId, UserId};
 use doorward_core::identity::attempt::Access;
 use doorward_core::identity::firm::Firm;
+use doorward_core::identity::fix_session::{FixSession, SessionUse};
 use doorward_core::identity::person::{Kind, Person, Standing};
 use doorward_core::identity::policy::Policy;
+use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::Wall;
 use tokio::sync::oneshot;
 
@@ -29,12 +31,16 @@ pub use crate::journal::Head;
 pub struct Snapshot {
     /// The venue's policy.
     pub venue: Policy,
-    /// The firm asked for, or the person's.
+    /// The firm asked for, or the person's, or the FIX session's.
     pub firm: Option<Firm>,
     /// The person asked for.
     pub person: Option<Person>,
     /// The attempts on that person, where there is something to remember; may lag behind what was committed.
     pub access: Option<Access>,
+    /// The FIX session asked for.
+    pub session: Option<FixSession>,
+    /// Its lock and the last use of its keys; may lag behind what was committed.
+    pub session_use: Option<SessionUse>,
 }
 
 /// What to load.
@@ -48,6 +54,10 @@ pub enum Load {
     UserId(UserId),
     /// A person, with the firm.
     Person(PersonId),
+    /// A FIX session, with its firm.
+    FixSession(SessionId),
+    /// The FIX session that has, or had, a key pair, with its firm.
+    AccessKey(AccessKeyId),
 }
 
 /// What must still hold when a batch is committed. Versions are those that were loaded.
@@ -63,6 +73,12 @@ pub enum Expect {
     NoFirm(FirmCode),
     /// Nobody has this user id.
     NoUserId(UserId),
+    /// A FIX session and its version.
+    FixSession(SessionId, u64),
+    /// There is no such FIX session.
+    NoFixSession(SessionId),
+    /// The trading week that was rolled to last; 0: none was.
+    Week(u32),
 }
 
 impl fmt::Display for Expect {
@@ -73,6 +89,9 @@ impl fmt::Display for Expect {
             Self::Person(person, version) => write!(f, "person {person} at version {version}"),
             Self::NoFirm(code) => write!(f, "no firm {code}"),
             Self::NoUserId(userid) => write!(f, "nobody named {userid:?}"),
+            Self::FixSession(session, version) => write!(f, "FIX session {session} at version {version}"),
+            Self::NoFixSession(session) => write!(f, "no FIX session {session}"),
+            Self::Week(week) => write!(f, "trading week {week}"),
         }
     }
 }
@@ -110,6 +129,10 @@ pub enum CommitError {
 
 /// The answer to a batch, once it is durable.
 pub type Answer = oneshot::Receiver<Result<Committed, CommitError>>;
+
+/// Hears the answer to a batch, on the store's own thread: it must not block. It is called once whatever happens,
+/// with [`Fault::Stopping`] where the store ends before it gave an answer.
+pub type Callback = Box<dyn FnOnce(Result<Committed, CommitError>) + Send>;
 
 /// Waits for the answer to a batch; [`Fault::Stopping`] where the store ended before it gave one.
 #[derive(Debug)]
@@ -149,6 +172,8 @@ pub struct AuditFilter {
     pub userid: Option<String>,
     /// That concern this firm.
     pub firm: Option<FirmCode>,
+    /// That concern this FIX session.
+    pub session: Option<SessionId>,
     /// Of this event.
     pub event: Option<Event>,
     /// That ended so.
@@ -191,8 +216,20 @@ pub trait Store: Send + Sync + 'static {
         Commit(self.submit(batch))
     }
 
+    /// The same as [`Self::submit`] with a call instead of something to wait for.
+    fn submit_then(&self, batch: Batch, done: Callback);
+
     /// All attempts that are remembered, up to the head; in order of persons.
     fn accesses(&self) -> Result<Vec<(PersonId, Access)>, Fault>;
+
+    /// All FIX sessions up to the head, by Session ID.
+    fn sessions(&self) -> Result<Vec<(FixSession, SessionUse)>, Fault>;
+
+    /// The latest numbers of all streams up to the head.
+    fn streams(&self) -> Result<Vec<(StreamKey, Numbers)>, Fault>;
+
+    /// The trading week that was rolled to last; 0: none was.
+    fn week(&self) -> Result<u32, Fault>;
 
     /// All firms, by code.
     fn firms(&self) -> Result<Vec<Firm>, Fault>;

@@ -1,7 +1,9 @@
 //! The configuration: one TOML file, every key of it in one table ([`keys`]).
 
+mod calendar;
 mod check;
 pub mod docs;
+mod fix;
 pub mod keys;
 pub mod network;
 mod read;
@@ -13,15 +15,18 @@ pub mod value;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use doorward_core::calendar::Calendar;
 use doorward_core::secret::Secret;
 
+pub use fix::{Fix, FixBackend, FixListener, FixProfile};
 pub use network::Network;
 pub use read::{ConfigError, Env, Origin, Setting, Settings};
 pub use value::{OriginRule, PublicUrl};
 
-use value::Value;
+use value::{Row, Value};
 
 /// Longest configuration file, in bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -39,6 +44,8 @@ pub struct Config {
     pub log: Log,
     /// Section `ws`.
     pub ws: Ws,
+    /// Section `fix`.
+    pub fix: Fix,
     /// `portal.public_url`.
     pub public_url: Option<PublicUrl>,
     /// Section `admin`.
@@ -51,8 +58,14 @@ pub struct Config {
     pub hashing: Hashing,
     /// Section `passwords`.
     pub passwords: Passwords,
+    /// Sections `calendar` and `customer_center`.
+    pub calendar: Arc<Calendar>,
     /// `journal.segment_bytes`.
     pub segment_bytes: u64,
+    /// `journal.stream_segment_bytes`.
+    pub stream_segment_bytes: u64,
+    /// `journal.keep_days`.
+    pub keep_days: u32,
     /// `shutdown.drain_s`.
     pub drain: Duration,
     settings: Settings,
@@ -279,6 +292,7 @@ impl Config {
                 level: log_level(&all.text("log.level")),
             },
             ws: ws(&all),
+            fix: fix::fix(&all),
             public_url: all.url("portal.public_url"),
             admin: Admin { socket: all.path("admin.socket").unwrap_or_default() },
             metrics: Metrics {
@@ -292,7 +306,10 @@ impl Config {
                 breach_list: all.path("passwords.breach_list"),
                 product_names: all.texts("passwords.product_names"),
             },
+            calendar: calendar::calendar(&settings).unwrap_or_else(|_| Arc::new(crate::gate::never_closed())),
             segment_bytes: all.number("journal.segment_bytes"),
+            stream_segment_bytes: all.number("journal.stream_segment_bytes"),
+            keep_days: all.small("journal.keep_days"),
             drain: all.seconds("shutdown.drain_s"),
             settings,
         }
@@ -375,6 +392,7 @@ readers! {
     networks_value -> Vec<Network> = Networks;
     origins_value -> Vec<OriginRule> = Origins;
     texts_value -> Vec<String> = Texts;
+    rows -> Vec<Row> = Tables;
 }
 
 /// A mistake of ours in this file, never of the operator's; the tests load every key.

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use doorward_core::time::Wall;
 
+use doorward_core::calendar::Mode;
+
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::fault::Fault;
@@ -82,7 +84,9 @@ impl Demo {
     /// Starts everything; returns once all doors listen and the sample people are there.
     pub async fn start(options: &DemoOptions) -> Result<Self, StartError> {
         let data = DataDir::prepare(options)?;
-        let config = config(&data.path)?;
+        // The demo never closes, unless it is to show what happens then.
+        let mode = if options.clock.is_some() { Mode::Weekly } else { Mode::Always };
+        let config = config(&data.path, mode)?;
         let clock = Arc::new(options.clock.map_or_else(Clock::system, Clock::starting_at));
         let gate_delay = match options.fault {
             Some(Drill::GateDelay(span)) => span,
@@ -175,7 +179,7 @@ fn make_private(path: &Path) -> Result<(), Fault> {
 }
 
 /// The demo's configuration: free ports of loopback, everything below one directory.
-fn config(data: &Path) -> Result<Config, StartError> {
+fn config(data: &Path, mode: Mode) -> Result<Config, StartError> {
     let any_port = format!("{}:0", IpAddr::V4(Ipv4Addr::LOCALHOST));
     let text = format!(
         "data_dir = \"store\"\n\
@@ -189,7 +193,9 @@ fn config(data: &Path) -> Result<Config, StartError> {
          [metrics]\n\
          listen = \"{any_port}\"\n\
          [vault]\n\
-         key_file = \"keys/vault.key\"\n"
+         key_file = \"keys/vault.key\"\n\
+         [calendar]\n\
+         mode = \"{mode}\"\n"
     );
     let folder = std::path::absolute(data).map_err(|error| Fault::disk(data, &error))?;
     make_private(&folder.join("keys"))?;
@@ -214,7 +220,7 @@ mod tests {
     #[test]
     fn the_demos_configuration_is_a_good_one() {
         let folder = tempfile::tempdir().unwrap();
-        config(folder.path()).unwrap();
+        config(folder.path(), Mode::Always).unwrap();
     }
 
     #[test]

@@ -17,6 +17,7 @@ use doorward_core::identity::totp::Parameters;
 use doorward_core::secret::Secret;
 
 use super::facts::{NotOpened, seed_place};
+use super::fix::EndOf;
 use super::{Gate, effective, expect_person, new_attempt, random_u64};
 pub use crate::book::{AuditFilter, PeopleFilter};
 use crate::book::{Batch, CommitError, Expect, Load, Snapshot};
@@ -205,8 +206,13 @@ impl Gate {
         let record = firm::set_closed(&present, closed, actor, &self.local_context());
         self.commit_as_local(vec![Expect::Firm(code.clone(), present.version)], record).await?;
         if closed {
-            self.live.end_firm(code);
+            self.sessions.write().set_closed(code, true);
+            for person in self.live.end_firm(code) {
+                self.fix.end(EndOf::Person(person));
+            }
+            self.fix.end(EndOf::Firm(code.clone()));
         } else {
+            self.sessions.write().set_closed(code, false);
             self.live.firm_opened(code);
         }
         self.firm(code)
@@ -379,9 +385,15 @@ impl Gate {
         }
         let after = self.person_by_id(present.id)?;
         if after.standing == Standing::Disabled || after.auth_system < present.auth_system {
-            self.live.end_person(present.id);
+            self.end_person(present.id);
         }
         Ok(after)
+    }
+
+    /// Ends every connection of a person, at all doors.
+    fn end_person(&self, person: PersonId) {
+        self.live.end_person(person);
+        self.fix.end(EndOf::Person(person));
     }
 
     /// Sets somebody's password to an initial one; their connections end. The generated one, where asked for.
@@ -399,7 +411,7 @@ impl Gate {
         let record =
             password_set::password_set(&person, phc, &effective(&snapshot), actor, &self.local_context());
         self.commit_as_local(expect_person(&snapshot), record).await?;
-        self.live.end_person(person.id);
+        self.end_person(person.id);
         Ok(generated)
     }
 
@@ -428,7 +440,7 @@ impl Gate {
         let Held { _lock, person, snapshot } = self.hold(userid).await?;
         let record = authenticator::revoke(&person, actor, &self.local_context())?;
         self.commit_as_local(expect_person(&snapshot), record).await?;
-        self.live.end_person(person.id);
+        self.end_person(person.id);
         self.person_by_id(person.id)
     }
 
@@ -518,6 +530,7 @@ fn drafted(record: &Record) -> Person {
             | Change::SessionLock { .. }
             | Change::KeyUsed { .. }
             | Change::Stream { .. }
+            | Change::Week { .. }
             | Change::Attempt { .. }
             | Change::AttemptsForgotten { .. } => None,
         })

@@ -21,11 +21,16 @@ impl Connection {
     pub async fn ended(&self) {
         loop {
             let wake = self.wake.notified();
-            if self.ended.load(Ordering::Acquire) {
+            if self.is_ended() {
                 return;
             }
             wake.await;
         }
+    }
+
+    /// Whether the connection is to be ended.
+    pub fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Whether the peer has gone.
@@ -107,15 +112,20 @@ impl Live {
         }
     }
 
-    /// Ends every connection of a firm's people.
-    pub fn end_firm(&self, firm: &FirmCode) {
+    /// Ends every connection of a firm's people; who they were.
+    pub fn end_firm(&self, firm: &FirmCode) -> BTreeSet<PersonId> {
         self.closed().insert(firm.clone());
         let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
-        for login in people.values().flatten().filter(|login| login.firm.as_ref() == Some(firm)) {
-            if let Some(connection) = login.connection.upgrade() {
-                connection.end();
+        let mut ended = BTreeSet::new();
+        for (person, logins) in people.iter() {
+            for login in logins.iter().filter(|login| login.firm.as_ref() == Some(firm)) {
+                if let Some(connection) = login.connection.upgrade() {
+                    connection.end();
+                    ended.insert(*person);
+                }
             }
         }
+        ended
     }
 
     /// A firm was opened again.

@@ -7,10 +7,14 @@ pub mod admin;
 mod attempts;
 mod breach;
 mod facts;
+pub mod fix;
 mod live;
 mod login;
+mod logon;
 mod password;
 mod refusals;
+mod seen;
+mod sessions;
 #[cfg(test)]
 mod rule_tests;
 #[cfg(test)]
@@ -24,12 +28,13 @@ use std::time::Duration;
 
 use doorward_core::ask::{Ask, Challenge, Padding, Verdict};
 use doorward_core::audit::{Actor, AttemptId, Context, Deny, Door, Entry, Event, Outcome, Record};
+use doorward_core::calendar::{Calendar, Hours, Mode};
 use doorward_core::id::PersonId;
 use doorward_core::identity::net::source_group;
 use doorward_core::identity::policy::Effective;
 use doorward_core::limits::Limit;
 use doorward_core::machine::Note;
-use doorward_core::time::{ClockGuard, Now};
+use doorward_core::time::{ClockGuard, Now, Wall};
 
 pub use attempts::Attempts;
 pub use breach::BreachList;
@@ -40,7 +45,7 @@ use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::hashing::HashPool;
 use crate::metrics;
-use crate::vault::Vault;
+use crate::vault::{MacKey, Vault};
 
 /// When to try again where the hash queue is full, in milliseconds.
 const BUSY_RETRY_MS: u32 = 500;
@@ -62,6 +67,8 @@ pub struct Settings {
     pub password_bytes_max: u64,
     /// The name in authenticator apps.
     pub issuer: String,
+    /// When the market opens and closes, and with it the making of key pairs.
+    pub calendar: Arc<Calendar>,
     /// Each decision waits so long first (drills only).
     pub delay: Duration,
 }
@@ -74,6 +81,7 @@ impl Default for Settings {
             product_names: Vec::new(),
             password_bytes_max: Limit::PasswordBytes.max(),
             issuer: "Doorward".to_owned(),
+            calendar: Arc::new(never_closed()),
             delay: Duration::ZERO,
         }
     }
@@ -127,6 +135,15 @@ pub struct Gate {
     breached: BreachList,
     live: Live,
     refusals: refusals::Refusals,
+    logon_refusals: refusals::Refusals,
+    sessions: Arc<sessions::Sessions>,
+    seen: seen::Seen,
+    /// What stands in for the secret of a key that nobody has.
+    nobodys_key: MacKey,
+    fix: fix::FixDoor,
+    week: std::sync::atomic::AtomicU32,
+    /// Since when Logons are taken, in microseconds.
+    listening_since: std::sync::atomic::AtomicI64,
     guard: Mutex<Guard>,
     work: Arc<Work>,
     stripes: Vec<tokio::sync::Mutex<()>>,
@@ -143,9 +160,13 @@ impl Gate {
         settings: Settings,
     ) -> Result<Self, Fault> {
         let attempts = Attempts::restored(store.accesses()?);
+        let sessions = sessions::Sessions::restored(&*vault, store.sessions()?, &store.firms()?);
+        let nobodys_key = logon::nobodys_key(&*vault)?;
+        let week = store.week()?.into();
         let stripes = (0..STRIPES).map(|_| tokio::sync::Mutex::default()).collect();
         let mut guard = Guard { clock: ClockGuard::default(), announced: true };
-        guard.clock.look(clock.now());
+        let clock_now = clock.now();
+        guard.clock.look(clock_now);
         Ok(Self {
             store,
             vault,
@@ -156,6 +177,13 @@ impl Gate {
             breached,
             live: Live::default(),
             refusals: refusals::Refusals::default(),
+            logon_refusals: refusals::Refusals::default(),
+            sessions: Arc::new(sessions),
+            seen: seen::Seen::default(),
+            nobodys_key,
+            fix: fix::FixDoor::default(),
+            week,
+            listening_since: clock_now.wall.as_us().into(),
             guard: Mutex::new(guard),
             work: Arc::default(),
             stripes,
@@ -249,6 +277,9 @@ impl Gate {
             self.record_of_node(if good { Event::ClockGood } else { Event::ClockSuspect }, None).await;
         }
         self.write_counts(self.refusals.take_over(now.mono)).await;
+        self.write_counts(self.logon_refusals.take_over(now.mono)).await;
+        self.write_locks().await;
+        self.roll_week().await;
         self.live.tidy();
         self.measure();
     }
@@ -268,6 +299,7 @@ impl Gate {
     /// Writes down that the node opened its doors, or closes them: with the last counts.
     pub async fn record_start(&self, started: bool) {
         self.write_counts(self.refusals.take_all()).await;
+        self.write_counts(self.logon_refusals.take_all()).await;
         self.record_of_node(if started { Event::ServerStarted } else { Event::ServerStopped }, None).await;
     }
 
@@ -343,6 +375,15 @@ impl Gate {
         }
     }
 
+    /// Takes Logons from now on: what was signed before is refused (F9).
+    pub fn listens_now(&self) {
+        self.listening_since.store(self.clock.now().wall.as_us(), std::sync::atomic::Ordering::Release);
+    }
+
+    fn listening_since(&self) -> Wall {
+        Wall::from_us(self.listening_since.load(std::sync::atomic::Ordering::Acquire))
+    }
+
     /// Says that a decision is under way; the node waits for it before it writes down its end.
     pub fn begin(&self) -> Working {
         self.work.under_way.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
@@ -412,6 +453,12 @@ fn log(no: u64, entry: &Entry) {
         "{}",
         entry.event
     );
+}
+
+/// A market that never closes, for whoever did not say more.
+pub(crate) fn never_closed() -> Calendar {
+    let hours = Hours { mode: Mode::Always, time_zone: "UTC".to_owned(), ..Hours::default() };
+    Calendar::new(hours).expect("a calendar in UTC") // holds: UTC needs no database, the rest is the default
 }
 
 /// The policy in force for whoever a snapshot is of.

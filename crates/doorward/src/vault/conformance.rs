@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use aws_lc_rs::rsa::{
     OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, Pkcs1PublicEncryptingKey, PublicEncryptingKey,
 };
@@ -13,8 +14,8 @@ use doorward_core::time::{Mono, Now, Wall};
 use super::raw_rsa::public_raw;
 use super::totp::totp_code;
 use super::{
-    Challenge, ChallengeSettings, CiphertextFact, Label, OpenError, OpenPassword, TotpAlgorithm, TotpQuery,
-    Vault,
+    Challenge, ChallengeSettings, CiphertextFact, Label, MAC_KEY_LEN, OpenError, OpenPassword, TotpAlgorithm,
+    TotpQuery, Vault,
 };
 use crate::fault::Fault;
 
@@ -31,6 +32,7 @@ pub(super) fn conforms(make: Make<'_>) {
     fields_open_at_their_place_only(&*vault);
     peppers_are_stable(&*vault);
     codes_are_checked_against_sealed_seeds(&*vault);
+    macs_are_hmac_sha256_of_sealed_keys(&*vault);
     random_bytes_differ(&*vault);
     small_keys_hold_short_passwords(make);
 }
@@ -220,6 +222,45 @@ fn codes_are_checked_against_sealed_seeds(vault: &dyn Vault) {
         assert!(vault.totp_match(&query).is_err(), "nine digits");
     }
     assert!(vault.new_seed(&place, 15).is_err() && vault.new_seed(&place, 65).is_err());
+}
+
+fn macs_are_hmac_sha256_of_sealed_keys(vault: &dyn Vault) {
+    let place = Place {
+        table: "key_pair",
+        row: "oNDxM33uE81ohWuVRtWT".into(),
+        column: "secret",
+        firm: "ACME".into(),
+        version: 1,
+    };
+    let (sealed, secret) = vault.new_mac_key(&place).unwrap();
+    assert_eq!(secret.expose().len(), MAC_KEY_LEN, "H1: 256 bits");
+    assert_eq!(vault.open(&place, &sealed).unwrap().expose(), secret.expose());
+    let key = vault.mac_key(&place, &sealed).unwrap();
+    for message in [&b""[..], b"34\n49", &[0xff; 4096]] {
+        let bare = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.expose()), message);
+        assert_eq!(vault.mac(&key, message).unwrap(), bare.as_ref());
+        let again = vault.mac_key(&place, &sealed).unwrap();
+        assert_eq!(
+            vault.mac(&again, message).unwrap(),
+            bare.as_ref(),
+            "a handle is used any number of times"
+        );
+    }
+    assert_eq!(format!("{key:?}"), "MacKey(***)");
+    // V1: a sealed secret opens at no other place.
+    let elsewhere = [
+        Place { row: "another00000000000AB".into(), ..place.clone() },
+        Place { firm: "OTHER".into(), ..place.clone() },
+        Place { version: 2, ..place.clone() },
+    ];
+    for other in &elsewhere {
+        assert!(matches!(vault.mac_key(other, &sealed), Err(Fault::Damaged(_))), "{other:?}");
+    }
+    for len in [0, 16, 31, 33] {
+        let short = vault.seal(&place, &vec![7; len]).unwrap();
+        assert!(matches!(vault.mac_key(&place, &short), Err(Fault::Damaged(_))), "{len} bytes");
+    }
+    assert_ne!(vault.new_mac_key(&place).unwrap().1.expose(), secret.expose());
 }
 
 fn random_bytes_differ(vault: &dyn Vault) {

@@ -8,7 +8,7 @@ use doorward_core::identity::sealed::{Place, Sealed};
 use doorward_core::secret::Secret;
 use doorward_core::time::Now;
 
-use super::{Challenge, Description, OpenError, OpenPassword, Opened, Peppered, TotpQuery, Vault};
+use super::{Challenge, Description, MacKey, OpenError, OpenPassword, Opened, Peppered, TotpQuery, Vault};
 use crate::fault::Fault;
 
 /// Another vault, whose calls all fail while it is down.
@@ -82,6 +82,18 @@ impl Vault for FaultyVault {
 
     fn new_seed(&self, place: &Place, len: usize) -> Result<(Sealed, Secret<Vec<u8>>), Fault> {
         self.up()?.new_seed(place, len)
+    }
+
+    fn new_mac_key(&self, place: &Place) -> Result<(Sealed, Secret<Vec<u8>>), Fault> {
+        self.up()?.new_mac_key(place)
+    }
+
+    fn mac_key(&self, place: &Place, sealed: &Sealed) -> Result<MacKey, Fault> {
+        self.up()?.mac_key(place, sealed)
+    }
+
+    fn mac(&self, key: &MacKey, message: &[u8]) -> Result<[u8; 32], Fault> {
+        self.up()?.mac(key, message)
     }
 
     fn random(&self, out: &mut [u8]) -> Result<(), Fault> {

@@ -1,4 +1,5 @@
-//! Keeps and uses secrets: challenge keys, sealed fields, the password pepper, seeds of one-time passwords.
+//! Keeps and uses secrets: challenge keys, sealed fields, the password pepper, seeds of one-time passwords, secret
+//! keys of FIX sessions.
 //!
 //! Doors and pages see [`Vault`] and names of keys, never a private key, a seed or a master key. Providers:
 //! [`SoftVault`] (a sealed key file) and, as a wrapper for drills, [`FaultyVault`]. An HSM implements the same
@@ -20,6 +21,7 @@ pub mod challenge;
 mod conformance;
 mod faulty;
 pub mod key_file;
+mod mac;
 mod raw_rsa;
 pub mod seal;
 mod soft;
@@ -29,6 +31,7 @@ pub mod unpad;
 pub use challenge::ChallengeSettings;
 pub use faulty::FaultyVault;
 pub use key_file::{PASSPHRASE_LEN_MIN, Protection};
+pub use mac::{MAC_KEY_LEN, MacKey};
 pub use soft::SoftVault;
 pub use totp::TotpAlgorithm;
 
@@ -84,6 +87,16 @@ pub trait Vault: Send + Sync {
 
     /// A new random seed of so many bytes ([`SEED_LEN`]): sealed for its place, and open to be shown once.
     fn new_seed(&self, place: &Place, len: usize) -> Result<(Sealed, Secret<Vec<u8>>), Fault>;
+
+    /// A new random key of [`MAC_KEY_LEN`] bytes for HMAC-SHA-256: sealed for its place, and open to be shown.
+    fn new_mac_key(&self, place: &Place) -> Result<(Sealed, Secret<Vec<u8>>), Fault>;
+
+    /// Opens a key that was sealed at its place, for as long as the handle lives; [`Fault::Damaged`] where it was not
+    /// sealed there, or is not as long as such a key.
+    fn mac_key(&self, place: &Place, sealed: &Sealed) -> Result<MacKey, Fault>;
+
+    /// HMAC-SHA-256 of a message under an opened key of this vault; about as quick as the bare HMAC.
+    fn mac(&self, key: &MacKey, message: &[u8]) -> Result<[u8; 32], Fault>;
 
     /// Fills a buffer with random bytes that are fit for keys.
     fn random(&self, out: &mut [u8]) -> Result<(), Fault>;

@@ -14,9 +14,11 @@ use zeroize::Zeroizing;
 
 use super::challenge::{ChallengeKeys, ChallengeSettings, RawPair};
 use super::key_file::{self, KeyRing, NamedKey, Protection};
+use super::mac::SoftMac;
 use super::raw_rsa::RawKey;
 use super::{
-    Challenge, Description, OpenError, OpenPassword, Opened, Peppered, SEED_LEN, TotpQuery, Vault, seal, totp,
+    Challenge, Description, MAC_KEY_LEN, MacKey, OpenError, OpenPassword, Opened, Peppered, SEED_LEN,
+    TotpQuery, Vault, seal, totp,
 };
 use crate::fault::Fault;
 
@@ -140,6 +142,18 @@ impl Vault for SoftVault {
         self.random(&mut seed)?;
         let sealed = self.seal(place, &seed)?;
         Ok((sealed, Secret::new(std::mem::take(&mut *seed))))
+    }
+
+    fn new_mac_key(&self, place: &Place) -> Result<(Sealed, Secret<Vec<u8>>), Fault> {
+        self.new_seed(place, MAC_KEY_LEN)
+    }
+
+    fn mac_key(&self, place: &Place, sealed: &Sealed) -> Result<MacKey, Fault> {
+        SoftMac::open(place, &self.open(place, sealed)?).map(MacKey::new)
+    }
+
+    fn mac(&self, key: &MacKey, message: &[u8]) -> Result<[u8; 32], Fault> {
+        key.mac(message)
     }
 
     fn random(&self, out: &mut [u8]) -> Result<(), Fault> {

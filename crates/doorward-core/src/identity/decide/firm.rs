@@ -1,5 +1,7 @@
 //! Firms and policies: adding, closing, setting.
 
+use std::time::Duration;
+
 use super::Misuse;
 use crate::audit::{Actor, Context, Entry, Event, Record};
 use crate::id::FirmCode;
@@ -37,6 +39,20 @@ pub fn set_closed(firm: &Firm, closed: bool, actor: Actor, context: &Context) ->
     let entry = Entry { firm: Some(firm.code.clone()), ..Entry::new(context, event, actor) };
     let firm = Firm { closed, version: firm.version + 1, ..firm.clone() };
     Record { entry, changes: vec![Change::Firm { firm }] }
+}
+
+/// How long the desk opens the making and showing of key pairs for a firm.
+const KEY_HOURS: Duration = Duration::from_secs(3_600);
+
+/// Opens the making and showing of key pairs for one firm for an hour, whatever the time of the week.
+pub fn open_key_hours(firm: &Firm, reason: &str, actor: Actor, context: &Context) -> Result<Record, Misuse> {
+    super::check_reason(reason)?;
+    let until = context.at + KEY_HOURS;
+    let entry =
+        Entry::new(context, Event::KeyHoursOpened, actor).with_detail(format!("until {until}: {reason}"));
+    let entry = Entry { firm: Some(firm.code.clone()), ..entry };
+    let firm = Firm { key_hours_until: Some(until), version: firm.version + 1, ..firm.clone() };
+    Ok(Record { entry, changes: vec![Change::Firm { firm }] })
 }
 
 /// Sets the venue's policy; `given.version` names the one that it replaces.

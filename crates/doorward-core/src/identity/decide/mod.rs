@@ -3,10 +3,13 @@
 pub mod authenticator;
 pub mod code;
 pub mod firm;
+pub mod fix_session;
+pub mod key_pair;
 pub mod login;
 pub mod password_change;
 pub mod password_set;
 pub mod person;
+pub mod signed_logon;
 #[cfg(test)]
 mod tests;
 
@@ -104,6 +107,23 @@ impl Misuse {
     pub fn conflict(field: &'static str, text: impl Into<String>) -> Self {
         Self { kind: MisuseKind::Conflict, field, text: text.into() }
     }
+}
+
+/// Longest reason for a step, in characters.
+pub const REASON_CHARS_MAX: usize = 256;
+
+/// Whether a reason that somebody gave for a step can be written down.
+fn check_reason(reason: &str) -> Result<(), Misuse> {
+    let chars = reason.chars().count();
+    if reason.trim().is_empty() {
+        return Err(Misuse::invalid("reason", "reason: missing; this step is written down with one"));
+    }
+    let unseen = reason.chars().any(|c| c.is_control() || crate::id::is_invisible(c));
+    if chars > REASON_CHARS_MAX || unseen {
+        let text = format!("reason: {chars} characters, or an invisible one; allowed 1..={REASON_CHARS_MAX}");
+        return Err(Misuse::invalid("reason", text));
+    }
+    Ok(())
 }
 
 /// The entry of somebody's own decision.

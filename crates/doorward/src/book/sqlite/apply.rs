@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::schema::fault;
+use super::session::Sessions;
 use crate::book::Expect;
 use crate::fault::Fault;
 use crate::journal::Head;
@@ -96,6 +97,8 @@ struct Statements<'c> {
     set_access: Statement<'c>,
     drop_access: Statement<'c>,
     add_audit: Statement<'c>,
+    week: Statement<'c>,
+    set_week: Statement<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -136,6 +139,8 @@ impl<'c> Statements<'c> {
                 "INSERT INTO audit (no, at_us, event, outcome, person, subject, name, firm, door, attempt, entry)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?,
+            week: conn.prepare("SELECT no FROM week")?,
+            set_week: conn.prepare("UPDATE week SET no = ?1")?,
         })
     }
 }
@@ -144,6 +149,7 @@ impl<'c> Statements<'c> {
 pub(super) struct Writer<'c> {
     conn: &'c Connection,
     run: Statements<'c>,
+    sessions: Sessions<'c>,
     /// Attempts that this transaction has touched; written when it ends.
     touched: BTreeMap<PersonId, Access>,
 }
@@ -151,7 +157,8 @@ pub(super) struct Writer<'c> {
 impl<'c> Writer<'c> {
     pub(super) fn new(conn: &'c Connection) -> Result<Self, Fault> {
         let run = Statements::prepare(conn).map_err(|error| fault(&error))?;
-        Ok(Self { conn, run, touched: BTreeMap::new() })
+        let sessions = Sessions::prepare(conn).map_err(|error| fault(&error))?;
+        Ok(Self { conn, run, sessions, touched: BTreeMap::new() })
     }
 
     /// Up to which record the tables are.
@@ -161,8 +168,13 @@ impl<'c> Writer<'c> {
         mark.map_err(|error| fault(&error))
     }
 
-    pub(super) fn begin(&mut self) -> Result<(), Fault> {
+    fn forget(&mut self) {
         self.touched.clear();
+        self.sessions.forget();
+    }
+
+    pub(super) fn begin(&mut self) -> Result<(), Fault> {
+        self.forget();
         self.run.begin.execute([]).map(drop).map_err(|error| fault(&error))
     }
 
@@ -177,13 +189,14 @@ impl<'c> Writer<'c> {
             };
             written.map_err(|error| fault(&error))?;
         }
+        self.sessions.write()?;
         let set = self.run.set_mark.execute((signed(mark.no), mark.hash));
         set.and_then(|_| self.run.commit.execute([])).map(drop).map_err(|error| fault(&error))
     }
 
     /// Undoes the transaction, if one is open.
     pub(super) fn rollback(&mut self) {
-        self.touched.clear();
+        self.forget();
         if !self.conn.is_autocommit() {
             // A failure leaves the transaction open, and the next `begin` reports it.
             let _ = self.run.rollback.execute([]);
@@ -199,11 +212,17 @@ impl<'c> Writer<'c> {
             }
             Expect::Person(person, _) => version(&mut self.run.person_version, [signed(person.as_u64())])?,
             Expect::NoUserId(userid) => version(&mut self.run.userid, [userid.as_str()])?,
+            Expect::FixSession(session, _) | Expect::NoFixSession(session) => {
+                self.sessions.version(*session)?
+            }
+            Expect::Week(_) => version(&mut self.run.week, [])?,
         };
         let (expected, found) = match expect {
-            Expect::Venue(version) => (Some(u64::from(*version)), there),
-            Expect::Firm(_, version) | Expect::Person(_, version) => (Some(*version), there),
-            Expect::NoFirm(_) | Expect::NoUserId(_) => (None, there),
+            Expect::Venue(version) | Expect::Week(version) => (Some(u64::from(*version)), there),
+            Expect::Firm(_, version) | Expect::Person(_, version) | Expect::FixSession(_, version) => {
+                (Some(*version), there)
+            }
+            Expect::NoFirm(_) | Expect::NoUserId(_) | Expect::NoFixSession(_) => (None, there),
         };
         match (expected, found) {
             (expected, found) if expected == found => Ok(()),
@@ -214,9 +233,9 @@ impl<'c> Writer<'c> {
     }
 
     /// Applies the changes of versioned entities: all of these records or, where one is refused, none.
-    pub(super) fn versioned(&mut self, records: &[Record]) -> Result<(), Refusal> {
+    pub(super) fn versioned<'r>(&mut self, records: impl Iterator<Item = &'r Record>) -> Result<(), Refusal> {
         self.run.savepoint.execute([])?;
-        let applied = records.iter().flat_map(|record| &record.changes).try_for_each(|c| self.change(c));
+        let applied = records.flat_map(|record| &record.changes).try_for_each(|c| self.change(c));
         if applied.is_err() {
             self.run.rollback_to.execute([])?;
         }
@@ -224,16 +243,20 @@ impl<'c> Writer<'c> {
         applied
     }
 
-    /// Applies what no record is refused for: attempts and the audit row.
-    pub(super) fn rest(&mut self, no: u64, record: &Record) -> Result<(), Fault> {
+    /// Applies what no record is refused for: attempts, use of keys, numbers, and the audit row, whose JSON is `entry`.
+    pub(super) fn rest(&mut self, no: u64, record: &Record, entry: &str) -> Result<(), Fault> {
         for change in &record.changes {
             match change.target() {
                 Target::Access(person) => self.touch(person)?.apply(change),
-                Target::Venue | Target::Firm(_) | Target::Person(_) | Target::FixSession(_) => {}
-                Target::SessionUse(_) | Target::Stream(_) => {}
+                Target::SessionUse(_) | Target::Stream(_) => self.sessions.touch(change),
+                Target::Venue
+                | Target::Firm(_)
+                | Target::Person(_)
+                | Target::FixSession(_)
+                | Target::Week => {}
             }
         }
-        self.audit(no, &record.entry)
+        self.audit(no, &record.entry, entry)
     }
 
     fn change(&mut self, change: &Change) -> Result<(), Refusal> {
@@ -249,7 +272,8 @@ impl<'c> Writer<'c> {
             | Change::AuthSystem { person, .. }
             | Change::Profile { person, .. }
             | Change::KeyCodes { person, .. } => self.change_person(*person, change)?,
-            Change::FixSession { .. } => {}
+            Change::FixSession { session } => self.sessions.set(session)?,
+            Change::Week { week } => drop(self.run.set_week.execute([*week])?),
             Change::SessionLock { .. } | Change::KeyUsed { .. } | Change::Stream { .. } => {}
             Change::Attempt { .. } | Change::AttemptsForgotten { .. } => {}
         }
@@ -314,11 +338,12 @@ impl<'c> Writer<'c> {
         }
     }
 
-    fn audit(&mut self, no: u64, entry: &Entry) -> Result<(), Fault> {
+    fn audit(&mut self, no: u64, entry: &Entry, doc: &str) -> Result<(), Fault> {
+        let session = || entry.session.map(|session| session.to_string());
         let (person, name) = match &entry.actor {
-            Actor::Person { id, .. } => (Some(signed(id.as_u64())), None),
+            Actor::Person { id, .. } => (Some(signed(id.as_u64())), session()),
             Actor::Unknown { begins, chars } => (None, Some(stranger(begins, *chars))),
-            Actor::FixSession { .. } | Actor::Local { .. } | Actor::Node | Actor::Nobody => (None, None),
+            Actor::FixSession { .. } | Actor::Local { .. } | Actor::Node | Actor::Nobody => (None, session()),
         };
         let added = self.run.add_audit.execute((
             signed(no),
@@ -331,12 +356,12 @@ impl<'c> Writer<'c> {
             entry.firm.as_ref().map(FirmCode::as_str),
             entry.door.id(),
             signed(entry.attempt.0),
-            to_doc(entry)?,
+            doc,
         ));
         added.map(drop).map_err(|error| fault(&error))
     }
 }
 
-fn version(of: &mut Statement<'_>, key: impl rusqlite::Params) -> rusqlite::Result<Option<u64>> {
+pub(super) fn version(of: &mut Statement<'_>, key: impl rusqlite::Params) -> rusqlite::Result<Option<u64>> {
     of.query_row(key, |row| row.get(0).map(unsigned)).optional()
 }

@@ -9,10 +9,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use doorward_core::audit::Record;
-
 use super::apply::{Refusal, Writer};
-use super::job::{Job, Shared, State, Submitted};
+use super::job::{Encoded, Job, Shared, State, Submitted};
 use super::replay::replay;
 use crate::book::{CommitError, Committed};
 use crate::fault::Fault;
@@ -36,7 +34,7 @@ pub(super) struct Committer<'c> {
     /// Received, but not for the present group.
     held: VecDeque<Job>,
     /// Acknowledged, but not applied; contiguous up to the journal's head.
-    waiting: Vec<(u64, Record)>,
+    waiting: Vec<(u64, Encoded)>,
     /// The last applied record.
     mark: u64,
     /// A transaction failed: what the book lacks is in the journal, not in `waiting`.
@@ -135,11 +133,11 @@ impl<'c> Committer<'c> {
     /// Puts back what one append does not take; a batch that never fits is refused.
     fn cut_to_frame(&mut self, mut group: Vec<Submitted>) -> Vec<Submitted> {
         loop {
-            let records: Vec<&Vec<u8>> = group.iter().flat_map(|batch| &batch.bytes).collect();
+            let records: Vec<&Encoded> = group.iter().flat_map(|batch| &batch.records).collect();
             let mut left = self.journal.fitting(&records);
             let whole = group.iter().take_while(|batch| {
-                let fits = batch.bytes.len() <= left;
-                left = left.saturating_sub(batch.bytes.len());
+                let fits = batch.records.len() <= left;
+                left = left.saturating_sub(batch.records.len());
                 fits
             });
             let whole = whole.count();
@@ -211,11 +209,11 @@ impl<'c> Committer<'c> {
             self.writer.rollback();
             self.forget_waiting();
         })?;
-        let durable: Vec<&Vec<u8>> = group
+        let durable: Vec<&Encoded> = group
             .iter()
             .zip(&decided)
             .filter(|(_, decision)| decision.is_ok())
-            .flat_map(|(batch, _)| &batch.bytes)
+            .flat_map(|(batch, _)| &batch.records)
             .collect();
         // From here on the records are true, whatever becomes of the book.
         let head = self.journal.append(&durable).inspect_err(|_| self.writer.rollback())?;
@@ -264,11 +262,11 @@ impl<'c> Committer<'c> {
             self.writer.check(expect)?;
         }
         if batch.eager {
-            self.writer.versioned(&batch.records)?;
+            self.writer.versioned(batch.records.iter().map(|encoded| &encoded.record))?;
         }
         if apply {
-            for (no, record) in (first..).zip(&batch.records) {
-                self.writer.rest(no, record)?;
+            for (no, encoded) in (first..).zip(&batch.records) {
+                self.writer.rest(no, &encoded.record, encoded.entry())?;
             }
         }
         Ok(())
@@ -316,7 +314,8 @@ impl<'c> Committer<'c> {
     }
 
     fn apply_waiting(&mut self) -> Result<(), Fault> {
-        self.waiting.iter().try_for_each(|(no, record)| self.writer.rest(*no, record))
+        let waiting = self.waiting.iter();
+        waiting.map(|(no, encoded)| self.writer.rest(*no, &encoded.record, encoded.entry())).collect()
     }
 
     /// Brings the book to the head. Works also while the journal takes nothing more.

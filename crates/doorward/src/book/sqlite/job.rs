@@ -1,12 +1,13 @@
 //! What goes between the committer and everybody else.
 
+use std::ops::Range;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, PoisonError};
 
 use doorward_core::audit::Record;
 use tokio::sync::oneshot;
 
-use crate::book::{CommitError, Committed, Expect};
+use crate::book::{Callback, CommitError, Committed, Expect};
 use crate::fault::Fault;
 use crate::journal::Head;
 
@@ -38,23 +39,83 @@ impl Job {
 /// A batch, ready to be appended.
 pub(super) struct Submitted {
     pub(super) expects: Vec<Expect>,
-    /// The records as they read back from `bytes`: what is applied now is what a replay will apply.
-    pub(super) records: Vec<Record>,
-    pub(super) bytes: Vec<Vec<u8>>,
+    pub(super) records: Vec<Encoded>,
     /// It changes something versioned.
     pub(super) eager: bool,
-    pub(super) answer: oneshot::Sender<Result<Committed, CommitError>>,
+    pub(super) answer: Answerer,
+}
+
+/// A record and its bytes. One that changes something versioned is as it reads back from them: what is applied now is
+/// what a replay will apply.
+pub(super) struct Encoded {
+    pub(super) record: Record,
+    pub(super) bytes: Vec<u8>,
+    /// Where in the bytes the entry stands.
+    pub(super) entry: Range<usize>,
+}
+
+impl Encoded {
+    /// The entry's JSON.
+    pub(super) fn entry(&self) -> &str {
+        std::str::from_utf8(&self.bytes[self.entry.clone()]).unwrap_or_default()
+    }
+}
+
+impl AsRef<[u8]> for Encoded {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Whom to answer, and how.
+pub(super) enum Answerer {
+    /// Somebody waits.
+    Waiting(oneshot::Sender<Result<Committed, CommitError>>),
+    /// Somebody is called; also where the thread ends before there is an answer.
+    Called(Called),
+}
+
+/// A callback that is called exactly once.
+pub(super) struct Called(Option<Callback>);
+
+impl Called {
+    pub(super) fn new(callback: Callback) -> Self {
+        Self(Some(callback))
+    }
+
+    fn call(mut self, with: Result<Committed, CommitError>) {
+        if let Some(callback) = self.0.take() {
+            callback(with);
+        }
+    }
+}
+
+impl Drop for Called {
+    fn drop(&mut self) {
+        if let Some(callback) = self.0.take() {
+            callback(Err(CommitError::Fault(Fault::Stopping)));
+        }
+    }
+}
+
+impl Answerer {
+    pub(super) fn answer(self, with: Result<Committed, CommitError>) {
+        match self {
+            // Whoever asked may have gone away; what was done stays done.
+            Self::Waiting(sender) => drop(sender.send(with)),
+            Self::Called(called) => called.call(with),
+        }
+    }
 }
 
 impl Submitted {
     /// Bytes of all its records.
     pub(super) fn size(&self) -> usize {
-        self.bytes.iter().map(Vec::len).sum()
+        self.records.iter().map(|record| record.bytes.len()).sum()
     }
 
     pub(super) fn answer(self, with: Result<Committed, CommitError>) {
-        // Whoever asked may have gone away; what was done stays done.
-        let _ = self.answer.send(with);
+        self.answer.answer(with);
     }
 }
 

@@ -11,11 +11,13 @@ mod job;
 mod read;
 mod replay;
 mod schema;
+mod session;
 
 #[cfg(test)]
 mod tests;
 
 use std::fs::DirBuilder;
+use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -27,15 +29,17 @@ use doorward_core::id::{PersonId, UserId};
 use doorward_core::identity::attempt::Access;
 use doorward_core::identity::change::{Change, Target};
 use doorward_core::identity::firm::Firm;
+use doorward_core::identity::fix_session::{FixSession, SessionUse};
 use doorward_core::identity::person::Person;
+use doorward_core::stream::{Numbers, StreamKey};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use self::apply::Writer;
 use self::committer::Committer;
-use self::job::{Job, Shared, Submitted};
+use self::job::{Answerer, Called, Encoded, Job, Shared, Submitted};
 use self::schema::{MIGRATIONS, open_to_read, open_to_write};
-use super::{Answer, AuditFilter, Batch, CommitError, Load, PeopleFilter, Snapshot, Status, Store};
+use super::{Answer, AuditFilter, Batch, Callback, CommitError, Load, PeopleFilter, Snapshot, Status, Store};
 use crate::fault::Fault;
 use crate::journal::{self, Disk, Head, Journal, RECORD_BYTES_MAX, SEGMENT_BYTES_DEFAULT};
 
@@ -168,26 +172,42 @@ impl SqliteStore {
         let _ = self.jobs.send(Job::Crash);
     }
 
-    /// A batch's records as the thread takes them.
-    fn prepare(&self, records: Vec<Record>) -> Result<(Vec<Vec<u8>>, Vec<Record>), Fault> {
-        records.into_iter().map(|record| self.encode(record)).collect()
+    /// Hands a batch to the thread.
+    fn hand_in(&self, batch: Batch, answer: Answerer) {
+        let Batch { expects, records } = batch;
+        let eager = records.iter().flat_map(|record| &record.changes).any(is_versioned);
+        let encoded = records.into_iter().map(|record| self.encode(record, eager)).collect();
+        match encoded {
+            Ok(records) => {
+                match self.jobs.try_send(Job::Commit(Submitted { expects, records, eager, answer })) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(job)) => {
+                        job.refuse(Fault::Busy("too many commits wait for the disk"));
+                    }
+                    Err(TrySendError::Disconnected(job)) => job.refuse(Fault::Stopping),
+                }
+            }
+            Err(fault) => answer.answer(Err(CommitError::Fault(fault))),
+        }
     }
 
-    /// A record's bytes, and the record as it reads back from them: one that does not must never be written.
-    fn encode(&self, mut record: Record) -> Result<(Vec<u8>, Record), Fault> {
+    /// A record and its bytes. One that does not read back from them must never be written; where nothing versioned is
+    /// changed, it holds only types of which tests say so, and is not read back each time.
+    fn encode(&self, mut record: Record, eager: bool) -> Result<Encoded, Fault> {
         record.entry.node.clone_from(&self.node);
-        let unreadable = |error: serde_json::Error| {
-            Fault::Book(format!("a record of event {} does not read back: {error}", record.entry.event))
-        };
-        let bytes = serde_json::to_vec(&record).map_err(unreadable)?;
+        let (bytes, entry) = to_bytes(&record)?;
         if bytes.len() > RECORD_BYTES_MAX {
             let (event, length) = (record.entry.event, bytes.len());
             return Err(Fault::Book(format!(
                 "a record of event {event} has {length} bytes, above the limit of {RECORD_BYTES_MAX}"
             )));
         }
-        let read = serde_json::from_slice(&bytes).map_err(unreadable)?;
-        Ok((bytes, read))
+        if eager || cfg!(debug_assertions) {
+            let read = serde_json::from_slice(&bytes).map_err(|error| unreadable(&record, &error))?;
+            debug_assert!(eager || read == record, "{read:?} is not {record:?}");
+            record = read;
+        }
+        Ok(Encoded { record, bytes, entry })
     }
 
     /// Has the book brought to the head, if it is not there.
@@ -219,9 +239,30 @@ impl SqliteStore {
     }
 }
 
+fn unreadable(record: &Record, error: &serde_json::Error) -> Fault {
+    Fault::Book(format!("a record of event {} does not read back: {error}", record.entry.event))
+}
+
+/// A record's JSON, and where in it the entry stands, which the book takes as it is.
+fn to_bytes(record: &Record) -> Result<(Vec<u8>, Range<usize>), Fault> {
+    const BEFORE: &[u8] = b"{\"entry\":";
+    let failed = |error: serde_json::Error| unreadable(record, &error);
+    let Record { entry, changes } = record;
+    let mut bytes = Vec::with_capacity(1024);
+    bytes.extend_from_slice(BEFORE);
+    serde_json::to_writer(&mut bytes, entry).map_err(failed)?;
+    let place = BEFORE.len()..bytes.len();
+    if !changes.is_empty() {
+        bytes.extend_from_slice(b",\"changes\":");
+        serde_json::to_writer(&mut bytes, changes).map_err(failed)?;
+    }
+    bytes.push(b'}');
+    Ok((bytes, place))
+}
+
 fn is_versioned(change: &Change) -> bool {
     match change.target() {
-        Target::Venue | Target::Firm(_) | Target::Person(_) | Target::FixSession(_) => true,
+        Target::Venue | Target::Firm(_) | Target::Person(_) | Target::FixSession(_) | Target::Week => true,
         Target::Access(_) | Target::SessionUse(_) | Target::Stream(_) => false,
     }
 }
@@ -234,27 +275,32 @@ impl Store for SqliteStore {
 
     fn submit(&self, batch: Batch) -> Answer {
         let (answer, answered) = oneshot::channel();
-        let Batch { expects, records } = batch;
-        match self.prepare(records) {
-            Ok((bytes, records)) => {
-                let eager = records.iter().flat_map(|record| &record.changes).any(is_versioned);
-                match self.jobs.try_send(Job::Commit(Submitted { expects, records, bytes, eager, answer })) {
-                    Ok(()) => {}
-                    Err(TrySendError::Full(job)) => {
-                        job.refuse(Fault::Busy("too many commits wait for the disk"));
-                    }
-                    Err(TrySendError::Disconnected(job)) => job.refuse(Fault::Stopping),
-                }
-            }
-            // Whoever asked may have gone away.
-            Err(fault) => drop(answer.send(Err(CommitError::Fault(fault)))),
-        }
+        self.hand_in(batch, Answerer::Waiting(answer));
         answered
+    }
+
+    fn submit_then(&self, batch: Batch, done: Callback) {
+        self.hand_in(batch, Answerer::Called(Called::new(done)));
     }
 
     fn accesses(&self) -> Result<Vec<(PersonId, Access)>, Fault> {
         self.drain()?;
         self.read(read::accesses)
+    }
+
+    fn sessions(&self) -> Result<Vec<(FixSession, SessionUse)>, Fault> {
+        self.drain()?;
+        self.read(read::sessions)
+    }
+
+    fn streams(&self) -> Result<Vec<(StreamKey, Numbers)>, Fault> {
+        self.drain()?;
+        self.read(read::streams)
+    }
+
+    fn week(&self) -> Result<u32, Fault> {
+        self.catch_up()?;
+        self.read(read::week)
     }
 
     fn firms(&self) -> Result<Vec<Firm>, Fault> {

@@ -1,16 +1,22 @@
 //! Queries, each one statement, so that each sees one moment.
 
-use doorward_core::audit::Entry;
-use doorward_core::id::{FirmCode, PersonId, UserId};
+use std::collections::BTreeMap;
+
+use doorward_core::audit::{Entry, Event};
+use doorward_core::id::{AccessKeyId, FirmCode, PersonId, SessionId, UserId};
 use doorward_core::identity::attempt::Access;
 use doorward_core::identity::firm::Firm;
+use doorward_core::identity::fix_session::{FixSession, SessionUse};
+use doorward_core::identity::key_pair::LastUse;
 use doorward_core::identity::person::Person;
+use doorward_core::stream::{Numbers, StreamKey};
+use doorward_core::time::Wall;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde::de::DeserializeOwned;
 
 use super::apply::{parse, signed, standing_name, stranger, unsigned};
-use super::schema::fault;
+use super::schema::{REMEDY, fault};
 use crate::book::{AuditFilter, Load, PeopleFilter, Snapshot};
 use crate::fault::Fault;
 
@@ -27,6 +33,8 @@ pub(super) fn snapshot(conn: &Connection, what: &Load) -> Result<Snapshot, Fault
         Load::Firm(code) => conn.query_row(FIRM, [code.as_str()], docs),
         Load::UserId(userid) => conn.query_row(BY_USERID, [userid.as_str()], docs),
         Load::Person(person) => conn.query_row(BY_PERSON, [signed(person.as_u64())], docs),
+        Load::FixSession(session) => return session_snapshot(conn, BY_SESSION, &session.to_string()),
+        Load::AccessKey(key) => return session_snapshot(conn, BY_ACCESS_KEY, &key.to_string()),
     };
     let (venue, firm, person, access) = row.map_err(|error| fault(&error))?;
     Ok(Snapshot {
@@ -34,7 +42,77 @@ pub(super) fn snapshot(conn: &Connection, what: &Load) -> Result<Snapshot, Fault
         firm: parse_some("a firm", firm)?,
         person: parse_some("a person", person)?,
         access: parse_some("attempts", access)?,
+        ..Snapshot::default()
     })
+}
+
+const BY_SESSION: &str = "SELECT v.doc, f.doc, s.doc, l.locked_us,
+     (SELECT json_group_object(u.access_key, json(u.doc)) FROM key_use u WHERE u.session = s.id) FROM venue v
+     LEFT JOIN fix_session s ON s.id = ?1 LEFT JOIN firm f ON f.code = s.firm
+     LEFT JOIN session_lock l ON l.session = s.id";
+const BY_ACCESS_KEY: &str = "SELECT v.doc, f.doc, s.doc, l.locked_us,
+     (SELECT json_group_object(u.access_key, json(u.doc)) FROM key_use u WHERE u.session = s.id) FROM venue v
+     LEFT JOIN access_key k ON k.id = ?1 LEFT JOIN fix_session s ON s.id = k.session
+     LEFT JOIN firm f ON f.code = s.firm LEFT JOIN session_lock l ON l.session = s.id";
+
+fn session_snapshot(conn: &Connection, sql: &str, id: &str) -> Result<Snapshot, Fault> {
+    type Row = (String, Option<String>, Option<String>, Option<i64>, Option<String>);
+    let row = conn
+        .query_row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)));
+    let (venue, firm, session, locked, keys): Row = row.map_err(|error| fault(&error))?;
+    let session: Option<FixSession> = parse_some("a FIX session", session)?;
+    let keys = parse_some("uses of key pairs", keys)?.unwrap_or_default();
+    let session_use = session.is_some().then_some(SessionUse { locked: locked.map(Wall::from_us), keys });
+    Ok(Snapshot {
+        venue: parse("the venue's policy", &venue)?,
+        firm: parse_some("a firm", firm)?,
+        session,
+        session_use,
+        ..Snapshot::default()
+    })
+}
+
+pub(super) fn sessions(conn: &Connection) -> Result<Vec<(FixSession, SessionUse)>, Fault> {
+    let sql = "SELECT s.doc, l.locked_us FROM fix_session s LEFT JOIN session_lock l ON l.session = s.id ORDER BY s.id";
+    let rows: Vec<(String, Option<i64>)> = list(conn, sql, Vec::new(), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let uses: Vec<(String, String, String)> =
+        list(conn, "SELECT session, access_key, doc FROM key_use", Vec::new(), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    let mut keys: BTreeMap<SessionId, BTreeMap<AccessKeyId, LastUse>> = BTreeMap::new();
+    for (session, key, doc) in uses {
+        let id = SessionId::parse(session.as_bytes()).zip(AccessKeyId::parse(key.as_bytes()));
+        let (session, key) = id.ok_or_else(|| odd("use of a key pair", &key))?;
+        keys.entry(session).or_default().insert(key, parse("the use of a key pair", &doc)?);
+    }
+    rows.iter()
+        .map(|(doc, locked)| {
+            let session: FixSession = parse("a FIX session", doc)?;
+            let keys = keys.remove(&session.id).unwrap_or_default();
+            Ok((session, SessionUse { locked: locked.map(Wall::from_us), keys }))
+        })
+        .collect()
+}
+
+pub(super) fn streams(conn: &Connection) -> Result<Vec<(StreamKey, Numbers)>, Fault> {
+    let rows: Vec<(String, String)> =
+        list(conn, "SELECT name, doc FROM stream ORDER BY name", Vec::new(), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    rows.iter()
+        .map(|(name, doc)| {
+            let stream = StreamKey::parse(name).ok_or_else(|| odd("stream", name))?;
+            Ok((stream, parse("the numbers of a stream", doc)?))
+        })
+        .collect()
+}
+
+pub(super) fn week(conn: &Connection) -> Result<u32, Fault> {
+    conn.query_row("SELECT no FROM week", [], |row| row.get(0)).map_err(|error| fault(&error))
+}
+
+fn odd(what: &str, name: &str) -> Fault {
+    Fault::Damaged(format!("book.db: a {what} has the odd name {name:?}: {REMEDY}"))
 }
 
 type Docs = (String, Option<String>, Option<String>, Option<String>);
@@ -90,11 +168,16 @@ pub(super) fn audit(
     before: Option<u64>,
     limit: usize,
 ) -> Result<Vec<(u64, Entry)>, Fault> {
-    let AuditFilter { person, userid, firm, event, outcome, door, attempt, since, until } = filter;
+    let AuditFilter { person, userid, firm, session, event, outcome, door, attempt, since, until } = filter;
     let mut when = Conditions::default();
     when.and("no < ?", before.map(signed));
     when.and_text("firm = ?", firm.as_ref().map(FirmCode::as_str));
+    when.and("name = ?", session.map(|session| session.to_string()));
     when.and_text("event = ?", event.map(doorward_core::audit::Event::id));
+    if event.is_some_and(|event| !matches!(event, Event::LogonGranted | Event::LogonRefused)) {
+        // What the index of events says of itself, word by word.
+        when.texts.push("event NOT IN ('logon-granted', 'logon-refused')");
+    }
     when.and_text("outcome = ?", outcome.map(doorward_core::audit::Outcome::id));
     when.and_text("door = ?", door.map(doorward_core::audit::Door::id));
     when.and("attempt = ?", attempt.map(|attempt| signed(attempt.0)));

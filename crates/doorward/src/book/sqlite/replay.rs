@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use doorward_core::audit::Record;
 
-use super::apply::{Refusal, Writer};
+use super::apply::{Refusal, Writer, to_doc};
 use super::schema::{MIGRATIONS, REMEDY, open_to_write};
 use super::{FILE, Settings};
 use crate::fault::Fault;
@@ -103,8 +103,8 @@ fn chunk(writer: &mut Writer<'_>, entries: &mut journal::Reader, mark: Head) -> 
 fn apply(writer: &mut Writer<'_>, no: u64, bytes: &[u8]) -> Result<(), Fault> {
     let damaged = |what: String| Fault::Damaged(format!("journal: record {no} cannot be applied: {what}"));
     let record: Record = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
-    match writer.versioned(std::slice::from_ref(&record)) {
-        Ok(()) => writer.rest(no, &record),
+    match writer.versioned(std::iter::once(&record)) {
+        Ok(()) => writer.rest(no, &record, &to_doc(&record.entry)?),
         Err(Refusal::Taken(what) | Refusal::Missing(what)) => Err(damaged(what)),
         Err(Refusal::Fault(fault)) => Err(fault),
     }

@@ -19,8 +19,10 @@ pub(super) struct Migration {
 }
 
 /// The steps in order; the first has the number 1.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { name: "first", sql: include_str!("../migrations/0001_first.sql") }];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { name: "first", sql: include_str!("../migrations/0001_first.sql") },
+    Migration { name: "fix", sql: include_str!("../migrations/0002_fix.sql") },
+];
 
 /// A fault of SQLite, by what there is to do about it.
 pub(super) fn fault(error: &rusqlite::Error) -> Fault {
@@ -121,6 +123,30 @@ mod tests {
         Migration { name: MIGRATIONS[0].name, sql: MIGRATIONS[0].sql }
     }
 
+    fn fix() -> Migration {
+        Migration { name: MIGRATIONS[1].name, sql: MIGRATIONS[1].sql }
+    }
+
+    #[test]
+    fn the_step_to_fix_sessions_keeps_what_was_there_and_adds_them() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("book.db");
+        let conn = open_to_write(&path, &[first()]).unwrap();
+        let rows = "INSERT INTO firm VALUES ('ACME', 1, '{}');
+            INSERT INTO audit VALUES (1, 2, 'firm-added', 'allowed', NULL, NULL, NULL, 'ACME', 'local', 3, '{}')";
+        conn.execute_batch(rows).unwrap();
+        drop(conn);
+        let conn = open_to_write(&path, &[first(), fix()]).unwrap();
+        let found = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(found("SELECT count(*) FROM firm"), 1);
+        assert_eq!(found("SELECT no FROM audit WHERE event = 'firm-added'"), 1);
+        assert_eq!(found("SELECT no FROM week"), 0);
+        for table in ["fix_session", "access_key", "session_lock", "key_use", "stream"] {
+            assert_eq!(found(&format!("SELECT count(*) FROM {table}")), 0, "{table}");
+        }
+        assert_eq!(schema_of(&conn).unwrap(), 2);
+    }
+
     fn tables(conn: &Connection) -> Vec<String> {
         let mut query =
             conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1").unwrap();
@@ -146,10 +172,10 @@ mod tests {
     fn a_database_of_a_newer_release_is_refused_unchanged() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("book.db");
-        drop(open_to_write(&path, &[first(), SECOND]).unwrap());
+        drop(open_to_write(&path, &[first(), fix(), SECOND]).unwrap());
         let refused = open_to_write(&path, MIGRATIONS).err().unwrap().to_string();
-        assert!(refused.contains("has schema 2") && refused.contains("knows 1"), "{refused}");
-        open_to_write(&path, &[first(), SECOND]).unwrap();
+        assert!(refused.contains("has schema 3") && refused.contains("knows 2"), "{refused}");
+        open_to_write(&path, &[first(), fix(), SECOND]).unwrap();
     }
 
     #[test]
@@ -158,7 +184,7 @@ mod tests {
         let path = base.path().join("book.db");
         let refused = open_to_write(&path, &[first(), BROKEN]).err().unwrap().to_string();
         assert!(refused.contains("migration 2 (broken)"), "{refused}");
-        let conn = open_to_write(&path, MIGRATIONS).unwrap();
+        let conn = open_to_write(&path, &[first()]).unwrap();
         assert_eq!(tables(&conn), ["access", "audit", "firm", "mark", "migration", "person", "venue"]);
         assert_eq!(schema_of(&conn).unwrap(), 1);
     }

@@ -8,8 +8,8 @@ use tokio::task::JoinHandle as Task;
 
 use super::*;
 use crate::vault::{
-    Challenge, ChallengeSettings, Description, FaultyVault, OpenError, OpenPassword, Opened, Peppered,
-    SoftVault, TotpQuery,
+    Challenge, ChallengeSettings, Description, FaultyVault, MacKey, OpenError, OpenPassword, Opened,
+    Peppered, SoftVault, TotpQuery,
 };
 
 /// A vault whose pepper waits behind a gate; everything else is the soft vault's.
@@ -81,6 +81,15 @@ impl Vault for GatedVault {
     }
     fn new_seed(&self, place: &Place, len: usize) -> Result<(Sealed, Secret<Vec<u8>>), Fault> {
         self.soft.new_seed(place, len)
+    }
+    fn new_mac_key(&self, place: &Place) -> Result<(Sealed, Secret<Vec<u8>>), Fault> {
+        self.soft.new_mac_key(place)
+    }
+    fn mac_key(&self, place: &Place, sealed: &Sealed) -> Result<MacKey, Fault> {
+        self.soft.mac_key(place, sealed)
+    }
+    fn mac(&self, key: &MacKey, message: &[u8]) -> Result<[u8; 32], Fault> {
+        self.soft.mac(key, message)
     }
     fn random(&self, out: &mut [u8]) -> Result<(), Fault> {
         self.soft.random(out)

@@ -9,14 +9,15 @@ use doorward_core::text::shortened;
 use doorward_core::time::Wall;
 use serde_json::{Value, json};
 
-use super::read::{Params, firm_code, word};
+use super::read::{Params, firm_code, session_id, word};
 use super::{ApiState, node, show};
 use crate::gate::admin::AuditFilter;
 use crate::http::problem::Problem;
 
 /// Names of the parameters.
-const PARAMETERS: &[&str] =
-    &["userid", "firm", "event", "outcome", "door", "attempt", "since", "until", "cursor", "limit"];
+const PARAMETERS: &[&str] = &[
+    "userid", "firm", "session", "event", "outcome", "door", "attempt", "since", "until", "cursor", "limit",
+];
 
 pub(super) async fn list(State(api): State<ApiState>, mut params: Params) -> Result<Json<Value>, Problem> {
     let event = |text: String| word("event", &text, Event::from_id, Event::ALL.iter().map(|row| row.id()));
@@ -28,6 +29,7 @@ pub(super) async fn list(State(api): State<ApiState>, mut params: Params) -> Res
         // Whatever was tried as a user id may be looked for.
         userid: params.take("userid")?,
         firm: params.take("firm")?.map(|code| firm_code("firm", &code)).transpose()?,
+        session: params.take("session")?.map(|id| session_id("session", &id)).transpose()?,
         event: params.take("event")?.map(event).transpose()?,
         outcome: params.take("outcome")?.map(outcome).transpose()?,
         door: params.take("door")?.map(door).transpose()?,

@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::{CONTENT_TYPE, IF_MATCH};
 use axum::http::request::Parts;
 use doorward_core::audit::Actor;
-use doorward_core::id::{FirmCode, UserId};
+use doorward_core::id::{FirmCode, SessionId, UserId};
 use doorward_core::text::shortened;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -218,6 +218,13 @@ impl Params {
 pub(super) fn firm_code(field: &'static str, text: &str) -> Result<FirmCode, Problem> {
     FirmCode::parse(text)
         .map_err(|why| Problem::invalid(field, format!("{:?} is {why}", shortened(text, 32))))
+}
+
+/// Reads a Session ID.
+pub(super) fn session_id(field: &'static str, text: &str) -> Result<SessionId, Problem> {
+    SessionId::parse(text.as_bytes()).ok_or_else(|| {
+        Problem::invalid(field, format!("{:?} is not 3 characters of A-Z and 0-9", shortened(text, 32)))
+    })
 }
 
 /// Reads a user id.

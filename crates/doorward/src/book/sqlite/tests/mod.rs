@@ -34,7 +34,21 @@ fn rebuild_on(dir: &Path, disk: &PowerDisk) -> Result<Rebuilt, Fault> {
 fn dump(dir: &Path) -> Vec<String> {
     let conn = open_to_read(&dir.join(FILE)).unwrap();
     let mut rows = Vec::new();
-    for table in ["venue", "firm", "person", "access", "audit", "mark"] {
+    let tables = [
+        "venue",
+        "firm",
+        "person",
+        "access",
+        "fix_session",
+        "access_key",
+        "session_lock",
+        "key_use",
+        "stream",
+        "week",
+        "audit",
+        "mark",
+    ];
+    for table in tables {
         let mut query = conn.prepare(&format!("SELECT * FROM {table} ORDER BY 1")).unwrap();
         let columns = query.column_count();
         let read = query.query_map([], |row| (0..columns).map(|nth| row.get(nth)).collect());

@@ -6,11 +6,13 @@ use doorward_core::audit::{Actor, Event};
 use doorward_core::identity::enrolment::Authenticator;
 use doorward_core::identity::person::{Profile, Standing};
 use doorward_core::identity::policy::{AuthSystem, Policy};
+use doorward_core::time::Wall;
 use proptest::prelude::*;
 
 use super::*;
 use crate::book::conformance::{
-    add, attempt, batch, by, commit, entry, firm, id, password, person, record, registered,
+    add, attempt, batch, by, commit, entry, firm, fix_session, id, key_used, numbers, password, person,
+    record, registered, stream,
 };
 use crate::book::{AuditFilter, Batch, Committed, Expect};
 
@@ -31,7 +33,7 @@ enum Step {
 }
 
 fn any_change() -> impl Strategy<Value = Change> {
-    (0u8..10, 1u64..6, any::<u8>(), any::<f64>()).prop_map(|(kind, who, n, number)| {
+    (0u8..15, 1u64..6, any::<u8>(), any::<f64>()).prop_map(|(kind, who, n, number)| {
         let who = id(who);
         let attr = serde_json::json!({ "x": number, "ü": [n, null, "\u{202e}"] });
         match kind {
@@ -52,6 +54,14 @@ fn any_change() -> impl Strategy<Value = Change> {
                 Change::Profile { person: who, profile: Box::new(Profile { attr, ..Profile::default() }) }
             }
             8 => Change::AttemptsForgotten { person: who },
+            9 => Change::FixSession { session: Box::new(fix_session(n % 3, n % 5)) },
+            10 => {
+                let locked = (n % 2 == 0).then(|| Wall::from_s(n.into()));
+                Change::SessionLock { session: fix_session(n % 3, 1).id, locked }
+            }
+            11 => key_used(n % 3, n),
+            12 => Change::Stream { stream: stream(n % 2), numbers: numbers(n, who.as_u64()) },
+            13 => Change::Week { week: n.into() },
             _ => attempt(who, n, u16::from(n)),
         }
     })

@@ -1,0 +1,95 @@
+//! Signed Logons that were seen, so that none is good twice (F5).
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use doorward_core::limits::Limit;
+use doorward_core::time::Mono;
+
+/// How long a Logon is remembered: longer than its SendingTime (52) can be fresh, which is 5 s before its receipt to
+/// 1 s behind it.
+const AGE_MAX: Duration = Duration::from_secs(10);
+
+/// Good signatures of the last seconds. A signature stands for access key, SendingTime and MsgSeqNum, all of which it
+/// covers; a wrong one is never taken in, so strangers cannot fill it.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    signatures: HashSet<[u8; 32]>,
+    by_age: VecDeque<(Mono, [u8; 32])>,
+}
+
+/// What is known of a signature.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sight {
+    /// It was not seen before.
+    First,
+    /// It was.
+    Again,
+    /// So many were seen that this one cannot be remembered.
+    Full,
+}
+
+impl Seen {
+    /// Looks a signature up and, where it is good and new, takes it in.
+    pub(super) fn look(&self, signature: &[u8; 32], is_good: bool, now: Mono) -> Sight {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((at, old)) = kept.by_age.front().copied()
+            && now.since(at) >= AGE_MAX
+        {
+            kept.by_age.pop_front();
+            kept.signatures.remove(&old);
+        }
+        if kept.signatures.contains(signature) {
+            return Sight::Again;
+        }
+        if kept.by_age.len() as u64 >= Limit::LogonsSeen.max() {
+            return Sight::Full;
+        }
+        if is_good {
+            kept.signatures.insert(*signature);
+            kept.by_age.push_back((now, *signature));
+        }
+        Sight::First
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: u64) -> Mono {
+        Mono::from_ns(s * 1_000_000_000)
+    }
+
+    #[test]
+    fn f5_a_good_signature_is_good_once() {
+        let seen = Seen::default();
+        assert_eq!(seen.look(&[1; 32], false, at(0)), Sight::First);
+        assert_eq!(seen.look(&[1; 32], true, at(0)), Sight::First, "a wrong one is not remembered");
+        assert_eq!(seen.look(&[1; 32], true, at(9)), Sight::Again);
+        assert_eq!(seen.look(&[1; 32], false, at(9)), Sight::Again);
+        assert_eq!(seen.look(&[1; 32], true, at(10)), Sight::First, "its SendingTime is stale by now");
+    }
+
+    #[test]
+    fn l1_more_signatures_than_fit_are_not_let_through() {
+        let seen = Seen::default();
+        let signature = |n: u64| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&n.to_be_bytes());
+            bytes
+        };
+        for n in 0..Limit::LogonsSeen.max() {
+            assert_eq!(seen.look(&signature(n), true, at(1)), Sight::First);
+        }
+        assert_eq!(seen.look(&[0xff; 32], true, at(2)), Sight::Full);
+        assert_eq!(seen.look(&signature(7), true, at(2)), Sight::Again, "what is known is still known");
+        assert_eq!(seen.look(&[0xff; 32], true, at(11)), Sight::First);
+    }
+}
