@@ -86,7 +86,6 @@ impl Limit {
             Self::FixResend => 2_500,
             Self::FixResendRead => 64,
             Self::LogonsSeen => 1_000_000,
-            Self::RefusalSources => 10_000,
         }
     }
 }

@@ -141,7 +141,7 @@ fn narrow(at: usize) -> u32 {
 }
 
 /// Reads the tag of the field that begins at `at`; gives it and where its value begins.
-#[inline]
+#[inline(always)]
 fn read_tag(bytes: &[u8], at: usize) -> Result<(u32, usize), Flaw> {
     let (mut tag, mut next) = (0_u32, at);
     while let Some(byte) = bytes.get(next) {
@@ -169,7 +169,7 @@ fn data_end(bytes: &[u8], length: Field, start: usize) -> Option<usize> {
 /// Where the value ends that begins at `start`: at the next SOH.
 ///
 /// Values are short as a rule, and looking at byte after byte measured faster than words or [`memchr`] for them.
-#[inline]
+#[inline(always)]
 fn value_end(bytes: &[u8], start: usize) -> Option<usize> {
     const SHORT: usize = 32;
     let mut at = start;
@@ -381,8 +381,10 @@ mod tests {
         text.replace('|', "\x01").into_bytes()
     }
 
+    type Read = Result<Vec<(u32, String)>, (Flaw, Option<u32>)>;
+
     /// Reads fields between MsgType and CheckSum; gives them back, or what is wrong.
-    fn read(text: &str) -> Result<Vec<(u32, String)>, (Flaw, Option<u32>)> {
+    fn read(text: &str) -> Read {
         let bytes = soh(&format!("8=FIX.4.2|9=1|35=A|{text}10=000|"));
         let mut fields = Fields::new();
         let message = fields.read(&bytes).map_err(|malformed| (malformed.flaw, malformed.tag))?;
@@ -391,7 +393,7 @@ mod tests {
         Ok(all[3..all.len() - 1].to_vec())
     }
 
-    fn list(fields: &[(u32, &str)]) -> Result<Vec<(u32, String)>, (Flaw, Option<u32>)> {
+    fn list(fields: &[(u32, &str)]) -> Read {
         Ok(fields.iter().map(|(tag, value)| (*tag, (*value).to_owned())).collect())
     }
 

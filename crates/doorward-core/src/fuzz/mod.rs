@@ -4,6 +4,8 @@
 //! fuzzer calls the same functions with bytes of its own. A finding becomes a file of the corpus and stays.
 
 mod fix;
+mod fix_session;
+mod fix_watch;
 mod json;
 mod machine;
 mod names;
@@ -12,6 +14,9 @@ mod tests;
 mod watch;
 
 pub use fix::{canonical, frame, message};
+pub use fix_session::fix_session;
+#[cfg(test)]
+pub(crate) use fix_watch::FixWatched;
 pub use json::json;
 pub use machine::machine;
 pub use names::names;

@@ -112,3 +112,17 @@ fn scripts_of_pure_chance_leave_the_machine_in_order() {
         super::machine(&script);
     }
 }
+
+#[test]
+fn any_script_leaves_the_fix_session_in_order() {
+    replay("fix_session", 5_000, super::fix_session);
+}
+
+#[test]
+fn scripts_of_pure_chance_leave_the_fix_session_in_order() {
+    let mut random = Random(0x5EED_0004);
+    for _ in 0..5_000 {
+        let script: Vec<u8> = (0..random.below(150)).map(|_| random.next() as u8).collect();
+        super::fix_session(&script);
+    }
+}

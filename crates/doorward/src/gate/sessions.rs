@@ -1,7 +1,7 @@
 //! FIX sessions in memory: all that judging a Logon needs, so that it costs microseconds. A change is here before it is
 //! acknowledged; the book follows.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use doorward_core::id::{AccessKeyId, FirmCode, SessionId};
@@ -22,7 +22,7 @@ pub(super) struct Table {
     held: HashMap<SessionId, Held>,
     /// Whose each key is, also of those that are good no more and are only shown.
     owners: HashMap<AccessKeyId, SessionId>,
-    closed_firms: HashSet<FirmCode>,
+    closed_firms: BTreeSet<FirmCode>,
     /// Sessions that are locked here, and of which that is not written down yet.
     unwritten_locks: BTreeMap<SessionId, Wall>,
 }

@@ -18,7 +18,8 @@ use crate::time::Now;
 use crate::trace::Check;
 
 /// What proved who it is.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) enum Proof {
     /// A signature; the record is not yet committed.
     Signed { grant: Box<SessionGrant>, record: Box<Record>, strikes: u8 },
@@ -27,7 +28,8 @@ pub(super) enum Proof {
 }
 
 /// Who is refused.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) enum From {
     /// Somebody whose stream is not known.
     Stranger(Party),
@@ -38,7 +40,8 @@ pub(super) enum From {
 }
 
 /// What follows when a Logon's record is durable.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) enum AfterSave {
     /// The refusal is sent.
     Refuse { from: From, text: Vec<u8>, reason: Deny },
@@ -181,12 +184,14 @@ impl Session {
             (true, InitialReset::Refused) => Wants::Nothing,
         };
         let ask = self.out.claim(Claim { stream, seq_num: logon.seq_num, wants });
+        self.claim = Some((ask, stream));
         let until = now.mono + self.settings.profile.verify_max;
         self.state = State::Claiming(Box::new(Claiming { ask, until, logon, stream, proof }));
     }
 
     pub(super) fn on_claimed(&mut self, claiming: Claiming, claimed: Claimed, now: Now) {
         let Claiming { logon, stream, proof, .. } = claiming;
+        self.claim = None;
         let (deny, text, seen) = match claimed {
             Claimed::Yours(state) => return self.on_yours(logon, stream, state, proof, now),
             Claimed::Live => {
@@ -436,18 +441,9 @@ fn broken_of(check: Check, deny: Deny) -> Broken {
     Broken { check, deny, text: Vec::new(), expected: check.doc().to_owned(), seen: deny.doc().to_owned() }
 }
 
-/// Makes a record one of a refusal; what it would have changed is taken out.
+/// Makes a record one of a refusal; one that the gate refused stays as it is.
 fn refuse_record(record: &mut Record, broken: &Broken) {
-    let entry = &mut record.entry;
-    if entry.outcome == Outcome::Refused {
-        return;
+    if record.entry.outcome != Outcome::Refused {
+        record.refuse_logon(broken.check, broken.deny, broken.expected.as_str(), broken.seen.as_str());
     }
-    entry.event = Event::LogonRefused;
-    entry.outcome = Outcome::Refused;
-    entry.reason = Some(broken.deny);
-    entry.trace = entry
-        .trace
-        .take()
-        .map(|trace| trace.fail(broken.check, broken.expected.as_str(), broken.seen.as_str()));
-    record.changes.clear();
 }

@@ -6,7 +6,8 @@ use crate::limits::Limit;
 use crate::time::Mono;
 
 /// A gap that was asked for.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Gap {
     /// The last number that was asked for.
     pub(super) to: u64,

@@ -44,7 +44,8 @@ pub(super) enum Then {
 }
 
 /// Who is logged on.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Who {
     pub(super) actor: Actor,
     pub(super) firm: Option<FirmCode>,
@@ -65,7 +66,8 @@ enum Silence {
 const PROBE_MAX: Duration = Duration::from_secs(2);
 
 /// A session that is logged on.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Live {
     pub(super) party: Party,
     pub(super) who: Box<Who>,

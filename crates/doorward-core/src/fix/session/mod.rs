@@ -44,7 +44,8 @@ const LOGOUT_MAX: Duration = Duration::from_secs(2);
 const IDLE_BYTES_MAX: usize = 1_024;
 
 /// Where a connection stands. Each state owns what belongs to it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 enum State {
     /// Nothing but a Logon is taken.
     AwaitLogon { until: Mono },
@@ -64,7 +65,8 @@ enum State {
     Closed,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Judging {
     ask: AskId,
     until: Mono,
@@ -73,7 +75,8 @@ struct Judging {
     live: Option<Box<Live>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Asking {
     ask: AskId,
     until: Mono,
@@ -81,7 +84,8 @@ struct Asking {
     purpose: Purpose,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Claiming {
     ask: AskId,
     until: Mono,
@@ -90,7 +94,8 @@ struct Claiming {
     proof: Proof,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Saving {
     ask: AskId,
     /// `None` where only the disk can say how it goes on.
@@ -99,7 +104,8 @@ struct Saving {
 }
 
 /// One FIX connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Session {
     settings: Arc<Settings>,
     state: State,
@@ -114,6 +120,8 @@ pub struct Session {
     left: Option<Box<(StreamKey, StreamState)>>,
     /// An end that came while a Logon was being written down.
     ending: Option<End>,
+    /// What was claimed last, for an answer that comes too late.
+    claim: Option<(AskId, StreamKey)>,
 }
 
 impl Session {
@@ -131,6 +139,7 @@ impl Session {
             out: Outbox::default(),
             left: None,
             ending: None,
+            claim: None,
         }
     }
 
@@ -187,9 +196,22 @@ impl Session {
         self.begin_turn();
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Claiming(claiming) if claiming.ask == id => self.on_claimed(*claiming, claimed, now),
-            other => self.state = other,
+            other => {
+                self.state = other;
+                self.claimed_late(id, claimed);
+            }
         }
         self.go_on(now);
+    }
+
+    /// A stream came for which nobody waits any more: it goes back.
+    fn claimed_late(&mut self, id: AskId, claimed: Claimed) {
+        if let (Claimed::Yours(state), Some((ask, stream))) = (claimed, self.claim)
+            && ask == id
+        {
+            self.claim = None;
+            self.left = Some(Box::new((stream, state)));
+        }
     }
 
     /// Takes whether the record of a Logon is durable, or could not be written.
@@ -352,14 +374,10 @@ impl Session {
     /// Whether somebody is logged on.
     pub fn is_live(&self) -> bool {
         match &self.state {
-            State::Live(_) => true,
+            State::Live(_) | State::LoggingOut { .. } => true,
             State::Judging(judging) => judging.live.is_some(),
             State::Saving(saving) => saving.then.is_in_session(),
-            State::AwaitLogon { .. }
-            | State::Asking(_)
-            | State::Claiming(_)
-            | State::LoggingOut { .. }
-            | State::Closed => false,
+            State::AwaitLogon { .. } | State::Asking(_) | State::Claiming(_) | State::Closed => false,
         }
     }
 

@@ -163,7 +163,8 @@ enum Item {
 }
 
 /// Outputs in their order, and the one buffer that holds their bytes: it is used again once all are taken.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Outbox {
     items: VecDeque<Item>,
     /// Where messages are built.

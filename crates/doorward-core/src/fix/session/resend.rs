@@ -9,7 +9,8 @@ use crate::fix::tag;
 use crate::limits::Limit;
 
 /// A Resend Request that is being answered.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Resend {
     /// What is being read.
     ask: AskId,

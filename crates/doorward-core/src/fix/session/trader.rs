@@ -12,7 +12,8 @@ use crate::stream::StreamKey;
 use crate::time::Now;
 
 /// What the gate was asked, and what is asked next.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) enum Purpose {
     /// Whether password and code are right.
     Login {
