@@ -48,6 +48,8 @@ struct Field {
 }
 
 /// The index of one message at a time. It allocates for the first message and for one with unusually many fields.
+///
+/// Take one for many connections: a message of 4 KiB with the shortest fields makes it 24 KiB until the next is read.
 #[derive(Debug, Default)]
 pub struct Fields {
     index: Vec<Field>,
