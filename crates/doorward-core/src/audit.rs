@@ -51,6 +51,8 @@ table! {
         FixSessionDisabled = "fix-session-disabled", "A FIX session was disabled; its connections end.";
         FixSessionEnabled = "fix-session-enabled", "A disabled FIX session was enabled again.";
         FixSessionLocked = "fix-session-locked", "A FIX session was locked: too many refused Logons, or an administrator did it.";
+        FixSessionEnded = "fix-session-ended", "An administrator ended the connections of a FIX session.";
+        SequenceSet = "sequence-set", "An administrator set the numbers of a stream.";
         FixSessionReopened = "fix-session-reopened", "A locked FIX session was opened again.";
         KeyPairCreated = "key-pair-created", "A key pair was made.";
         KeyPairDownloaded = "key-pair-downloaded", "A secret key was shown to an administrator.";

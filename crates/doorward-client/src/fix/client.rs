@@ -456,3 +456,7 @@ impl FixClient {
         Now { wall: Wall::from_us(wall_us), mono: Mono::from_ns(mono_ns) }
     }
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorward_core::time::Wall;
-
 use doorward_core::calendar::Mode;
+use doorward_core::time::Wall;
 
 use crate::clock::Clock;
 use crate::config::Config;

@@ -194,6 +194,7 @@ fn text_of(refused: Refused) -> String {
     match refused {
         Refused::Misuse(misuse) => misuse.text,
         Refused::Rule(rule) => rule.doc().to_owned(),
+        Refused::Denied(refusal) => refusal.text,
         Refused::ChallengeNeeded => "the challenge key is not held any more".to_owned(),
         Refused::Fault(fault) => fault.to_string(),
     }

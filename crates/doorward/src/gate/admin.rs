@@ -6,6 +6,7 @@ use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use doorward_core::ask::Encrypted;
 use doorward_core::audit::{Actor, Context, Door, Entry, Event, Factor, Record};
 use doorward_core::id::{FirmCode, PersonId, UserId};
+use doorward_core::identity::decide::key_pair::KeyRefusal;
 use doorward_core::identity::decide::login::Opened;
 use doorward_core::identity::decide::{Misuse, authenticator, firm, password_set, person};
 use doorward_core::identity::enrolment::Seed;
@@ -38,6 +39,8 @@ pub enum Refused {
     Misuse(Misuse),
     /// A password breaks a rule.
     Rule(Rule),
+    /// Somebody may not have what was asked for; this is written down.
+    Denied(KeyRefusal),
     /// The challenge key is not held any more.
     ChallengeNeeded,
     /// Something failed.
@@ -99,9 +102,9 @@ pub struct NewPerson {
 }
 
 /// Somebody who is locked, as they are.
-struct Held<'a> {
+pub(super) struct Held<'a> {
     _lock: tokio::sync::MutexGuard<'a, ()>,
-    person: Person,
+    pub(super) person: Person,
     snapshot: Snapshot,
 }
 
@@ -215,6 +218,14 @@ impl Gate {
             self.sessions.write().set_closed(code, false);
             self.live.firm_opened(code);
         }
+        self.firm(code)
+    }
+
+    /// Opens the making and showing of key pairs for one firm for an hour.
+    pub async fn open_key_hours(&self, code: &FirmCode, reason: &str, actor: Actor) -> Result<Firm, Refused> {
+        let present = self.firm(code)?;
+        let record = firm::open_key_hours(&present, reason, actor, &self.local_context())?;
+        self.commit_as_local(vec![Expect::Firm(code.clone(), present.version)], record).await?;
         self.firm(code)
     }
 
@@ -351,7 +362,7 @@ impl Gate {
     }
 
     /// Locks somebody, so that nothing else is decided about them on this node meanwhile, and loads them.
-    async fn hold(&self, userid: &UserId) -> Result<Held<'_>, Refused> {
+    pub(super) async fn hold(&self, userid: &UserId) -> Result<Held<'_>, Refused> {
         let id = self.person(userid)?.id;
         let lock = self.person_lock(id).await;
         let snapshot = self.store.load(&Load::Person(id))?;
@@ -497,11 +508,11 @@ impl Gate {
         Ok(Secret::new(text))
     }
 
-    async fn commit_as_local(&self, expects: Vec<Expect>, record: Record) -> Result<(), Refused> {
+    pub(super) async fn commit_as_local(&self, expects: Vec<Expect>, record: Record) -> Result<(), Refused> {
         self.commit_records(expects, vec![record]).await
     }
 
-    async fn commit_records(&self, expects: Vec<Expect>, mut records: Vec<Record>) -> Result<(), Refused> {
+    pub(super) async fn commit_records(&self, expects: Vec<Expect>, mut records: Vec<Record>) -> Result<(), Refused> {
         for record in &mut records {
             record.entry.factor = Factor::LocalUser;
         }

@@ -4,24 +4,31 @@
 //! as one (Q5). The gate never sees a socket or a field of a message.
 
 pub mod admin;
+pub mod session_admin;
 mod attempts;
 mod breach;
 mod facts;
 pub mod fix;
+pub mod keys;
 mod live;
 mod login;
 mod logon;
 mod password;
 mod refusals;
-mod seen;
-mod sessions;
+#[cfg(test)]
+mod key_tests;
+#[cfg(test)]
+mod logon_tests;
 #[cfg(test)]
 mod rule_tests;
+mod seen;
+mod sessions;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,7 +36,7 @@ use std::time::Duration;
 use doorward_core::ask::{Ask, Challenge, Padding, Verdict};
 use doorward_core::audit::{Actor, AttemptId, Context, Deny, Door, Entry, Event, Outcome, Record};
 use doorward_core::calendar::{Calendar, Hours, Mode};
-use doorward_core::id::PersonId;
+use doorward_core::id::{PersonId, SessionId};
 use doorward_core::identity::net::source_group;
 use doorward_core::identity::policy::Effective;
 use doorward_core::limits::Limit;
@@ -141,6 +148,10 @@ pub struct Gate {
     /// What stands in for the secret of a key that nobody has.
     nobodys_key: MacKey,
     fix: fix::FixDoor,
+    /// One change of FIX sessions at a time. Taken after the lock of a person, never before it.
+    session_edits: tokio::sync::Mutex<()>,
+    /// Sessions of which a write failed: the table in memory may be behind the book.
+    unsure: Mutex<BTreeSet<SessionId>>,
     week: std::sync::atomic::AtomicU32,
     /// Since when Logons are taken, in microseconds.
     listening_since: std::sync::atomic::AtomicI64,
@@ -182,6 +193,8 @@ impl Gate {
             seen: seen::Seen::default(),
             nobodys_key,
             fix: fix::FixDoor::default(),
+            session_edits: tokio::sync::Mutex::default(),
+            unsure: Mutex::default(),
             week,
             listening_since: clock_now.wall.as_us().into(),
             guard: Mutex::new(guard),
@@ -279,7 +292,9 @@ impl Gate {
         self.write_counts(self.refusals.take_over(now.mono)).await;
         self.write_counts(self.logon_refusals.take_over(now.mono)).await;
         self.write_locks().await;
+        self.settle_sessions().await;
         self.roll_week().await;
+        self.tell_of_key_ends().await;
         self.live.tidy();
         self.measure();
     }
@@ -353,7 +368,7 @@ impl Gate {
     }
 
     /// Looks at the clock now: a step is seen by the very next decision.
-    fn clock_good(&self) -> bool {
+    pub fn clock_good(&self) -> bool {
         let mut guard = self.guard();
         // Read under the lock, so that no agreed move lies between reading and looking.
         guard.clock.look(self.clock.now())

@@ -90,6 +90,11 @@ impl World {
         self.full.store(full, std::sync::atomic::Ordering::Relaxed);
     }
 
+    /// How many HMACs of Logons were computed.
+    pub(crate) fn macs(&self) -> u64 {
+        self.vault.macs()
+    }
+
     /// The same data under a new gate with other hashing parameters.
     pub(crate) fn reopened(self, params: HashParams) -> Self {
         let Self { gate, clock, folder, vault, full } = self;

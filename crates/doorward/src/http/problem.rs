@@ -4,6 +4,8 @@ use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use doorward_core::audit::Deny;
+use doorward_core::identity::decide::key_pair::KeyRefusal;
 use doorward_core::identity::decide::{Misuse, MisuseKind};
 use serde::Serialize;
 
@@ -174,6 +176,13 @@ impl From<Refused> for Problem {
                 let detail = format!("{}: {}", rule.id(), rule.doc());
                 let mut problem = Self::password_rule(detail).at("password");
                 problem.0.rule = Some(rule.id());
+                problem
+            }
+            // Nothing was decided for good: the clock must agree with itself for a minute first.
+            Refused::Denied(KeyRefusal { deny: Deny::ClockSuspect, text }) => Self::unavailable(text).after(60),
+            Refused::Denied(KeyRefusal { deny, text }) => {
+                let mut problem = Self::forbidden(text);
+                problem.0.rule = Some(deny.id());
                 problem
             }
             Refused::ChallengeNeeded => Self::challenge_needed("the key of this keyid is not held any more")

@@ -18,17 +18,30 @@ use crate::fault::Fault;
 pub struct FaultyVault {
     inner: Arc<dyn Vault>,
     down: AtomicBool,
+    #[cfg(test)]
+    macs: std::sync::atomic::AtomicU64,
 }
 
 impl FaultyVault {
     /// Wraps a vault; up or down from the start.
     pub fn new(inner: Arc<dyn Vault>, down: bool) -> Self {
-        Self { inner, down: AtomicBool::new(down) }
+        Self {
+            inner,
+            down: AtomicBool::new(down),
+            #[cfg(test)]
+            macs: std::sync::atomic::AtomicU64::default(),
+        }
     }
 
     /// Switches it.
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::Relaxed);
+    }
+
+    /// How many HMACs were computed.
+    #[cfg(test)]
+    pub(crate) fn macs(&self) -> u64 {
+        self.macs.load(Ordering::Relaxed)
     }
 
     fn up(&self) -> Result<&dyn Vault, Fault> {
@@ -93,6 +106,8 @@ impl Vault for FaultyVault {
     }
 
     fn mac(&self, key: &MacKey, message: &[u8]) -> Result<[u8; 32], Fault> {
+        #[cfg(test)]
+        self.macs.fetch_add(1, Ordering::Relaxed);
         self.up()?.mac(key, message)
     }
 

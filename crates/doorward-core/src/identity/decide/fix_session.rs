@@ -12,6 +12,10 @@ use crate::identity::key_pair::Environment;
 use crate::identity::net::Network;
 use crate::identity::person::Standing;
 use crate::limits::Limit;
+use crate::stream::StreamKey;
+
+/// Largest MsgSeqNum that an administrator may set.
+const SEQ_NUM_MAX: u64 = 999_999_999;
 
 /// A FIX session that is to be added.
 #[derive(Clone, Debug)]
@@ -172,6 +176,49 @@ pub fn reopen(
     let entry = entry(Event::FixSessionReopened, session, actor, context).with_detail(reason);
     let change = Change::SessionLock { session: session.id, locked: None };
     Ok(Record { entry, changes: vec![change] })
+}
+
+/// Ends the connections of a FIX session; it may log on again at once.
+pub fn end(session: &FixSession, reason: &str, actor: Actor, context: &Context) -> Result<Record, Misuse> {
+    check_reason(reason)?;
+    let entry = entry(Event::FixSessionEnded, session, actor, context).with_detail(reason);
+    Ok(Record { entry, changes: Vec::new() })
+}
+
+/// Sets the numbers of a stream of a FIX session. Whoever has the numbers puts them into the record, before it counts.
+pub fn set_next(
+    session: &FixSession,
+    stream: &StreamKey,
+    next_in: Option<u64>,
+    next_out: Option<u64>,
+    reason: &str,
+    actor: Actor,
+    context: &Context,
+) -> Result<Record, Misuse> {
+    check_reason(reason)?;
+    let fits = match stream {
+        StreamKey::Session { session: of, .. } => *of == session.id,
+        StreamKey::Person(_) => false,
+    };
+    if !fits {
+        return Err(Misuse::invalid("stream", format!("stream: {stream} is none of session {}", session.id)));
+    }
+    let numbers = [("next_in", next_in), ("next_out", next_out)];
+    for (field, number) in numbers {
+        if number.is_some_and(|number| !(1..=SEQ_NUM_MAX).contains(&number)) {
+            return Err(Misuse::invalid(field, format!("{field}: out of range 1..={SEQ_NUM_MAX}")));
+        }
+    }
+    let given: Vec<String> = numbers
+        .iter()
+        .filter_map(|(field, number)| Some(format!("{} {}", field.replace('_', " "), (*number)?)))
+        .collect();
+    if given.is_empty() {
+        return Err(Misuse::invalid("next_in", "next_in: give it, or next_out, or both"));
+    }
+    let detail = format!("{stream}: {}: {reason}", given.join(", "));
+    let entry = entry(Event::SequenceSet, session, actor, context).with_detail(detail);
+    Ok(Record { entry, changes: Vec::new() })
 }
 
 /// Which session a refused Logon counts against: the one that owns the access key that it named. What the peer has
