@@ -288,6 +288,10 @@ impl Live {
         self.last_in = cx.now.mono;
         self.silence = Silence::None;
         self.garbled = 0;
+        if message.msg_type() == b"A" {
+            // Its header is looked at with the rest of it, and judged.
+            return Then::Renew;
+        }
         if let Some(text) = self.misaddressed(message, cx.settings) {
             return Then::LogOut(text, Deny::WrongHeader);
         }
@@ -300,7 +304,6 @@ impl Live {
         };
         let is_gap_fill = message.get(tag::GAP_FILL_FLAG) == Some(b"Y");
         match message.msg_type() {
-            b"A" => return Then::Renew,
             b"5" => {
                 if number == self.state.numbers.next_in {
                     self.state.numbers.next_in += 1;

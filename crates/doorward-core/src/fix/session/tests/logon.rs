@@ -683,3 +683,35 @@ fn f5_a_replayed_logon_is_judged_with_the_bytes_of_the_first() {
     assert_eq!((&first.canonical, first.sending_time), (&again.canonical, again.sending_time));
     assert!(again.in_session.is_some());
 }
+
+#[test]
+fn in_session_another_name_or_indicator_is_judged_and_refused() {
+    logged_on().play(
+        "
+        logon 34=1|141=Y|49=XYZ001N
+        > judge in-session ABC001N
+        judged ok
+        > save logon-refused unknown-comp-id
+        saved
+        > 35=5|34=3|369=1|58=Invalid Logon. Logout Forced|789=2|
+        > numbers 2/4 exact
+        > note logged-out unknown-comp-id
+        > close unknown-comp-id
+        ",
+    );
+    for indicator in ["U", "P", "B"] {
+        logged_on().play(&format!(
+            "
+            logon 34=1|141=Y|49=ABC001{indicator}
+            > judge indicator-permitted wrong-indicator
+            judged refused
+            > save logon-refused signature-differs
+            saved
+            > 35=5|34=3|369=1|58=Received invalid fault tolerance indicator = ({indicator}) Logout forced.|789=2|
+            > numbers 2/4 exact
+            > note logged-out signature-differs
+            > close signature-differs
+            "
+        ));
+    }
+}
