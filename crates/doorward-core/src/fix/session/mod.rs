@@ -11,6 +11,7 @@ mod inbound;
 mod live;
 mod logon;
 mod output;
+mod peer;
 mod resend;
 mod stream;
 mod trader;
