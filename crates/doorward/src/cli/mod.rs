@@ -11,6 +11,7 @@ mod demo_clock;
 mod exit;
 mod firm;
 mod init;
+mod key;
 mod load;
 mod load_report;
 mod load_users;
@@ -18,6 +19,7 @@ mod load_ws;
 mod policy;
 mod serve;
 mod server;
+mod session;
 mod status;
 mod terminal;
 mod totp;
@@ -33,9 +35,11 @@ pub use demo_clock::DemoClockArgs;
 pub use exit::{CliError, Exit};
 pub use firm::FirmArgs;
 pub use init::InitArgs;
+pub use key::KeyArgs;
 pub use load::LoadArgs;
 pub use policy::PolicyArgs;
 pub use serve::ServeArgs;
+pub use session::SessionArgs;
 pub use status::StatusArgs;
 pub use totp::TotpArgs;
 pub use user::UserArgs;
@@ -127,6 +131,22 @@ pub async fn run_firm(args: FirmArgs) -> Result<Exit, CliError> {
 /// [`CliError`] with the exit code to leave with.
 pub async fn run_user(args: UserArgs) -> Result<Exit, CliError> {
     user::run(args).await
+}
+
+/// Runs `doorward session …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_session(args: SessionArgs) -> Result<Exit, CliError> {
+    session::run(args).await
+}
+
+/// Runs `doorward key …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_key(args: KeyArgs) -> Result<Exit, CliError> {
+    key::run(args).await
 }
 
 /// Runs `doorward policy …`.

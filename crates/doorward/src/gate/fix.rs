@@ -131,11 +131,7 @@ impl Gate {
     /// A refusal whose signature was good and whose sequence was not counts towards the lock here; those that
     /// [`Gate::judge_logon`] refused it has counted itself. Of one source's refusals within a minute only the first
     /// ones are written (Q10).
-    pub fn save_logons(
-        &self,
-        saves: Vec<LogonSave>,
-        done: impl FnOnce(Result<(), Fault>) + Send + 'static,
-    ) {
+    pub fn save_logons(&self, saves: Vec<LogonSave>, done: impl FnOnce(Result<(), Fault>) + Send + 'static) {
         let now = self.clock.now();
         let mut records = Vec::with_capacity(saves.len());
         for LogonSave { record, numbers } in saves {
