@@ -1,6 +1,7 @@
-//! Client library of Doorward: WebSocket login, password encryption, local administration, one-time passwords.
+//! Client library of Doorward: FIX sessions, WebSocket login, password encryption, local administration, one-time passwords.
 //!
 //! - [`ws::WsClient`] logs in over WebSocket and answers pings while it is polled.
+//! - [`fix::FixClient`] logs on over FIX with a key pair or as a person, and keeps the session.
 //! - [`password`] encrypts a password with a challenge key, as every door wants it.
 //! - [`api::AdminClient`] speaks the HTTP API over the server's local socket.
 //! - [`totp`] makes one-time passwords from a seed (RFC 6238), for programs that log in unattended.
@@ -23,6 +24,8 @@
 
 pub mod api;
 mod error;
+pub mod fix;
+mod net;
 pub mod password;
 mod printable;
 pub mod totp;

@@ -44,6 +44,8 @@ table! {
         PersonEnabled = "person-enabled", "A disabled person was enabled again.";
         LogonGranted = "logon-granted", "A signed Logon was accepted.";
         LogonRefused = "logon-refused", "A signed Logon was refused.";
+        StreamReset = "stream-reset", "Both sequence series of a stream began again at 1, as its client asked.";
+        UndeliveredLeft = "undelivered-left", "A stream began again at 1; messages that its client had not fetched are kept, and not sent again.";
         FixSessionAdded = "fix-session-added", "A FIX session was added.";
         FixSessionChanged = "fix-session-changed", "What a FIX session may do was changed.";
         FixSessionDisabled = "fix-session-disabled", "A FIX session was disabled; its connections end.";
@@ -123,6 +125,9 @@ table! {
         TooManyMalformed = "too-many-malformed", "Too many malformed messages before a login.";
         TooManyCodes = "too-many-codes", "Too many wrong codes on one connection.";
         BinaryFrame = "binary-frame", "A binary frame came where text was due.";
+        NoLogon = "no-logon", "The first message was garbled, no Logon, or without SenderCompID.";
+        Garbled = "garbled", "Too many garbled messages came in a row.";
+        HeldTooMuch = "held-too-much", "Too many bytes came behind a Logon that was being verified.";
         NotUtf8 = "not-utf8", "A text frame was not UTF-8.";
         TooLong = "too-long", "A message was longer than the limit.";
         NotReading = "not-reading", "The peer did not read what was sent.";

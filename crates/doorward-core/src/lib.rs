@@ -7,6 +7,7 @@
 pub mod ask;
 pub mod audit;
 pub mod calendar;
+pub mod fix;
 pub mod fuzz;
 pub mod id;
 pub mod identity;

@@ -31,8 +31,19 @@ table! {
         OpsConnections = "ops-connections", "Connections of the listener of measurements; one more waits.";
         ApiBodyBytes = "api-body-bytes", "Bytes of a request to the HTTP API; more are answered with 413.";
         RefusalsPerMinute = "refusals-per-minute", "Records of closed connections a source and minute; more become a count.";
+        FixSpareBuffers = "fix-spare-buffers", "Buffers kept for FIX connections that have something to say; more are given back.";
+        SimOrders = "sim-orders", "Open orders of the simulated venue; one more is rejected.";
+        SimOrdersDone = "sim-orders-done", "Orders that are over and still known to the simulated venue; the oldest is forgotten.";
         KeyPairsShown = "key-pairs-shown", "Ended key pairs that a FIX session remembers; older ones are in the audit only.";
         SessionNames = "session-names", "SenderCompIDs, operators and networks that a FIX session lists, of each.";
+        FixLogonBytes = "fix-logon-bytes", "Bytes of the first message of a FIX connection; a longer one closes without a word.";
+        FixMessageBytes = "fix-message-bytes", "Bytes of one FIX message after the Logon; a longer one logs out.";
+        FixHeldBytes = "fix-held-bytes", "Bytes held behind a Logon that is being verified; more close the connection.";
+        FixGarbled = "fix-garbled", "Garbled messages in a row that are dropped; one more logs out.";
+        FixQueued = "fix-queued", "Messages kept behind a gap; later ones are dropped and asked for again.";
+        FixQueuedBytes = "fix-queued-bytes", "Bytes of messages kept behind a gap; later ones are dropped and asked for again.";
+        FixResend = "fix-resend", "Messages of one Resend Request that are answered; the rest is to be asked for again.";
+        FixResendRead = "fix-resend-read", "Stored messages read at once for a resend; the next are read when these are on their way.";
         LogonsSeen = "logons-seen", "Good signatures remembered for 10 s; one more Logon is told to try again later.";
         RefusalSources = "refusal-sources", "Sources whose closed connections are counted apart; beyond, they are counted together.";
     }
@@ -63,10 +74,18 @@ impl Limit {
             Self::LocalConnections | Self::OpsConnections => 64,
             Self::ApiBodyBytes => 64 * 1024,
             Self::RefusalsPerMinute => 20,
+            Self::FixSpareBuffers => 256,
+            Self::SimOrders => 100_000,
+            Self::RefusalSources | Self::SimOrdersDone => 10_000,
             Self::KeyPairsShown => 16,
             Self::SessionNames => 256,
+            Self::FixLogonBytes => 4 * 1024,
+            Self::FixMessageBytes | Self::FixHeldBytes | Self::FixQueuedBytes => 64 * 1024,
+            Self::FixGarbled => 10,
+            Self::FixQueued => 1_000,
+            Self::FixResend => 2_500,
+            Self::FixResendRead => 64,
             Self::LogonsSeen => 1_000_000,
-            Self::RefusalSources => 10_000,
         }
     }
 }

@@ -26,7 +26,7 @@ table! {
         CodeMatches = "code-matches", "The one-time password is that of a step within the window.";
         CodeUnused = "code-unused", "The step is later than the last one that was used.";
         NewPasswordGood = "new-password-good", "The new password keeps the rules.";
-        LogonWellFormed = "logon-well-formed", "No tag comes twice, no control character is signed, every length is that of its field, no 43, 97 or 122.";
+        LogonWellFormed = "logon-well-formed", "No tag twice, no signed control character, lengths that are right, no 43, 97, 122.";
         CredentialsGiven = "credentials-given", "354, 355, 1400, 1401 and 1402 are there.";
         FieldsGiven = "fields-given", "All other tags that a Logon must have are there.";
         HeaderRight = "header-right", "8, 50, 56, 57 and 142 have values that this listener expects.";
@@ -68,19 +68,82 @@ table! {
     }
 }
 
+use Check::{
+    AccessKeyKnown, AccessKeyLive, AfterListening, AttemptAdmitted, AuthenticatorRegistered,
+    AuthenticatorUnlocked, CiphertextFresh, CiphertextOpens, ClockGood, CodeAdmitted, CodeGiven, CodeMatches,
+    CodeUnused, CodesLeft, CompIdKnown, CredentialsGiven, FieldsGiven, FirmActive, HeaderRight,
+    HeartBtIntRight, HoursOpen, IndicatorPermitted, KeyLive, LogonUnseen, LogonWellFormed, NewPasswordGood,
+    OperatorPermitted, PaddingAllowed, PairsAdmitted, PasswordInForce, PasswordMatches, PersonActive,
+    PersonKnown, ResetFlagRight, RightHeld, SchemeNamed, SendingTimeFresh, SequenceRight, SessionActive,
+    SessionUnlocked, SignatureDecodes, SignatureMatches, SourcePermitted, StreamFree, WeekOpen,
+};
+
+/// Checks 1 to 9 of the FIX page.
+const SIGNED_LOGON: &[Check] = &[
+    LogonWellFormed,
+    CredentialsGiven,
+    FieldsGiven,
+    HeaderRight,
+    HeartBtIntRight,
+    SchemeNamed,
+    SignatureDecodes,
+    CompIdKnown,
+    IndicatorPermitted,
+    SessionActive,
+    FirmActive,
+    AccessKeyKnown,
+    AccessKeyLive,
+    SessionUnlocked,
+    OperatorPermitted,
+    SourcePermitted,
+    SendingTimeFresh,
+    SignatureMatches,
+    LogonUnseen,
+    AfterListening,
+    WeekOpen,
+    StreamFree,
+    ResetFlagRight,
+    SequenceRight,
+];
+
+/// Before the code, all that can be known without one.
+const KEY_CREATE: &[Check] = &[
+    PersonActive,
+    FirmActive,
+    RightHeld,
+    SessionActive,
+    HoursOpen,
+    PairsAdmitted,
+    CodesLeft,
+    AuthenticatorUnlocked,
+    AuthenticatorRegistered,
+    CodeGiven,
+    ClockGood,
+    CodeAdmitted,
+    CodeMatches,
+    CodeUnused,
+];
+
+/// As for a new pair.
+const KEY_DOWNLOAD: &[Check] = &[
+    PersonActive,
+    FirmActive,
+    RightHeld,
+    HoursOpen,
+    AccessKeyLive,
+    CodesLeft,
+    AuthenticatorUnlocked,
+    AuthenticatorRegistered,
+    CodeGiven,
+    ClockGood,
+    CodeAdmitted,
+    CodeMatches,
+    CodeUnused,
+];
+
 impl Walk {
     /// The checks, in the order in which they are made.
     pub const fn checks(self) -> &'static [Check] {
-        #[rustfmt::skip]
-        use Check::{
-            AccessKeyKnown, AccessKeyLive, AfterListening, AttemptAdmitted, AuthenticatorRegistered,
-            AuthenticatorUnlocked, CiphertextFresh, CiphertextOpens, ClockGood, CodeAdmitted, CodeGiven, CodeMatches,
-            CodeUnused, CodesLeft, CompIdKnown, CredentialsGiven, FieldsGiven, FirmActive, HeaderRight,
-            HeartBtIntRight, HoursOpen, IndicatorPermitted, KeyLive, LogonUnseen, LogonWellFormed, NewPasswordGood,
-            OperatorPermitted, PaddingAllowed, PairsAdmitted, PasswordInForce, PasswordMatches, PersonActive,
-            PersonKnown, ResetFlagRight, RightHeld, SchemeNamed, SendingTimeFresh, SequenceRight, SessionActive,
-            SessionUnlocked, SignatureDecodes, SignatureMatches, SourcePermitted, StreamFree, WeekOpen,
-        };
         match self {
             Self::Login => &[
                 KeyLive,
@@ -124,64 +187,10 @@ impl Walk {
                 PasswordInForce,
                 NewPasswordGood,
             ],
-            Self::SignedLogon => &[
-                LogonWellFormed,
-                CredentialsGiven,
-                FieldsGiven,
-                HeaderRight,
-                HeartBtIntRight,
-                SchemeNamed,
-                SignatureDecodes,
-                CompIdKnown,
-                IndicatorPermitted,
-                SessionActive,
-                FirmActive,
-                AccessKeyKnown,
-                AccessKeyLive,
-                SessionUnlocked,
-                OperatorPermitted,
-                SourcePermitted,
-                SendingTimeFresh,
-                SignatureMatches,
-                LogonUnseen,
-                AfterListening,
-                WeekOpen,
-                StreamFree,
-                ResetFlagRight,
-                SequenceRight,
-            ],
-            Self::KeyCreate => &[
-                PersonActive,
-                FirmActive,
-                RightHeld,
-                SessionActive,
-                HoursOpen,
-                PairsAdmitted,
-                CodesLeft,
-                AuthenticatorUnlocked,
-                AuthenticatorRegistered,
-                CodeGiven,
-                ClockGood,
-                CodeAdmitted,
-                CodeMatches,
-                CodeUnused,
-            ],
+            Self::SignedLogon => SIGNED_LOGON,
+            Self::KeyCreate => KEY_CREATE,
             Self::KeyDelete => &[PersonActive, FirmActive, RightHeld],
-            Self::KeyDownload => &[
-                PersonActive,
-                FirmActive,
-                RightHeld,
-                HoursOpen,
-                AccessKeyLive,
-                CodesLeft,
-                AuthenticatorUnlocked,
-                AuthenticatorRegistered,
-                CodeGiven,
-                ClockGood,
-                CodeAdmitted,
-                CodeMatches,
-                CodeUnused,
-            ],
+            Self::KeyDownload => KEY_DOWNLOAD,
         }
     }
 }

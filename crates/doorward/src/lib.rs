@@ -2,6 +2,7 @@
 //!
 //! What decides is in `doorward-core`. Only [`gate`] uses [`book`] and [`vault`]; doors, HTTP and jobs use the gate.
 
+pub mod backend;
 pub mod book;
 pub mod cli;
 pub mod clock;
@@ -17,4 +18,5 @@ pub mod logging;
 pub mod metrics;
 mod qr;
 pub mod serve;
+pub mod streams;
 pub mod vault;

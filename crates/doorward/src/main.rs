@@ -52,6 +52,10 @@ enum Command {
     DemoClock(cli::DemoClockArgs),
     /// The WebSocket door, as a client
     Ws(cli::WsArgs),
+    /// The FIX door, as a client
+    Fix(cli::FixArgs),
+    /// Sign a FIX Logon
+    Sign(cli::SignArgs),
     /// One-time passwords
     Totp(cli::TotpArgs),
     /// Load on a door of this machine
@@ -94,6 +98,8 @@ async fn run(command: Command) -> Result<Exit, CliError> {
         Command::Status(args) => cli::run_status(args).await,
         Command::DemoClock(args) => cli::run_demo_clock(args).await,
         Command::Ws(args) => cli::run_ws(args).await,
+        Command::Fix(args) => cli::run_fix(args).await,
+        Command::Sign(args) => cli::run_sign(&args),
         Command::Totp(args) => cli::run_totp(&args),
         Command::Load(args) => cli::run_load(args).await,
     }

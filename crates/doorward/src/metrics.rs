@@ -13,6 +13,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 pub enum Kind {
     /// Only grows.
     Counter,
+    /// Only grows, by as many as are told at once.
+    Sum,
     /// A value of this moment.
     Gauge,
     /// A histogram of times in seconds.
@@ -51,6 +53,12 @@ macro_rules! function {
         #[doc = $doc]
         pub fn $function($($label: &'static str),*) {
             ::metrics::counter!($name $(, stringify!($label) => $label)*).increment(1);
+        }
+    };
+    (Sum $function:ident($($label:ident),*) $name:literal $doc:literal) => {
+        #[doc = $doc]
+        pub fn $function($($label: &'static str,)* count: u64) {
+            ::metrics::counter!($name $(, stringify!($label) => $label)*).increment(count);
         }
     };
     (Gauge $function:ident($($label:ident),*) $name:literal $doc:literal) => {
@@ -110,7 +118,7 @@ measurements! {
         "Open connections, logged in or not.";
     Gauge connections_silent(door) = "doorward_connections_not_logged_in", "connections",
         "Open connections on which nobody has logged in yet.";
-    Counter connection_accepted(door) = "doorward_connections_accepted_total", "connections",
+    Sum connections_accepted(door) = "doorward_connections_accepted_total", "connections",
         "Connections taken from a listener.";
     Counter connection_evicted(door) = "doorward_connections_evicted_total", "connections",
         "Connections closed, the oldest first, because too many were not logged in.";
@@ -120,6 +128,23 @@ measurements! {
         "WebSocket connections that we closed, by close code.";
     Counter accept_paused(door, reason) = "doorward_accept_pauses_total", "pauses",
         "Times that a listener paused: descriptors (none left), full (room is being made), error.";
+
+    Sum fix_application_messages(direction) = "doorward_fix_application_messages_total", "messages",
+        "FIX application messages stored, by direction: in, out.";
+    Sum fix_sent() = "doorward_fix_messages_sent_total", "messages",
+        "FIX messages sent, session level and application.";
+    Sum fix_resent() = "doorward_fix_messages_read_again_total", "messages",
+        "Stored FIX messages read to be sent again.";
+    Gauge fix_streams() = "doorward_fix_streams", "streams",
+        "FIX streams known, logged on to or not.";
+    Seconds fix_commit_seconds() = "doorward_fix_commit_seconds", "seconds",
+        "Time of one commit of the stream log.";
+    Gauge fix_log_up() = "doorward_fix_log_up", "",
+        "Whether FIX messages can be stored.";
+    Gauge fix_log_segments() = "doorward_fix_log_segments", "files",
+        "Files of the stream log.";
+    Gauge fix_log_bytes() = "doorward_fix_log_bytes", "bytes",
+        "Bytes of the files of the stream log.";
 
     Gauge hash_queue() = "doorward_hash_queue", "hashes",
         "Password hashes that wait.";
@@ -189,7 +214,7 @@ fn recorder() -> PrometheusRecorder {
     for metric in METRICS {
         match metric.kind {
             Kind::Seconds => {}
-            Kind::Counter | Kind::Gauge => continue,
+            Kind::Counter | Kind::Sum | Kind::Gauge => continue,
         }
         let matcher = Matcher::Full(metric.name.to_owned());
         builder = builder.set_buckets_for_metric(matcher, SECONDS).expect("buckets"); // holds: the list is not empty
@@ -200,7 +225,7 @@ fn recorder() -> PrometheusRecorder {
 fn describe() {
     for metric in METRICS {
         match metric.kind {
-            Kind::Counter => ::metrics::describe_counter!(metric.name, metric.doc),
+            Kind::Counter | Kind::Sum => ::metrics::describe_counter!(metric.name, metric.doc),
             Kind::Gauge => ::metrics::describe_gauge!(metric.name, metric.doc),
             Kind::Seconds => ::metrics::describe_histogram!(metric.name, metric.doc),
         }
@@ -234,7 +259,7 @@ pub fn markdown() -> String {
     );
     for metric in METRICS {
         let kind = match metric.kind {
-            Kind::Counter => "counter",
+            Kind::Counter | Kind::Sum => "counter",
             Kind::Gauge => "gauge",
             Kind::Seconds => "histogram",
         };
@@ -274,7 +299,7 @@ mod tests {
         for metric in METRICS {
             assert!(text.contains(&format!("# HELP {} ", metric.name)), "{}", metric.name);
             let kind = match metric.kind {
-                Kind::Counter => "counter",
+                Kind::Counter | Kind::Sum => "counter",
                 Kind::Gauge => "gauge",
                 Kind::Seconds => "histogram",
             };
@@ -288,7 +313,8 @@ mod tests {
     fn a_name_says_its_kind_and_is_listed_once() {
         for (at, metric) in METRICS.iter().enumerate() {
             assert!(METRICS[at + 1..].iter().all(|other| other.name != metric.name), "{}", metric.name);
-            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            let grows = matches!(metric.kind, Kind::Counter | Kind::Sum);
+            assert_eq!(metric.name.ends_with("_total"), grows, "{}", metric.name);
             assert_eq!(metric.name.ends_with("_seconds"), metric.kind == Kind::Seconds, "{}", metric.name);
             assert!(metric.doc.ends_with('.'), "{}", metric.name);
         }

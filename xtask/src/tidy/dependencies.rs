@@ -10,7 +10,7 @@ use super::{Complaint, licences, output};
 
 /// Every crate that the core depends on itself: none of them has a clock, a socket or randomness in use.
 const CORE: &[&str] =
-    &["data-encoding", "jiff", "serde", "serde_json", "subtle", "unicode-normalization", "zeroize"];
+    &["data-encoding", "jiff", "memchr", "serde", "serde_json", "subtle", "unicode-normalization", "zeroize"];
 
 const CORE_MANIFEST: &str = "crates/doorward-core/Cargo.toml";
 

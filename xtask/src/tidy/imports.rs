@@ -44,6 +44,8 @@ const RULES: &[Rule] = &[
             "doorward::gate",
             // Each of the kept things, and what hashes for the vault.
             "doorward::book", "doorward::vault", "doorward::journal", "doorward::hashing",
+            // Segments are built and disks are faked in the journal; the stream log has its own directory.
+            "doorward::streams",
             // Construction: what opens them and hands them to the gate.
             "doorward::serve", "doorward::cli::serve", "doorward::demo", "doorward::cli::demo",
             // Commands that work on files while no server runs: `book rebuild`, `audit verify`, `init`.
@@ -51,6 +53,27 @@ const RULES: &[Rule] = &[
         ],
         tests_too: false,
         why: "only the gate uses book, vault and journal: ask the gate",
+    },
+    Rule {
+        of: "doorward", not: &["doorward::streams"],
+        but: &[
+            "doorward::streams",
+            // The FIX thread, which owns the log and commits inline.
+            "doorward::doors::fix",
+            // Construction: what opens the log's disk.
+            "doorward::serve", "doorward::cli::serve", "doorward::demo", "doorward::cli::demo",
+        ],
+        tests_too: false,
+        why: "the stream log has one owner, the FIX thread: send it a command",
+    },
+    Rule {
+        of: "doorward::streams",
+        not: &[
+            "doorward::doors", "doorward::http", "doorward::cli", "doorward::serve", "doorward::gate",
+            "doorward::book", "doorward::vault",
+        ],
+        but: &[], tests_too: false,
+        why: "what keeps knows nothing of those who ask",
     },
     Rule {
         of: "doorward::doors", not: &["doorward::hashing", "doorward::serve", "doorward::demo", "doorward::cli"],

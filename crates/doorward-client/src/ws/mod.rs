@@ -17,17 +17,18 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use crate::net::Stream;
+pub use crate::net::{tls_from_ca_file, tls_with_roots};
 use crate::password::{Challenge, encrypt};
 use crate::{ClientError, Closing};
 
 mod answer;
-mod stream;
+mod target;
 #[cfg(test)]
 mod tests;
 
 pub use answer::{ChangeAnswer, LoginAnswer, Reply};
-use stream::{Stream, Target};
-pub use stream::{tls_from_ca_file, tls_with_roots};
+use target::Target;
 
 /// How to connect and how long to wait.
 #[derive(Clone, Debug)]

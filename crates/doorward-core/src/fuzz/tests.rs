@@ -85,6 +85,21 @@ fn any_text_is_a_name_that_reads_back_or_none() {
 }
 
 #[test]
+fn any_stream_is_cut_alike_in_any_pieces() {
+    replay("frame", 20_000, super::frame);
+}
+
+#[test]
+fn any_bytes_are_fields_or_are_said_not_to_be() {
+    replay("message", 20_000, super::message);
+}
+
+#[test]
+fn any_signed_message_has_one_canonical_form() {
+    replay("canonical", 20_000, super::canonical);
+}
+
+#[test]
 fn any_script_leaves_the_machine_in_order() {
     replay("machine", 20_000, super::machine);
 }
@@ -95,5 +110,19 @@ fn scripts_of_pure_chance_leave_the_machine_in_order() {
     for _ in 0..5_000 {
         let script: Vec<u8> = (0..random.below(120)).map(|_| random.next() as u8).collect();
         super::machine(&script);
+    }
+}
+
+#[test]
+fn any_script_leaves_the_fix_session_in_order() {
+    replay("fix_session", 5_000, super::fix_session);
+}
+
+#[test]
+fn scripts_of_pure_chance_leave_the_fix_session_in_order() {
+    let mut random = Random(0x5EED_0004);
+    for _ in 0..5_000 {
+        let script: Vec<u8> = (0..random.below(150)).map(|_| random.next() as u8).collect();
+        super::fix_session(&script);
     }
 }

@@ -245,64 +245,21 @@ const fn close_for(reason: Deny) -> Close {
         Deny::Full | Deny::Evicted => (1013, "try again later"),
         Deny::TooSlow | Deny::NotAnswering | Deny::NotReading => (1008, "too slow"),
         Deny::SessionEnded => (1008, "session ended"),
-        Deny::BackedOff
-        | Deny::PersonLimit
-        | Deny::BadCiphertext
-        | Deny::ReplayedCiphertext
-        | Deny::PaddingOff
-        | Deny::UnknownUser
-        | Deny::WrongPassword
-        | Deny::Disabled
-        | Deny::FirmClosed
-        | Deny::SourceNotPermitted
-        | Deny::Locked
-        | Deny::PasswordExpired
-        | Deny::NotRegistered
-        | Deny::CodeBackedOff
-        | Deny::WrongCode
-        | Deny::UsedCode
-        | Deny::ClockSuspect
-        | Deny::PasswordRule
-        | Deny::TooManyMalformed
-        | Deny::TooManyCodes
-        | Deny::RepeatedTag
-        | Deny::ControlCharacter
-        | Deny::TagNotPermitted
-        | Deny::LengthDiffers
-        | Deny::MissingTag
-        | Deny::WrongHeader
-        | Deny::WrongHeartBtInt
-        | Deny::WrongScheme
-        | Deny::BadSignature
-        | Deny::UnknownCompId
-        | Deny::WrongIndicator
-        | Deny::SessionDisabled
-        | Deny::UnknownAccessKey
-        | Deny::AccessKeyExpired
-        | Deny::AccessKeyDeleted
-        | Deny::SessionLocked
-        | Deny::OperatorNotPermitted
-        | Deny::SendingTimeStale
-        | Deny::SendingTimeAhead
-        | Deny::SignatureDiffers
-        | Deny::ReplayedLogon
-        | Deny::BeforeListening
-        | Deny::WeekClosed
-        | Deny::FirstOfWeek
-        | Deny::ResetNotPermitted
-        | Deny::SequenceTooLow
-        | Deny::InSessionSequence
-        | Deny::LogonInProgress
-        | Deny::AlreadyLoggedOn
-        | Deny::NotVerified
-        | Deny::RightMissing
-        | Deny::HoursClosed
-        | Deny::PairsFull
-        | Deny::CodesUsedUp
-        | Deny::NoHandshake
-        | Deny::TlsFailed
-        | Deny::ProxyHeader
-        | Deny::OriginNotAllowed => (1008, "refused"),
+        #[rustfmt::skip]
+        Deny::BackedOff | Deny::PersonLimit | Deny::BadCiphertext | Deny::ReplayedCiphertext | Deny::PaddingOff
+        | Deny::UnknownUser | Deny::WrongPassword | Deny::Disabled | Deny::FirmClosed | Deny::SourceNotPermitted
+        | Deny::Locked | Deny::PasswordExpired | Deny::NotRegistered | Deny::CodeBackedOff | Deny::WrongCode
+        | Deny::UsedCode | Deny::ClockSuspect | Deny::PasswordRule | Deny::TooManyMalformed | Deny::TooManyCodes
+        | Deny::RepeatedTag | Deny::ControlCharacter | Deny::TagNotPermitted | Deny::LengthDiffers | Deny::MissingTag
+        | Deny::WrongHeader | Deny::WrongHeartBtInt | Deny::WrongScheme | Deny::BadSignature | Deny::UnknownCompId
+        | Deny::WrongIndicator | Deny::SessionDisabled | Deny::UnknownAccessKey | Deny::AccessKeyExpired
+        | Deny::AccessKeyDeleted | Deny::SessionLocked | Deny::OperatorNotPermitted | Deny::SendingTimeStale
+        | Deny::SendingTimeAhead | Deny::SignatureDiffers | Deny::ReplayedLogon | Deny::BeforeListening
+        | Deny::WeekClosed | Deny::FirstOfWeek | Deny::ResetNotPermitted | Deny::SequenceTooLow
+        | Deny::InSessionSequence | Deny::LogonInProgress | Deny::AlreadyLoggedOn | Deny::NotVerified
+        | Deny::RightMissing | Deny::HoursClosed | Deny::PairsFull | Deny::CodesUsedUp | Deny::NoHandshake
+        | Deny::TlsFailed | Deny::ProxyHeader | Deny::OriginNotAllowed | Deny::NoLogon | Deny::Garbled
+        | Deny::HeldTooMuch => (1008, "refused"),
     };
     Close { code, words }
 }

@@ -11,6 +11,7 @@ use doorward_client::ws::{ConnectOptions, resolve, tls_from_ca_file};
 use doorward_core::ask::Padding;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::load_fix::{self, LoadFixArgs};
 use super::load_users::{Pool, User};
 use super::load_ws::{self, Plan};
 use super::terminal::{PasswordFrom, secret_env};
@@ -27,6 +28,8 @@ pub struct LoadArgs {
 enum Command {
     /// Connect, log in and hold WebSocket connections; prints rates and latencies
     Ws(LoadWsArgs),
+    /// Log on FIX sessions of a ready file; prints rates, latencies and the server's time for each
+    Fix(LoadFixArgs),
 }
 
 /// What each connection does.
@@ -104,10 +107,13 @@ struct LoadWsArgs {
 /// Connections from one source address before another one is used: the kernel offers about 28,000 local ports.
 const CONNECTIONS_PER_SOURCE: u32 = 20_000;
 /// Open files that are no connections.
-const FILES_ASIDE: u64 = 64;
+pub(super) const FILES_ASIDE: u64 = 64;
 
 pub(super) async fn run(args: LoadArgs) -> Result<Exit, CliError> {
-    let Command::Ws(args) = args.command;
+    let args = match args.command {
+        Command::Ws(args) => args,
+        Command::Fix(args) => return load_fix::run(args).await,
+    };
     let json = args.json;
     let plan = plan(args).await?;
     let report = load_ws::run(plan).await;
@@ -190,7 +196,7 @@ fn sources(args: &LoadWsArgs, addresses: &[SocketAddr]) -> Result<Vec<IpAddr>, C
 }
 
 /// Raises the limit of open files as far as this run needs it.
-fn raise_open_files(needed: u64) -> Result<(), CliError> {
+pub(super) fn raise_open_files(needed: u64) -> Result<(), CliError> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
         return Ok(());
@@ -222,7 +228,7 @@ mod tests {
     async fn planned(words: &[&str]) -> Result<Plan, String> {
         let line = ["load", "ws"].iter().chain(words);
         let Line { args } = Line::try_parse_from(line).map_err(|error| error.to_string())?;
-        let Command::Ws(args) = args.command;
+        let Command::Ws(args) = args.command else { return Err(String::from("not ws")) };
         plan(args).await.map_err(|error| error.to_string())
     }
 

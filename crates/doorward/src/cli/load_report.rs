@@ -22,7 +22,7 @@ const TEXTS_MAX: usize = 64;
 pub(super) struct Latency(Histogram<u64>);
 
 impl Latency {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let histogram = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3);
         Self(histogram.expect("fixed bounds")) // holds: 1 <= low, 2 * low <= high, 0 <= digits <= 5
     }
@@ -31,7 +31,12 @@ impl Latency {
         self.0.saturating_record(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
     }
 
-    fn quantiles(&self) -> [(&'static str, u64); 5] {
+    /// How many were recorded.
+    pub(super) fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    pub(super) fn quantiles(&self) -> [(&'static str, u64); 5] {
         let at = |quantile| self.0.value_at_quantile(quantile);
         [("p50", at(0.5)), ("p90", at(0.9)), ("p99", at(0.99)), ("p99_9", at(0.999)), ("max", self.0.max())]
     }
@@ -135,7 +140,7 @@ impl Report {
         let mut latency = serde_json::Map::new();
         for (step, measured) in self.steps() {
             let mut row = serde_json::Map::new();
-            row.insert(String::from("count"), Value::from(measured.0.len()));
+            row.insert(String::from("count"), Value::from(measured.len()));
             row.extend(measured.quantiles().map(|(name, us)| (name.to_owned(), Value::from(us))));
             latency.insert(step.to_owned(), Value::Object(row));
         }
@@ -169,7 +174,7 @@ impl Report {
             tally.open_max
         );
         for (step, measured) in self.steps() {
-            if measured.0.is_empty() {
+            if measured.len() == 0 {
                 continue;
             }
             // Writing to a string cannot fail.
@@ -190,7 +195,7 @@ impl Report {
 }
 
 /// Milliseconds with three digits, from microseconds.
-fn in_ms(us: u64) -> String {
+pub(super) fn in_ms(us: u64) -> String {
     format!("{}.{:03}", us / 1_000, us % 1_000)
 }
 

@@ -10,18 +10,30 @@ mod demo;
 mod demo_clock;
 mod exit;
 mod firm;
+mod fix;
+mod fix_connect;
 mod init;
 mod key;
 mod load;
+mod load_fix;
+mod load_fix_ping;
+mod load_fix_plan;
+mod load_fix_report;
+mod load_fix_run;
+mod load_fix_seats;
 mod load_report;
 mod load_users;
 mod load_ws;
 mod policy;
 mod serve;
 mod server;
+mod server_process;
 mod session;
+mod sign;
 mod status;
 mod terminal;
+#[cfg(test)]
+mod test_venue;
 mod totp;
 mod user;
 mod ws;
@@ -34,12 +46,14 @@ pub use demo::DemoArgs;
 pub use demo_clock::DemoClockArgs;
 pub use exit::{CliError, Exit};
 pub use firm::FirmArgs;
+pub use fix::FixArgs;
 pub use init::InitArgs;
 pub use key::KeyArgs;
 pub use load::LoadArgs;
 pub use policy::PolicyArgs;
 pub use serve::ServeArgs;
 pub use session::SessionArgs;
+pub use sign::SignArgs;
 pub use status::StatusArgs;
 pub use totp::TotpArgs;
 pub use user::UserArgs;
@@ -51,6 +65,22 @@ pub use ws::WsArgs;
 /// [`CliError`] with the exit code to leave with.
 pub async fn run_ws(args: WsArgs) -> Result<Exit, CliError> {
     ws::run(args).await
+}
+
+/// Runs `doorward fix …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_fix(args: FixArgs) -> Result<Exit, CliError> {
+    fix::run(args).await
+}
+
+/// Runs `doorward sign`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub fn run_sign(args: &SignArgs) -> Result<Exit, CliError> {
+    sign::run(args)
 }
 
 /// Runs `doorward totp …`.

@@ -33,6 +33,29 @@ impl PasswordFrom {
     }
 }
 
+// No doc comment: clap would print it as the help of the command that holds it.
+#[derive(clap::Args, Debug, Clone, Default)]
+#[group(id = "secret_key_source", multiple = false)]
+pub(super) struct SecretKeyFrom {
+    /// Read the secret key from this environment variable
+    #[arg(long, value_name = "NAME")]
+    pub(super) secret_key_env: Option<String>,
+    /// Read the secret key from this file; one line end is dropped
+    #[arg(long, value_name = "FILE")]
+    pub(super) secret_key_file: Option<PathBuf>,
+}
+
+impl SecretKeyFrom {
+    /// The secret key, or `None` where neither option is given.
+    pub(super) fn read(&self) -> Result<Option<Secret<String>>, CliError> {
+        match (&self.secret_key_env, &self.secret_key_file) {
+            (Some(name), _) => secret_env("--secret-key-env", name).map(Some),
+            (None, Some(path)) => secret_file("--secret-key-file", path).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
 /// Reads a secret from an environment variable.
 pub(super) fn secret_env(option: &str, name: &str) -> Result<Secret<String>, CliError> {
     match std::env::var(name) {

@@ -13,9 +13,9 @@ const SOCKET_BESIDE_BYTES_MAX: usize = 12;
 /// Shortest passphrase under which the vault seals its key file, in bytes.
 pub(super) const PASSPHRASE_BYTES_MIN: usize = 12;
 
-struct Faults<'a> {
+pub(super) struct Faults<'a> {
     config: &'a Config,
-    errors: Vec<ConfigError>,
+    pub(super) errors: Vec<ConfigError>,
 }
 
 impl Faults<'_> {
@@ -37,6 +37,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigError> {
     let metrics = &config.metrics;
     off_loopback(&mut faults, "metrics", metrics.listen, metrics.tls.as_ref(), metrics.insecure_off_loopback);
     addresses_apart(&mut faults);
+    super::fix::check(config, &mut faults);
     if config.vault.challenge_bits < 2048 && !config.vault.legacy_rsa_1024 {
         let text = format!(
             "vault.challenge_bits: {} is below 2048; only vault.legacy_rsa_1024 = true allows it",
@@ -95,7 +96,9 @@ fn off_loopback(
 /// No two listeners on one address. Port 0 takes a free one each time.
 fn addresses_apart(faults: &mut Faults<'_>) {
     let ws = faults.config.ws.listen.iter().map(|address| ("ws.listen", *address));
-    let all: Vec<(&str, SocketAddr)> = ws.chain([("metrics.listen", faults.config.metrics.listen)]).collect();
+    let fix = faults.config.fix.listeners.iter().map(|listener| ("fix.listeners.listen", listener.listen));
+    let metrics = ("metrics.listen", faults.config.metrics.listen);
+    let all: Vec<(&str, SocketAddr)> = ws.chain(fix).chain([metrics]).collect();
     for (at, (path, address)) in all.iter().enumerate() {
         let clash = all[..at].iter().find(|(_, earlier)| clashes(*earlier, *address));
         if let Some((earlier_path, earlier)) = clash {
@@ -168,7 +171,9 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     }
     let plain = config.ws.listen.iter().map(|address| ("ws", *address, config.ws.tls.is_some()));
     let metrics = ("metrics", config.metrics.listen, config.metrics.tls.is_some());
-    for (section, address, has_tls) in plain.chain([metrics]) {
+    let fix = config.fix.listeners.iter();
+    let fix = fix.map(|listener| ("fix.listeners", listener.listen, listener.tls.is_some()));
+    for (section, address, has_tls) in plain.chain(fix).chain([metrics]) {
         if !has_tls && !is_loopback(address.ip()) {
             warnings.push(format!(
                 "{section}.listen: {address} is reached without TLS, as {section}.insecure_off_loopback allows"

@@ -22,6 +22,13 @@ pub fn markdown() -> String {
         for key in section_keys(section) {
             let _ = writeln!(page, "{}", row(key));
         }
+        for key in section_keys(section).filter(|key| !key.columns().is_empty()) {
+            let _ = write!(page, "\n### `[[{}]]`\n\n", key.path);
+            page.push_str("| key | takes | default | what it does |\n|---|---|---|---|\n");
+            for key in key.columns() {
+                let _ = writeln!(page, "{}", row(key));
+            }
+        }
     }
     page
 }
@@ -58,6 +65,16 @@ pub fn sample(set: &[(&str, String)]) -> String {
         }
         for key in section_keys(section) {
             let _ = write!(file, "\n{}", entry(key, set));
+            if !key.columns().is_empty() {
+                let _ = writeln!(file, "# Such as:\n# [[{}]]", key.path);
+            }
+            for column in key.columns() {
+                let shown = match column.preset {
+                    Preset::Toml(text) => text,
+                    Preset::Derived { example, .. } | Preset::Absent { example } => example,
+                };
+                let _ = writeln!(file, "# {} = {shown}", &column.path[key.path.len() + 1..]);
+            }
         }
     }
     file
@@ -113,7 +130,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 pub fn help() -> String {
     let mut text =
         String::from("Configuration keys (TOML; `doorward config show --docs` has them as a page):\n");
-    for key in KEYS {
+    for key in KEYS.iter().chain(KEYS.iter().flat_map(Key::columns)) {
         let preset = match key.preset {
             Preset::Toml(text) => text,
             Preset::Derived { words, .. } => words,

@@ -34,6 +34,12 @@ pub enum Kind {
     Origins,
     /// A list of texts.
     Texts,
+    /// 1 to 32 printable ASCII characters without a space.
+    Word,
+    /// Two digits.
+    Segment,
+    /// A list of tables, each with these keys.
+    Tables(&'static [Key]),
 }
 
 impl Kind {
@@ -54,6 +60,9 @@ impl Kind {
             Self::Networks => "a list of networks such as 10.1.0.0/16".to_owned(),
             Self::Origins => "a list of origins such as https://portal.example.com".to_owned(),
             Self::Texts => "a list of texts".to_owned(),
+            Self::Word => "1 to 32 printable characters without a space".to_owned(),
+            Self::Segment => "two digits, such as \"92\"".to_owned(),
+            Self::Tables(_) => "a list of tables".to_owned(),
         }
     }
 }
@@ -125,6 +134,11 @@ impl Key {
         self.path.split_once('.').map_or(self.path, |(_, name)| name)
     }
 
+    /// The keys of each table, where this key takes a list of tables; otherwise none.
+    pub fn columns(&self) -> &'static [Self] {
+        if let Kind::Tables(keys) = self.kind { keys } else { &[] }
+    }
+
     /// The row of this path.
     pub fn find(path: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| key.path == path)
@@ -137,6 +151,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("node", "This server among others"),
     ("log", "What is written to standard error"),
     ("ws", "The WebSocket door"),
+    ("fix", "The FIX door"),
     ("portal", "The pages for people"),
     ("admin", "The local socket of the command line"),
     ("metrics", "Measurements and health, on a listener of their own"),
@@ -250,6 +265,39 @@ pub const KEYS: &[Key] = &[
         Kind::Bool,
         Preset::Toml("false"),
         "Each connection from trusted_proxies begins with a PROXY protocol header, version 2.",
+    ),
+    Key::new(
+        "fix.venue",
+        Kind::Word,
+        Preset::Toml(r#""CME""#),
+        "Name of the venue: SenderCompID (49) of what we send, TargetCompID (56) of what clients send.",
+    ),
+    Key::new(
+        "fix.code_tag",
+        within(5_000, 39_999),
+        Preset::Toml("20030"),
+        "Tag of the one-time password on listeners of profile trader-otp.",
+    ),
+    Key::new(
+        "fix.outbound_bytes_max",
+        within(64 * KIB, 64 * MIB),
+        Preset::Toml("1048576"),
+        "Messages that may wait for a client that does not read; past it the connection is closed, and application \
+         messages stay stored.",
+    )
+    .unit("bytes"),
+    Key::new(
+        "fix.backend",
+        Kind::OneWord(&["sim", "echo"]),
+        Preset::Toml(r#""sim""#),
+        "Who takes application messages: sim is the built-in simulated venue, echo sends each message back.",
+    ),
+    Key::new(
+        "fix.listeners",
+        Kind::Tables(FIX_LISTENERS),
+        Preset::Toml("[]"),
+        "Where the FIX door listens: one table [[fix.listeners]] a listener, with the keys below. Without one there is \
+         no FIX door.",
     ),
     Key::new(
         "portal.public_url",
@@ -442,12 +490,94 @@ pub const KEYS: &[Key] = &[
     )
     .unit("bytes"),
     Key::new(
+        "journal.stream_segment_bytes",
+        within(MIB, 64 * MIB),
+        Preset::Toml("67108864"),
+        "Size of one file of the FIX messages that are kept to be sent again.",
+    )
+    .unit("bytes"),
+    Key::new(
+        "journal.keep_days",
+        within(1, 3_650),
+        Preset::Toml("30"),
+        "How long FIX messages are kept at least; files all of whose messages are older are removed.",
+    )
+    .unit("days"),
+    Key::new(
         "shutdown.drain_s",
         within(0, 600),
         Preset::Toml("10"),
         "How long logins under way may finish after SIGTERM before everything is closed.",
     )
     .unit("seconds"),
+];
+
+/// The keys of one table `[[fix.listeners]]`.
+pub const FIX_LISTENERS: &[Key] = &[
+    Key::new(
+        "fix.listeners.name",
+        Kind::Name,
+        Preset::Absent { example: r#""cgw1""# },
+        "Name of the listener in logs and answers; each has its own. It must be given.",
+    ),
+    Key::new(
+        "fix.listeners.listen",
+        Kind::Address,
+        Preset::Absent { example: r#""127.0.0.1:7410""# },
+        "Address where it listens. It must be given.",
+    ),
+    Key::new(
+        "fix.listeners.profile",
+        Kind::OneWord(&["cme-secure", "trader-otp"]),
+        Preset::Toml(r#""cme-secure""#),
+        "What is spoken: cme-secure for trading systems with a signed Logon, trader-otp for people with a password and \
+         a one-time password.",
+    ),
+    Key::new(
+        "fix.listeners.kind",
+        Kind::OneWord(&["cgw", "msgw"]),
+        Preset::Toml(r#""cgw""#),
+        "Gateway of profile cme-secure: cgw for all market segments, msgw for the one of fix.listeners.segment.",
+    ),
+    Key::new(
+        "fix.listeners.segment",
+        Kind::Segment,
+        Preset::Absent { example: r#""92""# },
+        "Market segment of a gateway of kind msgw: TargetSubID (57) of its clients.",
+    ),
+    Key::new(
+        "fix.listeners.connections_max",
+        within(0, 1_000_000),
+        Preset::Toml("0"),
+        "Connections at one time. 0 takes as many as the file descriptors of the process allow, 100000 at most. \
+         At most 60 % of them may be not logged on yet; past that the oldest such one is closed.",
+    )
+    .unit("connections"),
+    Key::new(
+        "fix.listeners.tls.certificate",
+        Kind::Path,
+        Preset::Absent { example: r#""/etc/doorward/tls/chain.pem""# },
+        "PEM file of the certificate chain, the server's own first. With it the listener speaks TLS only.",
+    ),
+    Key::new(
+        "fix.listeners.tls.key",
+        Kind::Path,
+        Preset::Absent { example: r#""/etc/doorward/tls/key.pem""# },
+        "PEM file of the private key of fix.listeners.tls.certificate.",
+    ),
+    Key::new(
+        "fix.listeners.insecure_off_loopback",
+        Kind::Bool,
+        Preset::Toml("false"),
+        "Allows the listener without TLS on an address that is not loopback. Passwords of profile trader-otp are then \
+         sent in clear: only on a private network.",
+    ),
+    Key::new(
+        "fix.listeners.proxy_protocol",
+        Kind::Bool,
+        Preset::Toml("false"),
+        "Each connection from trusted_proxies begins with a PROXY protocol header, version 2.",
+    ),
 ];
 
 #[cfg(test)]
@@ -483,6 +613,7 @@ mod tests {
                 Some("ms") => "milliseconds",
                 Some("bytes") => "bytes",
                 Some("kib") => "KiB",
+                Some("days") => "days",
                 Some(_) | None => key.unit,
             };
             assert_eq!(key.unit, unit, "{}", key.path);

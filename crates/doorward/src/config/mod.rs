@@ -3,6 +3,7 @@
 mod calendar;
 mod check;
 pub mod docs;
+mod fix;
 pub mod keys;
 pub mod network;
 mod read;
@@ -20,11 +21,12 @@ use std::time::Duration;
 use doorward_core::calendar::Calendar;
 use doorward_core::secret::Secret;
 
+pub use fix::{Fix, FixBackend, FixListener, FixProfile};
 pub use network::Network;
 pub use read::{ConfigError, Env, Origin, Setting, Settings};
 pub use value::{OriginRule, PublicUrl};
 
-use value::Value;
+use value::{Row, Value};
 
 /// Longest configuration file, in bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -42,6 +44,8 @@ pub struct Config {
     pub log: Log,
     /// Section `ws`.
     pub ws: Ws,
+    /// Section `fix`.
+    pub fix: Fix,
     /// `portal.public_url`.
     pub public_url: Option<PublicUrl>,
     /// Section `admin`.
@@ -58,6 +62,10 @@ pub struct Config {
     pub calendar: Arc<Calendar>,
     /// `journal.segment_bytes`.
     pub segment_bytes: u64,
+    /// `journal.stream_segment_bytes`.
+    pub stream_segment_bytes: u64,
+    /// `journal.keep_days`.
+    pub keep_days: u32,
     /// `shutdown.drain_s`.
     pub drain: Duration,
     settings: Settings,
@@ -284,6 +292,7 @@ impl Config {
                 level: log_level(&all.text("log.level")),
             },
             ws: ws(&all),
+            fix: fix::fix(&all),
             public_url: all.url("portal.public_url"),
             admin: Admin { socket: all.path("admin.socket").unwrap_or_default() },
             metrics: Metrics {
@@ -299,6 +308,8 @@ impl Config {
             },
             calendar: calendar::calendar(&settings).unwrap_or_else(|_| Arc::new(crate::gate::never_closed())),
             segment_bytes: all.number("journal.segment_bytes"),
+            stream_segment_bytes: all.number("journal.stream_segment_bytes"),
+            keep_days: all.small("journal.keep_days"),
             drain: all.seconds("shutdown.drain_s"),
             settings,
         }
@@ -381,6 +392,7 @@ readers! {
     networks_value -> Vec<Network> = Networks;
     origins_value -> Vec<OriginRule> = Origins;
     texts_value -> Vec<String> = Texts;
+    rows -> Vec<Row> = Tables;
 }
 
 /// A mistake of ours in this file, never of the operator's; the tests load every key.

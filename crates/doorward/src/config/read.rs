@@ -13,7 +13,7 @@ use zeroize::Zeroize as _;
 
 use super::keys::{KEYS, Key, Kind, Preset};
 use super::network::Network;
-use super::value::{OriginRule, PublicUrl, Value};
+use super::value::{OriginRule, PublicUrl, Row, Value};
 
 /// Where a value comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -118,6 +118,8 @@ impl Reader<'_> {
                 let advice =
                     format!("{path}: a secret is not written here; name {path}_file or {path}_env instead");
                 self.wrong(line, advice);
+            } else if let (Kind::Tables(keys), DeValue::Array(items)) = (key.kind, value) {
+                self.rows(key, keys, items, line);
             } else {
                 self.value(key, value, line);
             }
@@ -143,6 +145,60 @@ impl Reader<'_> {
                     .insert(key.path, Setting { value, origin: Origin::Line(line), line: Some(line) });
             }
             Err(what) => self.wrong(line, format!("{}: {what}", key.path)),
+        }
+    }
+
+    /// A list of tables; a fault in one is told with its own line.
+    fn rows(
+        &mut self,
+        key: &'static Key,
+        keys: &'static [Key],
+        items: &[toml::Spanned<DeValue<'_>>],
+        line: usize,
+    ) {
+        let mut rows = Vec::new();
+        for item in items {
+            let at = self.line(item.span().start);
+            let DeValue::Table(table) = item.get_ref() else {
+                self.wrong(at, format!("{}: holds tables, not {}", key.path, shown(item.get_ref())));
+                continue;
+            };
+            let mut row = Row { line: at, settings: Settings::new() };
+            self.row(key.path, keys, table, &mut row);
+            for key in keys {
+                if !row.settings.contains_key(key.path)
+                    && let Preset::Toml(text) = key.preset
+                    && let Some(value) = preset(key, text, self.folder)
+                {
+                    row.settings.insert(key.path, Setting { value, origin: Origin::Default, line: None });
+                }
+            }
+            rows.push(row);
+        }
+        let setting = Setting { value: Value::Tables(rows), origin: Origin::Line(line), line: Some(line) };
+        self.settings.insert(key.path, setting);
+    }
+
+    fn row(&mut self, section: &str, keys: &'static [Key], table: &DeTable<'_>, row: &mut Row) {
+        for (name, value) in table {
+            let line = self.line(name.span().start);
+            let path = format!("{section}.{}", name.get_ref());
+            let below = |key: &&Key| key.path.strip_prefix(path.as_str()).is_some_and(|r| r.starts_with('.'));
+            if let Some(key) = keys.iter().find(|key| key.path == path) {
+                match convert(key, value.get_ref(), self.folder) {
+                    Ok(value) => {
+                        let setting = Setting { value, origin: Origin::Line(line), line: Some(line) };
+                        row.settings.insert(key.path, setting);
+                    }
+                    Err(what) => self.wrong(line, format!("{path}: {what}")),
+                }
+            } else if !keys.iter().any(|key| below(&key)) {
+                self.wrong(line, unknown(&path));
+            } else if let DeValue::Table(inner) = value.get_ref() {
+                self.row(&path, keys, inner, row);
+            } else {
+                self.wrong(line, format!("{path}: is a section of keys, not {}", shown(value.get_ref())));
+            }
         }
     }
 
@@ -247,7 +303,8 @@ fn is_section(path: &str) -> bool {
 }
 
 fn unknown(path: &str) -> String {
-    let known = KEYS.iter().flat_map(|key| match key.secret {
+    let nested = KEYS.iter().flat_map(Key::columns);
+    let known = KEYS.iter().chain(nested).flat_map(|key| match key.secret {
         true => vec![format!("{}_file", key.path), format!("{}_env", key.path)],
         false => vec![key.path.to_owned()],
     });
@@ -327,6 +384,21 @@ fn convert(key: &Key, value: &DeValue<'_>, folder: &Path) -> Result<Value, Strin
             let item =
                 |text: &str| plain_text(text).ok_or_else(|| format!("{text:?} is not 1 to 1024 characters"));
             list(value, item).ok_or_else(wrong_type)?.map(Value::Texts)
+        }
+        Kind::Word => {
+            let word = text()?;
+            let fits = (1..=32).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_graphic());
+            fits.then(|| Value::Text(word.to_owned())).ok_or_else(wrong_type)
+        }
+        Kind::Segment => {
+            let digits = text()?;
+            let fits = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit());
+            fits.then(|| Value::Text(digits.to_owned())).ok_or_else(wrong_type)
+        }
+        // Its tables are read with their lines; here only the empty preset comes.
+        Kind::Tables(_) => {
+            let is_empty = value.as_array().is_some_and(|items| items.is_empty());
+            is_empty.then(|| Value::Tables(Vec::new())).ok_or_else(wrong_type)
         }
     }
 }

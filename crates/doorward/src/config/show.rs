@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::keys::KEYS;
 use super::read::{Origin, Setting, Settings};
-use super::value::Value;
+use super::value::{Row, Value};
 
 /// As TOML with the origin in a comment. What is not set is a comment as a whole.
 pub(super) fn text(settings: &Settings) -> String {
@@ -57,7 +57,19 @@ fn plain(value: &Value) -> serde_json::Value {
         Value::Networks(all) => all.iter().map(ToString::to_string).collect(),
         Value::Origins(all) => all.iter().map(ToString::to_string).collect(),
         Value::Texts(all) => all.iter().map(String::as_str).collect(),
+        Value::Tables(rows) => rows.iter().map(|row| serde_json::Value::Object(row_plain(row))).collect(),
     }
+}
+
+/// The keys of a table of a list, by what they are called inside it.
+fn row_plain(row: &Row) -> serde_json::Map<String, serde_json::Value> {
+    let mut all = serde_json::Map::new();
+    let lists: Vec<&str> = KEYS.iter().filter(|key| !key.columns().is_empty()).map(|key| key.path).collect();
+    for (path, setting) in &row.settings {
+        let name = lists.iter().find_map(|list| path.strip_prefix(list)).unwrap_or(path);
+        all.insert(name.trim_start_matches('.').to_owned(), plain(&setting.value));
+    }
+    all
 }
 
 fn shown(path: &Path) -> String {
@@ -68,10 +80,22 @@ fn shown(path: &Path) -> String {
 pub(super) fn toml(value: &Value) -> String {
     match plain(value) {
         serde_json::Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+            let items: Vec<String> = items.iter().map(inline).collect();
             format!("[{}]", items.join(", "))
         }
         other => other.to_string(),
     }
     .replace('\u{7f}', "\\u007f")
+}
+
+/// An item of a list: a table is written inline, with `=`.
+fn inline(item: &serde_json::Value) -> String {
+    match item {
+        serde_json::Value::Object(fields) => {
+            let fields: Vec<String> =
+                fields.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+        other => other.to_string(),
+    }
 }

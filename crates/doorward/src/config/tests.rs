@@ -76,8 +76,8 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_one() {
         "doorward.toml:1: dat_dir is no known key; did you mean data_dir?"
     );
     assert_eq!(
-        refused("[fix]\nlisten = 1"),
-        "doorward.toml:2: fix.listen is no known key; did you mean ws.listen?",
+        refused("[fiz]\nping_s = 1"),
+        "doorward.toml:2: fiz.ping_s is no known key; did you mean ws.ping_s?",
         "the right name in an unknown section"
     );
     assert_eq!(
@@ -289,6 +289,65 @@ fn one_address_is_listened_on_once_but_port_0_as_often_as_wanted() {
 fn the_proxy_protocol_needs_a_trusted_proxy() {
     assert!(refused("ws.proxy_protocol = true").contains("name your proxies in trusted_proxies"));
     assert!(parse("ws.proxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/8\"]").is_ok());
+}
+
+fn listener(more: &str) -> String {
+    format!("[[fix.listeners]]\nname = \"one\"\nlisten = \"127.0.0.1:7410\"\n{more}\n")
+}
+
+#[test]
+fn each_fix_listener_is_a_table_with_defaults_of_its_own() {
+    let second = "[[fix.listeners]]\nname = \"two\"\nlisten = \"127.0.0.1:7411\"\nkind = \"msgw\"\nsegment = \"92\"\n\
+                  [[fix.listeners]]\nname = \"people\"\nlisten = \"127.0.0.1:7412\"\nprofile = \"trader-otp\"\n";
+    let config = parse(&(listener("") + second)).unwrap();
+    assert_eq!((config.fix.venue.as_str(), config.fix.code_tag), ("CME", 20_030));
+    let gateways: Vec<_> = config.fix.listeners.iter().map(|one| (one.profile, one.gateway)).collect();
+    let (cgw, msgw) = (doorward_core::stream::Gateway::Cgw, doorward_core::stream::Gateway::Msgw(*b"92"));
+    let (secure, trader) = (FixProfile::CmeSecure, FixProfile::TraderOtp);
+    assert_eq!(gateways, [(secure, cgw), (secure, msgw), (trader, cgw)]);
+    let again = parse(&config.show()).unwrap();
+    assert_eq!(config.fix.listeners, again.fix.listeners, "{}", config.show());
+    assert_eq!(config.show_json()["fix.listeners"]["value"][1]["segment"], "92");
+}
+
+#[test]
+fn a_fault_in_a_listener_is_told_with_its_line() {
+    for (more, line, error) in [
+        ("lisen = 1", 4, "fix.listeners.lisen is no known key; did you mean fix.listeners.listen?"),
+        ("kind = \"msgw\"", 1, "fix.listeners.segment: kind msgw needs the market segment, two digits"),
+        ("segment = \"9\"", 4, "fix.listeners.segment: takes two digits, such as \"92\", not \"9\""),
+        ("tls = 1", 4, "fix.listeners.tls: is a section of keys, not 1"),
+        ("tls.key = \"k\"", 4, "fix.listeners.tls.key: needs fix.listeners.tls.certificate as well"),
+    ] {
+        assert_eq!(refused(&listener(more)), format!("doorward.toml:{line}: {error}"));
+    }
+    assert!(refused(&listener("segment = \"92\"")).contains("only kind msgw has a market segment"));
+    assert!(
+        refused("[[fix.listeners]]\n").contains(":1: fix.listeners.name: each listener must be given one")
+    );
+    assert!(refused("fix.listeners = 3").contains("fix.listeners: takes a list of tables, not 3"));
+    assert!(refused("fix.listeners = [3]").contains("fix.listeners: holds tables, not 3"));
+    assert!(refused(&listener("proxy_protocol = true")).contains("trusted_proxies"));
+    let twice = listener("") + &listener("").replace("7410", "7411");
+    assert!(refused(&twice).contains(":6: fix.listeners.name: \"one\" is the name of an earlier listener"));
+    let trader = listener("profile = \"trader-otp\"\nkind = \"msgw\"\nsegment = \"92\"");
+    assert!(refused(&trader).contains("trader-otp knows no market segments"));
+    let clash = format!("ws.listen = [\"127.0.0.1:7410\"]\n{}", listener(""));
+    assert!(refused(&clash).contains("fix.listeners.listen: 127.0.0.1:7410 is taken by ws.listen"));
+}
+
+#[test]
+fn e7_a_fix_listener_off_loopback_needs_tls_or_its_switch() {
+    let plain = listener("").replace("127.0.0.1", "192.0.2.1");
+    let error = refused(&plain);
+    assert!(
+        error.starts_with("doorward.toml:3: fix.listeners.listen: 192.0.2.1:7410 is off loopback"),
+        "{error}"
+    );
+    let switched = parse(&format!("{plain}insecure_off_loopback = true")).unwrap();
+    assert_eq!(switched.warnings().len(), 1);
+    let tls = format!("{plain}tls.certificate = \"c.pem\"\ntls.key = \"k.pem\"");
+    assert!(parse(&tls).unwrap().warnings().is_empty());
 }
 
 #[test]

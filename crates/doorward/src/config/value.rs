@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use doorward_core::secret::Secret;
 
 use super::network::Network;
+use super::read::Settings;
 
 /// A value that fits its key's kind.
 #[derive(Clone, Debug)]
@@ -33,6 +34,17 @@ pub enum Value {
     Origins(Vec<OriginRule>),
     /// Texts.
     Texts(Vec<String>),
+    /// Tables.
+    Tables(Vec<Row>),
+}
+
+/// One table of a list of tables.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The line on which it begins.
+    pub line: usize,
+    /// Its values in force.
+    pub settings: Settings,
 }
 
 /// Scheme of a web address.

@@ -65,7 +65,7 @@ pub async fn accept(
         let pause = match accepted {
             Ok((stream, peer)) => {
                 failures = Failures::default();
-                metrics::connection_accepted(door);
+                metrics::connections_accepted(door, 1);
                 let slot = tokio::select! {
                     biased;
                     () = &mut stopping => return,
@@ -106,15 +106,15 @@ async fn place(admission: &Arc<Admission>) -> Option<Slot> {
 
 /// What to wait for before the next try.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Pause {
-    span: Duration,
+pub(super) struct Pause {
+    pub(super) span: Duration,
     /// A connection that closes ends the pause.
-    until_freed: bool,
+    pub(super) until_freed: bool,
 }
 
 /// Failures in a row.
 #[derive(Clone, Copy, Debug, Default)]
-struct Failures(u32);
+pub(super) struct Failures(u32);
 
 impl Failures {
     /// Failures of single connections in a row that are not waited for: each took one from the queue.
@@ -123,16 +123,24 @@ impl Failures {
     const SPAN_MAX: Duration = Duration::from_secs(1);
 
     fn pause(&mut self, error: &io::Error, admission: &Admission) -> Pause {
-        let pause = self.next(error);
+        let pause = self.told(error, admission.door());
         if pause.until_freed {
             admission.evict_oldest();
-            metrics::accept_paused(admission.door(), "descriptors");
+        }
+        pause
+    }
+
+    /// The next pause, measured and logged.
+    pub(super) fn told(&mut self, error: &io::Error, door: &'static str) -> Pause {
+        let pause = self.next(error);
+        if pause.until_freed {
+            metrics::accept_paused(door, "descriptors");
         } else if !pause.span.is_zero() {
-            metrics::accept_paused(admission.door(), "error");
+            metrics::accept_paused(door, "error");
         }
         // The first says it; a flood says it no more often.
         if self.0 == 1 || self.0.is_multiple_of(100) {
-            tracing::warn!(door = admission.door(), failures = self.0, %error, "connections cannot be taken");
+            tracing::warn!(door, failures = self.0, %error, "connections cannot be taken");
         }
         pause
     }

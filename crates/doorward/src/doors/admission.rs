@@ -31,6 +31,11 @@ impl Limits {
     ///
     /// Some descriptors stay free for files, the administration socket and connections on their way out.
     pub fn new(descriptors: u64, wanted: Option<usize>) -> Self {
+        Self::by("ws.connections_max", descriptors, wanted)
+    }
+
+    /// The same for `wanted` of another configuration key.
+    pub fn by(key: &str, descriptors: u64, wanted: Option<usize>) -> Self {
         let kept_free = (descriptors / 8).clamp(96, 512);
         let possible = descriptors.saturating_sub(kept_free).max(1);
         let open_max = match wanted {
@@ -40,7 +45,7 @@ impl Limits {
         let open_max = usize::try_from(open_max).unwrap_or(usize::MAX);
         if let Some(wanted) = wanted.filter(|wanted| *wanted > open_max) {
             tracing::warn!(
-                "ws.connections_max: {wanted} does not fit into {descriptors} file descriptors, {open_max} it is"
+                "{key}: {wanted} does not fit into {descriptors} file descriptors, {open_max} it is"
             );
         }
         Self {

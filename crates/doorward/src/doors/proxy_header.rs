@@ -23,6 +23,34 @@ pub enum HeaderFault {
     Lost(#[from] std::io::Error),
 }
 
+/// A header that is read piece by piece, and not one byte of what follows it.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    bytes: Vec<u8>,
+}
+
+impl Pending {
+    /// How many more bytes are certain to belong to the header; zero once it is whole.
+    ///
+    /// # Errors
+    /// Where it is malformed or too long.
+    pub(super) fn lacks(&self) -> Result<usize, Malformed> {
+        let whole =
+            if self.bytes.len() < FIXED_BYTES { FIXED_BYTES } else { len(&self.bytes[..FIXED_BYTES])? };
+        Ok(whole - self.bytes.len())
+    }
+
+    /// Takes bytes, at most as many as it lacks.
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// What the whole header says; see [`read`].
+    pub(super) fn address(&self) -> Result<Option<IpAddr>, Malformed> {
+        parse(&self.bytes)
+    }
+}
+
 /// Reads the header and not one byte more. The address of the peer behind the proxy; `None` where the proxy speaks for
 /// itself (health checks) or for a peer without an IP address.
 ///

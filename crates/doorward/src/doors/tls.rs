@@ -105,6 +105,13 @@ impl Tls {
         Ok(Self { acceptor, certificate: files.certificate.clone(), validity })
     }
 
+    /// The same certificate for a protocol that is not HTTP.
+    pub fn plain_protocol(&self) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::clone(self.acceptor.config());
+        config.alpn_protocols.clear();
+        Arc::new(config)
+    }
+
     /// What the operator should know of the certificate: past, not yet good, or about to end.
     pub fn warning(&self, now: Wall) -> Option<String> {
         let Validity { from, to } = self.validity?;

@@ -1,6 +1,7 @@
 //! The one owner's side: appending, sealing, beginning the next segment.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, fault};
@@ -223,20 +224,23 @@ pub(super) fn fill(
     let first = head.no.saturating_add(1);
     let name = name_of(first);
     let header = Header { node: settings.node.clone(), size, first, before: head.hash };
-    let (sector, salt) = header.encode();
-    let filled = || {
-        let mut chunk = vec![0; size.min(1 << 20) as usize];
-        chunk[..HEADER_BYTES].copy_from_slice(&sector);
-        let mut at = 0;
-        while at < size {
-            let length = (size - at).min(chunk.len() as u64);
-            file.write_at(at, &chunk[..length as usize])?;
-            chunk[..HEADER_BYTES].fill(0);
-            at += length;
-        }
-        file.sync_data()?;
-        disk.sync_dir()
-    };
-    filled().map_err(|error| fault(disk, &name, &error))?;
+    let salt = write_blank(disk, &header, file.as_ref()).map_err(|error| fault(disk, &name, &error))?;
     Ok(Active { file, name, first, salt, size, frames: 0, at: Frames::BEGIN as u64 })
+}
+
+/// Writes a segment without frames durably, its file being known to the directory then; the answer is its salt.
+pub(crate) fn write_blank(disk: &dyn Disk, header: &Header, file: &dyn DiskFile) -> io::Result<u32> {
+    let (sector, salt) = header.encode();
+    let mut chunk = vec![0; header.size.min(1 << 20) as usize];
+    chunk[..HEADER_BYTES].copy_from_slice(&sector);
+    let mut at = 0;
+    while at < header.size {
+        let length = (header.size - at).min(chunk.len() as u64);
+        file.write_at(at, &chunk[..length as usize])?;
+        chunk[..HEADER_BYTES].fill(0);
+        at += length;
+    }
+    file.sync_data()?;
+    disk.sync_dir()?;
+    Ok(salt)
 }

@@ -228,12 +228,12 @@ impl DiskFile for FullFile {
 }
 
 /// A disk fault that names the file.
-pub(super) fn fault(disk: &dyn Disk, name: &str, error: &io::Error) -> Fault {
+pub(crate) fn fault(disk: &dyn Disk, name: &str, error: &io::Error) -> Fault {
     Fault::disk(&Path::new(&disk.place()).join(name), error)
 }
 
 /// Reads a file whole, at most `limit` bytes and one more.
-pub(super) fn read_whole(disk: &dyn Disk, name: &str, limit: u64) -> Result<Vec<u8>, Fault> {
+pub(crate) fn read_whole(disk: &dyn Disk, name: &str, limit: u64) -> Result<Vec<u8>, Fault> {
     let read = || {
         let file = disk.open(name)?;
         // A file that a crash left longer than any segment is judged by its first part.

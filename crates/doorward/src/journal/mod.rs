@@ -91,6 +91,18 @@ pub use recover::Recovery;
 pub use segment::{RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use verify::{Finding, FindingKind, Report, fuzz_frames, verify};
 
+/// What the stream log shares: segments of the same build, without the chain.
+pub(crate) mod parts {
+    pub(crate) use super::append::write_blank;
+    pub(crate) use super::disk::{fault, read_whole};
+    pub(crate) use super::recover::{files, wipe};
+    pub(crate) use super::segment::{
+        ALIGN, FRAME_HEAD_BYTES, HEADER_BYTES, Header, RECORD_HEAD_BYTES, SEAL_BYTES, WRONG_VERSION, be_u32,
+        be_u64, finish_frame, numbered, salted,
+    };
+    pub(crate) use super::walk::{Frames, Tail};
+}
+
 /// Size of a segment unless configured otherwise, in bytes.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
 

@@ -5,7 +5,7 @@ use std::io;
 use super::append::{Active, Settings, begin, fill};
 use super::disk::{Disk, DiskFile, fault, read_whole};
 use super::segment::{
-    ALIGN, HEADER_BYTES, Header, SEAL_BYTES, SEGMENT_BYTES_MAX, Seal, WRONG_VERSION, first_of, name_of,
+    ALIGN, HEADER_BYTES, Header, SEAL_BYTES, SEGMENT_BYTES_MAX, Seal, WRONG_VERSION, name_of, number_of,
 };
 use super::walk::{Frames, Tail};
 use super::{Head, Torn};
@@ -24,10 +24,15 @@ pub struct Recovery {
 
 /// The numbers of the segments' first records, ascending.
 pub(super) fn segments(disk: &dyn Disk) -> Result<Vec<u64>, Fault> {
+    files(disk, ".seg")
+}
+
+/// The numbers of the files with this ending, ascending.
+pub(crate) fn files(disk: &dyn Disk, ending: &str) -> Result<Vec<u64>, Fault> {
     let names = disk.list().map_err(|error| fault(disk, "", &error))?;
-    let mut firsts: Vec<u64> = names.iter().filter_map(|name| first_of(name)).collect();
-    firsts.sort_unstable();
-    Ok(firsts)
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name, ending)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// Damage, with where and what to do.
@@ -282,7 +287,7 @@ impl Last {
 }
 
 /// Zeroes a torn end, what begins it last: cut short itself, what is left still reads as a torn end.
-fn wipe(file: &dyn DiskFile, torn: &Torn) -> io::Result<()> {
+pub(crate) fn wipe(file: &dyn DiskFile, torn: &Torn) -> io::Result<()> {
     let beginning = torn.bytes.min(ALIGN as u64);
     if torn.bytes > beginning {
         file.write_at(torn.offset + beginning, &vec![0; (torn.bytes - beginning) as usize])?;

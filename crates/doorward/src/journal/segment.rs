@@ -4,11 +4,11 @@ use super::{Hash, Head};
 
 /// What a disk writes whole or not at all.
 pub(super) const SECTOR: usize = 512;
-pub(super) const HEADER_BYTES: usize = SECTOR;
-pub(super) const SEAL_BYTES: usize = SECTOR;
-pub(super) const FRAME_HEAD_BYTES: usize = 56;
-pub(super) const RECORD_HEAD_BYTES: usize = 4;
-pub(super) const ALIGN: usize = 8;
+pub(crate) const HEADER_BYTES: usize = SECTOR;
+pub(crate) const SEAL_BYTES: usize = SECTOR;
+pub(crate) const FRAME_HEAD_BYTES: usize = 56;
+pub(crate) const RECORD_HEAD_BYTES: usize = 4;
+pub(crate) const ALIGN: usize = 8;
 pub(super) const NODE_BYTES_MAX: usize = 64;
 /// One record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
@@ -23,17 +23,22 @@ const SEAL_MAGIC: [u8; 8] = *b"\xF5DWSEAL\n";
 /// Its first byte occurs in no UTF-8 text, so no text holds it.
 pub(super) const FRAME_MAGIC: [u8; 4] = *b"\xF5DWF";
 /// What [`Header::parse`] says of a header that is sound but not ours to read.
-pub(super) const WRONG_VERSION: &str = "the format version is not 1: made by a newer release?";
+pub(crate) const WRONG_VERSION: &str = "the format version is not 1: made by a newer release?";
 const CRC_AT: usize = SECTOR - 4;
 
 /// The file name of the segment that begins with record `first`.
 pub(super) fn name_of(first: u64) -> String {
-    format!("{first:020}.seg")
+    numbered(first, ".seg")
 }
 
-/// The first record's number in a segment's file name; `None` for any other file.
-pub(super) fn first_of(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".seg")?;
+/// A file name that is a number of 20 digits and an ending.
+pub(crate) fn numbered(number: u64, ending: &str) -> String {
+    format!("{number:020}{ending}")
+}
+
+/// The number, from 1, in a name that [`numbered`] made; `None` for any other file.
+pub(crate) fn number_of(name: &str, ending: &str) -> Option<u64> {
+    let digits = name.strip_suffix(ending)?;
     if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
@@ -42,17 +47,17 @@ pub(super) fn first_of(name: &str) -> Option<u64> {
 
 /// What a segment's first sector says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) node: String,
-    pub(super) size: u64,
-    pub(super) first: u64,
+pub(crate) struct Header {
+    pub(crate) node: String,
+    pub(crate) size: u64,
+    pub(crate) first: u64,
     /// Hash of the record before the first.
-    pub(super) before: Hash,
+    pub(crate) before: Hash,
 }
 
 impl Header {
     /// The sector, and the salt of the segment that it begins.
-    pub(super) fn encode(&self) -> ([u8; SECTOR], u32) {
+    pub(crate) fn encode(&self) -> ([u8; SECTOR], u32) {
         let mut out = [0; SECTOR];
         let node = &self.node.as_bytes()[..self.node.len().min(NODE_BYTES_MAX)];
         out[..8].copy_from_slice(&HEADER_MAGIC);
@@ -68,7 +73,7 @@ impl Header {
     }
 
     /// Reads a sector; the error says what is wrong with it.
-    pub(super) fn parse(bytes: &[u8]) -> Result<(Self, u32), &'static str> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<(Self, u32), &'static str> {
         let Some(bytes) = bytes.get(..SECTOR) else { return Err("the header is cut off") };
         let salt = stored_salt(bytes);
         if bytes[..8] != HEADER_MAGIC {
@@ -146,18 +151,18 @@ impl Seal {
 
 /// The first 56 bytes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FrameHead {
+pub(crate) struct FrameHead {
     body: usize,
     crc: u32,
-    pub(super) count: u32,
-    pub(super) first: u64,
-    pub(super) hash: Hash,
+    pub(crate) count: u32,
+    pub(crate) first: u64,
+    pub(crate) hash: Hash,
 }
 
 impl FrameHead {
     /// Reads the fixed part; `None` where the magic or the numbers cannot be a frame's. `room` is what the
     /// segment has left from the frame's first byte on.
-    pub(super) fn parse(bytes: &[u8], room: usize) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8], room: usize) -> Option<Self> {
         let bytes = bytes.get(..FRAME_HEAD_BYTES)?;
         if bytes[..4] != FRAME_MAGIC {
             return None;
@@ -182,22 +187,22 @@ impl FrameHead {
     }
 
     /// The frame's length with its filling.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         FRAME_HEAD_BYTES + self.body.next_multiple_of(ALIGN)
     }
 
     /// The frame's length without its filling.
-    pub(super) fn bytes_used(&self) -> usize {
+    pub(crate) fn bytes_used(&self) -> usize {
         FRAME_HEAD_BYTES + self.body
     }
 
     /// The chain's head after this frame.
-    pub(super) fn head(&self) -> Head {
+    pub(crate) fn head(&self) -> Head {
         Head { no: self.first + u64::from(self.count) - 1, hash: self.hash }
     }
 
     /// The records of a whole frame; the error says why it is not one.
-    pub(super) fn records<'a>(&self, frame: &'a [u8], salt: u32) -> Result<Records<'a>, &'static str> {
+    pub(crate) fn records<'a>(&self, frame: &'a [u8], salt: u32) -> Result<Records<'a>, &'static str> {
         let Some(frame) = frame.get(..self.bytes()) else { return Err("the batch is cut off") };
         let body = &frame[FRAME_HEAD_BYTES..self.bytes_used()];
         let mut records = Records(body);
@@ -216,7 +221,7 @@ impl FrameHead {
 
 /// The records of a frame, in order.
 #[derive(Debug, Clone)]
-pub(super) struct Records<'a>(&'a [u8]);
+pub(crate) struct Records<'a>(&'a [u8]);
 
 impl<'a> Iterator for Records<'a> {
     type Item = &'a [u8];
@@ -253,19 +258,24 @@ pub(super) fn encode_frame<R: AsRef<[u8]>>(
         out.extend_from_slice(record);
         head = head.next(record);
     }
+    finish_frame(out, before.no.saturating_add(1), records.len() as u32, &head.hash, salt);
+    head
+}
+
+/// Completes a frame whose records stand in `out` behind room for the head: filling, head, checksum.
+pub(crate) fn finish_frame(out: &mut Vec<u8>, first: u64, count: u32, hash: &Hash, salt: u32) {
     let body = out.len() - FRAME_HEAD_BYTES;
     out.resize(FRAME_HEAD_BYTES + body.next_multiple_of(ALIGN), 0);
     out[..4].copy_from_slice(&FRAME_MAGIC);
     out[4..8].copy_from_slice(&(body as u32).to_be_bytes());
-    out[12..16].copy_from_slice(&(records.len() as u32).to_be_bytes());
-    out[16..24].copy_from_slice(&before.no.saturating_add(1).to_be_bytes());
-    out[24..56].copy_from_slice(&head.hash);
+    out[12..16].copy_from_slice(&count.to_be_bytes());
+    out[16..24].copy_from_slice(&first.to_be_bytes());
+    out[24..56].copy_from_slice(hash);
     let crc = salted(salt, &[&out[..8], &out[12..]]);
     out[8..12].copy_from_slice(&crc.to_be_bytes());
-    head
 }
 
-fn salted(salt: u32, parts: &[&[u8]]) -> u32 {
+pub(crate) fn salted(salt: u32, parts: &[&[u8]]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&salt.to_be_bytes());
     for part in parts {
@@ -283,11 +293,11 @@ fn be_u16(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes(be(bytes, at))
 }
 
-fn be_u32(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn be_u32(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(be(bytes, at))
 }
 
-fn be_u64(bytes: &[u8], at: usize) -> u64 {
+pub(crate) fn be_u64(bytes: &[u8], at: usize) -> u64 {
     u64::from_be_bytes(be(bytes, at))
 }
 

@@ -4,7 +4,7 @@ use super::segment::{ALIGN, FRAME_MAGIC, FrameHead, HEADER_BYTES, Records, SEAL_
 
 /// The part of a segment that holds frames.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Frames<'a> {
+pub(crate) struct Frames<'a> {
     /// The segment up to where its seal begins.
     bytes: &'a [u8],
     salt: u32,
@@ -12,7 +12,7 @@ pub(super) struct Frames<'a> {
 
 /// What stands where the frames end.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Tail {
+pub(crate) enum Tail {
     /// Zeros up to the seal's place.
     Clean,
     /// A batch whose write a crash cut short: `bytes` up to the last that is not zero.
@@ -23,29 +23,29 @@ pub(super) enum Tail {
 
 impl<'a> Frames<'a> {
     /// The first frame's place.
-    pub(super) const BEGIN: usize = HEADER_BYTES;
+    pub(crate) const BEGIN: usize = HEADER_BYTES;
 
     /// Over a whole segment; one shorter than header and seal has no frames.
-    pub(super) fn new(segment: &'a [u8], salt: u32) -> Self {
+    pub(crate) fn new(segment: &'a [u8], salt: u32) -> Self {
         let end = segment.len().saturating_sub(SEAL_BYTES);
         Self { bytes: &segment[..end.max(HEADER_BYTES).min(segment.len())], salt }
     }
 
     /// The valid frame at `at`; the error says why there is none.
-    pub(super) fn at(&self, at: usize) -> Result<(FrameHead, Records<'a>), &'static str> {
+    pub(crate) fn at(&self, at: usize) -> Result<(FrameHead, Records<'a>), &'static str> {
         let rest = self.bytes.get(at..).unwrap_or_default();
         let Some(head) = FrameHead::parse(rest, rest.len()) else { return Err("no batch begins here") };
         head.records(rest, self.salt).map(|records| (head, records))
     }
 
     /// The frame's fixed part at `at`, whether or not the frame is valid.
-    pub(super) fn head_at(&self, at: usize) -> Option<FrameHead> {
+    pub(crate) fn head_at(&self, at: usize) -> Option<FrameHead> {
         let rest = self.bytes.get(at..)?;
         FrameHead::parse(rest, rest.len())
     }
 
     /// The first valid frame behind `at`.
-    pub(super) fn next_valid(&self, at: usize) -> Option<usize> {
+    pub(crate) fn next_valid(&self, at: usize) -> Option<usize> {
         let from = (at + 1).next_multiple_of(ALIGN);
         (from..self.bytes.len()).step_by(ALIGN).find(|&at| {
             self.bytes.get(at..at + FRAME_MAGIC.len()) == Some(&FRAME_MAGIC[..]) && self.at(at).is_ok()
@@ -53,7 +53,7 @@ impl<'a> Frames<'a> {
     }
 
     /// Judges the bytes from `at` on, where no valid frame begins.
-    pub(super) fn tail(&self, at: usize) -> Tail {
+    pub(crate) fn tail(&self, at: usize) -> Tail {
         let rest = self.bytes.get(at..).unwrap_or_default();
         let Some(last) = rest.iter().rposition(|&b| b != 0) else { return Tail::Clean };
         if let Some(next) = self.next_valid(at) {

@@ -372,7 +372,7 @@ pub struct ShownPair {
     pub ends_at: Wall,
     /// Its last use.
     pub last_use: Option<LastUse>,
-    /// Whether nothing seems to need it: another pair is good and was used after it, and it rests for a week.
+    /// Whether nothing seems to need it: it is good no more, or a newer pair was used after it and it rests for a week.
     pub safe_to_retire: bool,
 }
 
@@ -383,8 +383,8 @@ pub fn shown(session: &FixSession, used: &SessionUse, at: Wall) -> Vec<ShownPair
         let state = pair.state(at);
         let last_use = last(pair);
         let rests = last_use.is_none_or(|last| at.since(last.at) >= UNUSED_FOR);
-        let mut others = session.live(at).filter(|other| other.id != pair.id);
-        let replaced = others.any(|other| last(other).is_some_and(|o| last_use.is_none_or(|l| l.at < o.at)));
+        let mut newer = session.live(at).filter(|other| other.made_at > pair.made_at);
+        let replaced = newer.any(|other| last(other).is_some_and(|o| last_use.is_none_or(|l| l.at < o.at)));
         let safe_to_retire = !state.is_live() || (rests && replaced);
         let KeyPair { id, made_at, ends_at, .. } = *pair;
         ShownPair { id, state, made_at, ends_at, last_use, safe_to_retire }

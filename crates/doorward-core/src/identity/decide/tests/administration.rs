@@ -109,7 +109,32 @@ fn what_is_not_allowed_of_a_profile_is_named() {
         refused(with(profile), MisuseKind::Invalid, "roles", text);
     }
     let profile = Profile { grant: Some(Grant::default()), ..Profile::default() };
-    refused(with(profile), MisuseKind::Invalid, "grant", "grant: only service users have one, not a trader");
+    refused(
+        with(profile),
+        MisuseKind::Invalid,
+        "grant",
+        "grant: only service users and administrators have one, not a trader",
+    );
+}
+
+#[test]
+fn a_grant_holds_what_its_kind_can_use() {
+    let with = |kind, rights: &[Right], firms: &[&str], sources: &[&str]| {
+        let grant = Grant {
+            rights: rights.iter().copied().collect(),
+            firms: firms.iter().map(|code| FirmCode::parse(code).unwrap()).collect(),
+            sources: sources.iter().map(|text| Network::parse(text).unwrap()).collect(),
+        };
+        let profile = Profile { grant: Some(grant), ..Profile::default() };
+        add(people::New { profile, ..new(kind, Some("FINT")) }).map_err(|misuse| misuse.field)
+    };
+    assert!(with(Kind::Administrator, &[Right::ManageKeyPairs], &[], &[]).is_ok());
+    assert!(with(Kind::Administrator, &[], &[], &[]).is_ok());
+    assert_eq!(with(Kind::Administrator, &[Right::ManageKeyPairs], &["FINT"], &[]), Err("grant"));
+    assert_eq!(with(Kind::Administrator, &[], &[], &["192.0.2.0/24"]), Err("grant"));
+    assert_eq!(with(Kind::Administrator, &[Right::Add], &[], &[]), Err("grant.rights"));
+    assert!(with(Kind::Service, &[Right::Add], &["FINT"], &["192.0.2.0/24"]).is_ok());
+    assert_eq!(with(Kind::Service, &[Right::ManageKeyPairs], &[], &[]), Err("grant.rights"));
 }
 
 #[test]

@@ -2,8 +2,11 @@
 
 mod administration;
 mod code;
+mod fix_session;
+mod key_pair;
 mod login;
 mod password;
+mod signed_logon;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -18,7 +21,7 @@ use crate::identity::change::Change;
 use crate::identity::enrolment::{Authenticator, Factor as Registered, Seed};
 use crate::identity::firm::Firm;
 use crate::identity::net::Network;
-use crate::identity::person::{Grant, KeyCodes, Kind, Password, Person, Phc, Profile, Standing};
+use crate::identity::person::{Grant, KeyCodes, Kind, Password, Person, Phc, Profile, Right, Standing};
 use crate::identity::policy::{AuthSystem, Effective, Policy};
 use crate::identity::sealed::Sealed;
 use crate::identity::totp::Parameters;

@@ -1,4 +1,4 @@
-//! The bytes under a WebSocket connection: plain TCP or TLS.
+//! The bytes under a connection: plain TCP or TLS.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::tungstenite::http::Uri;
 
 use crate::ClientError;
 
@@ -49,38 +48,20 @@ pub fn tls_from_ca_file(path: &Path) -> Result<Arc<ClientConfig>, ClientError> {
     tls_with_roots(roots)
 }
 
-/// Where a `ws://` or `wss://` address leads.
-#[derive(Debug)]
-pub(super) struct Target {
-    pub(super) uri: Uri,
-    host: String,
-    port: u16,
-    tls: bool,
+/// A host by name or address, and a port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) port: u16,
 }
 
-impl Target {
-    pub(super) fn parse(url: &str) -> Result<Self, ClientError> {
-        let fail = |why| ClientError::Url { url: url.to_owned(), why };
-        let uri: Uri = url.parse().map_err(|_| fail("not an address such as ws://127.0.0.1:7402/"))?;
-        let tls = match uri.scheme_str() {
-            Some("ws") => false,
-            Some("wss") => true,
-            Some(_) | None => return Err(fail("must begin with ws:// or wss://")),
-        };
-        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
-        if host.is_empty() {
-            return Err(fail("names no host"));
-        }
-        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        Ok(Self { uri, host, port, tls })
-    }
-
+impl Host {
     /// Host and port, for people.
-    pub(super) fn address(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
+    pub(crate) fn address(&self) -> String {
+        if self.name.contains(':') {
+            format!("[{}]:{}", self.name, self.port)
         } else {
-            format!("{}:{}", self.host, self.port)
+            format!("{}:{}", self.name, self.port)
         }
     }
 
@@ -88,23 +69,18 @@ impl Target {
         ClientError::Connect { address: self.address(), why: why.to_string() }
     }
 
-    pub(super) async fn resolve(&self) -> Result<Vec<SocketAddr>, ClientError> {
-        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
+    pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, ClientError> {
+        let found = tokio::net::lookup_host((self.name.as_str(), self.port)).await;
         let found: Vec<_> = found.map_err(|error| self.fail(&error))?.collect();
         if found.is_empty() { Err(self.fail(&"the name has no address")) } else { Ok(found) }
     }
 
-    pub(super) async fn open(
+    /// Connects to the first address that takes it; over TLS where that is given.
+    pub(crate) async fn open(
         &self,
         source: Option<IpAddr>,
         tls: Option<&Arc<ClientConfig>>,
     ) -> Result<Stream, ClientError> {
-        if self.tls && tls.is_none() {
-            return Err(ClientError::Url {
-                url: self.uri.to_string(),
-                why: "wss:// needs root certificates to trust: give a CA file",
-            });
-        }
         let mut last = None;
         for address in self.resolve().await? {
             match connect(address, source).await {
@@ -117,10 +93,10 @@ impl Target {
     }
 
     async fn dress(&self, tcp: TcpStream, tls: Option<&Arc<ClientConfig>>) -> Result<Stream, ClientError> {
-        let Some(tls) = tls.filter(|_| self.tls) else {
+        let Some(tls) = tls else {
             return Ok(Stream::Plain(tcp));
         };
-        let name = ServerName::try_from(self.host.clone()).map_err(|error| self.fail(&error))?;
+        let name = ServerName::try_from(self.name.clone()).map_err(|error| self.fail(&error))?;
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await;
         stream
             .map(|stream| Stream::Tls(Box::new(stream)))
@@ -140,7 +116,7 @@ async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpS
 
 /// Plain TCP or TLS over it.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }

@@ -1,0 +1,144 @@
+//! Who gets a stream: the first comes first, a live one is asked whether it is still there.
+
+use doorward_core::ask::AskId;
+use doorward_core::fix::session::{Claim, Claimed, Settings, StreamState};
+use doorward_core::stream::StreamKey;
+use doorward_core::time::Now;
+
+use super::door::{Door, Job};
+use super::drive::carry_out;
+use super::seats::{Challenger, Seat};
+use super::slab::Token;
+
+impl Door {
+    /// Answers a claim, now or once the present holder was heard of.
+    pub(super) fn claim(&mut self, token: Token, ask: AskId, claim: Claim, now: Now) {
+        let overtaken = self.shared.overtaken.iter().position(|other| *other == token);
+        let overtaken = overtaken.map(|at| self.shared.overtaken.swap_remove(at)).is_some();
+        if self.shared.failing.is_some() || self.shared.setting.contains(&claim.stream) {
+            return self.claimed(token, ask, Claimed::Unavailable, now);
+        }
+        if overtaken {
+            return self.claimed(token, ask, Claimed::InProgress, now);
+        }
+        match self.shared.seats.holder(&claim.stream) {
+            None => self.seat(token, ask, claim.stream, now),
+            Some(holder) => self.challenge(holder, Challenger { token, ask }, claim, now),
+        }
+    }
+
+    /// Gives a free stream to a connection.
+    fn seat(&mut self, token: Token, ask: AskId, stream: StreamKey, now: Now) {
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        let settings = &self.listeners[connection.listener].settings;
+        let state = self.shared.seats.take(stream, token, || StreamState::new(settings, now));
+        let Some(state) = state else { return };
+        connection.stream = Some(stream);
+        for delayed in &mut self.shared.delayed {
+            let wanted = delayed.judged.verdict.as_ref().is_ok_and(|grant| grant.stream == stream);
+            delayed.overtaken |= wanted && delayed.token != token;
+        }
+        self.claimed(token, ask, Claimed::Yours(state), now);
+    }
+
+    fn challenge(&mut self, holder: Token, challenger: Challenger, claim: Claim, now: Now) {
+        let Challenger { token, ask } = challenger;
+        let Some(Seat::Held { challenger: waiting, .. }) = self.shared.seats.get_mut(&claim.stream) else {
+            return;
+        };
+        let Some(live) = self.connections.get_mut(holder) else { return };
+        let numbers = live.session.numbers().filter(|_| holder != token);
+        let answer = match numbers {
+            // Its Logon is not answered yet.
+            _ if !live.session.is_live() && live.closing.is_none() => Claimed::InProgress,
+            _ if waiting.is_some() => Claimed::InProgress,
+            Some(numbers) if claim.deserves_probe(&numbers) => {
+                *waiting = Some(challenger);
+                live.challenged = true;
+                live.session.probe(now);
+                carry_out(live, holder, &mut self.shared, now);
+                return self.arm(holder);
+            }
+            Some(_) | None => Claimed::Live,
+        };
+        self.claimed(token, ask, answer, now);
+    }
+
+    fn claimed(&mut self, token: Token, ask: AskId, claimed: Claimed, now: Now) {
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        connection.session.claimed(ask, claimed, now);
+        self.carry_out(token, now);
+        // A connection that has ended gives it back at once.
+        self.shared.jobs.push_back(Job::Closed(token));
+    }
+
+    /// Something came from a connection whose peer was asked whether it is there.
+    pub(super) fn heard_of(&mut self, token: Token, now: Now) {
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        if !connection.challenged || connection.session.is_probed() || connection.session.is_closed() {
+            return;
+        }
+        connection.challenged = false;
+        let Some(stream) = connection.stream else { return };
+        let Some(Seat::Held { challenger, .. }) = self.shared.seats.get_mut(&stream) else { return };
+        if let Some(Challenger { token, ask }) = challenger.take() {
+            self.claimed(token, ask, Claimed::Live, now);
+            self.drain(token, now);
+        }
+    }
+
+    /// Takes back the stream of a connection that has closed.
+    pub(super) fn release(&mut self, token: Token, now: Now) {
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        let Some((stream, state)) = connection.session.release() else { return };
+        connection.stream = None;
+        connection.challenged = false;
+        let waiting = self.give_back(stream, state);
+        if let Some(Challenger { token, ask }) = waiting {
+            self.seat(token, ask, stream, now);
+        }
+    }
+
+    /// Keeps a stream; whoever waited for it.
+    pub(super) fn give_back(&mut self, stream: StreamKey, state: StreamState) -> Option<Challenger> {
+        self.shared.seats.keep(stream, state).filter(|waiting| self.connections.get(waiting.token).is_some())
+    }
+
+    /// What streams of a kind are written with; `None` where no listener serves them.
+    pub(super) fn settings_of(&self, stream: &StreamKey) -> Option<std::sync::Arc<Settings>> {
+        let serves = |settings: &Settings| match stream {
+            StreamKey::Session { gateway, .. } => settings.profile.weekly && settings.gateway == *gateway,
+            StreamKey::Person(_) => !settings.profile.weekly,
+        };
+        let listener = self.listeners.iter().find(|listener| serves(&listener.settings))?;
+        Some(std::sync::Arc::clone(&listener.settings))
+    }
+
+    /// Numbers and stores an application message for a stream that nobody is logged on to.
+    pub(super) fn store(
+        &mut self,
+        stream: &StreamKey,
+        msg_type: &[u8],
+        body: &[u8],
+        now: Now,
+    ) -> Option<u64> {
+        let settings = self.settings_of(stream)?;
+        if self.shared.seats.get_mut(stream).is_none() {
+            self.shared.seats.keep(*stream, StreamState::new(&settings, now));
+        }
+        let Some(Seat::Free(state)) = self.shared.seats.get_mut(stream) else { return None };
+        let mut bytes = std::mem::take(&mut self.shared.scratch);
+        bytes.clear();
+        let number = state.store_application(&settings, stream, (msg_type, body), now, &mut bytes);
+        let numbers = state.numbers;
+        let left = state.take_left_behind();
+        self.shared.log.outbound(stream, numbers.epoch, number, now.wall, &bytes);
+        self.shared.log.numbers(stream, &numbers);
+        self.shared.counts.application_out += 1;
+        self.shared.scratch = bytes;
+        if left > 0 {
+            self.left_behind(stream, left);
+        }
+        Some(number)
+    }
+}

@@ -1,0 +1,212 @@
+//! Carries out what one machine wants.
+
+use std::sync::Arc;
+
+use doorward_core::ask::{Ask, AskId, SignedLogon};
+use doorward_core::fix::session::Output;
+use doorward_core::stream::StreamKey;
+use doorward_core::time::Now;
+
+use super::connection::{Connection, LoggedOn};
+use super::door::{Delayed, Door, Job, Shared};
+use super::mailbox::Command;
+use super::slab::Token;
+use crate::backend::From;
+use crate::gate::fix::LogonSave;
+
+impl Door {
+    /// Carries out everything that a connection's machine wants by now, and what comes of it for others.
+    pub(super) fn drain(&mut self, token: Token, now: Now) {
+        self.carry_out(token, now);
+        while let Some(job) = self.shared.jobs.pop_front() {
+            match job {
+                Job::Claim(token, ask, claim) => self.claim(token, ask, claim, now),
+                Job::Closed(token) => self.release(token, now),
+            }
+        }
+    }
+
+    /// The same without the jobs, for whoever carries these out.
+    pub(super) fn carry_out(&mut self, token: Token, now: Now) {
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        carry_out(connection, token, &mut self.shared, now);
+        if connection.session.is_live() && !connection.counted {
+            connection.counted = true;
+            self.listeners[connection.listener].silent.logged_on(&mut connection.rank);
+        }
+        if self.shared.replies.is_empty() {
+            return self.arm(token);
+        }
+        self.say_replies(now);
+        self.arm(token);
+    }
+
+    /// Gives what the back end said to the streams that it is for.
+    pub(super) fn say_replies(&mut self, now: Now) {
+        let mut replies = std::mem::take(&mut self.shared.replies);
+        let mut at = 0;
+        while let Some((stream, msg_type, body)) = replies.at(at) {
+            at += 1;
+            if self.send(&stream, msg_type, body, now).is_none() {
+                tracing::error!(%stream, "a message of the venue has no listener to be sent by");
+            }
+        }
+        replies.clear();
+        self.shared.replies = replies;
+    }
+
+    /// Sends an application message to a stream, or stores it there; its number. `None` where no listener serves it.
+    pub(super) fn send(&mut self, stream: &StreamKey, msg_type: &[u8], body: &[u8], now: Now) -> Option<u64> {
+        if let Some(holder) = self.shared.seats.holder(stream)
+            && let Some(connection) = self.connections.get_mut(holder)
+            && let Some(number) = connection.session.send_application(msg_type, body, now)
+        {
+            carry_out(connection, holder, &mut self.shared, now);
+            self.arm(holder);
+            return Some(number);
+        }
+        self.store(stream, msg_type, body, now)
+    }
+}
+
+/// Carries out what a machine wants. What concerns other connections is put into `jobs`, what the back end says into
+/// `replies`.
+pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut Shared, now: Now) {
+    // Set as long as the machine has something to write down.
+    let stream = connection.stream;
+    while let Some(output) = connection.session.poll() {
+        match (output, stream) {
+            (Output::Send(bytes), _) => {
+                if connection.out.capacity() == 0
+                    && let Some(spare) = shared.pool.pop()
+                {
+                    connection.out = spare;
+                }
+                connection.out.extend_from_slice(bytes);
+                shared.counts.sent += 1;
+            }
+            // Nothing is taken by a log that failed: the commit of this turn fails, and so does the connection.
+            (
+                Output::SaveOutbound { .. }
+                | Output::SaveInbound { .. }
+                | Output::Deliver { .. }
+                | Output::SaveNumbers { .. },
+                Some(_),
+            ) if shared.failing.is_some() => connection.waits = true,
+            (Output::SaveOutbound { epoch, number, message }, Some(stream)) => {
+                shared.log.outbound(&stream, epoch, number, now.wall, message);
+                connection.waits = true;
+                shared.counts.application_out += 1;
+            }
+            (Output::SaveInbound { epoch, number, message }, Some(stream)) => {
+                shared.log.inbound(&stream, epoch, number, now.wall, message);
+                connection.waits = true;
+                shared.counts.application_in += 1;
+            }
+            (Output::Deliver { epoch, number, message }, Some(stream)) => {
+                shared.deliver(&From { stream: &stream, epoch, number, at: now.wall }, message);
+            }
+            (Output::SaveNumbers { numbers, durable }, Some(stream)) => {
+                shared.log.numbers(&stream, &numbers);
+                connection.waits |= durable;
+            }
+            (Output::Judge(ask, logon), _) => judge(connection, token, ask, &logon, shared, now),
+            (Output::SaveLogon(ask, record, numbers), _) => {
+                shared.decided.push(LogonSave { record, numbers: connection.stream.zip(numbers) });
+                shared.deciding.push((token, ask));
+            }
+            (Output::Ask(ask, question), _) => ask_gate(connection, token, ask, *question, shared, now),
+            (Output::Claim(ask, claim), _) => shared.jobs.push_back(Job::Claim(token, ask, claim)),
+            (Output::Read(ask, range), _) => shared.reads.push((token, ask, range)),
+            (Output::Note(note), _) => {
+                if let Some(record) = shared.authority.record(*note, &connection.origin) {
+                    shared.decided.push(LogonSave { record: Box::new(record), numbers: None });
+                }
+            }
+            (Output::Close(close), _) => {
+                connection.closing = Some(close.reason.is_some());
+                shared.jobs.push_back(Job::Closed(token));
+            }
+            (
+                Output::SaveOutbound { .. }
+                | Output::SaveInbound { .. }
+                | Output::Deliver { .. }
+                | Output::SaveNumbers { .. },
+                None,
+            ) => tracing::error!("a FIX connection without a stream has something to store"),
+        }
+    }
+    let has_work = connection.waiting() > 0 || connection.waits || connection.closing.is_some();
+    if has_work && !connection.touched {
+        connection.touched = true;
+        shared.touched.push(token);
+    }
+}
+
+/// Has a signed Logon judged; a drill holds the answer back.
+fn judge(
+    connection: &mut Connection,
+    token: Token,
+    ask: AskId,
+    logon: &SignedLogon,
+    shared: &mut Shared,
+    now: Now,
+) {
+    let judged = shared.authority.judge(logon, &connection.origin);
+    if let Ok(grant) = &judged.verdict {
+        connection.logging_on = Some(Box::new(LoggedOn {
+            since: now.wall,
+            operator: Some(grant.operator.clone()),
+            access_key: Some(grant.access_key),
+            firm: Some(grant.firm_code.clone()),
+        }));
+    }
+    if shared.delay.is_zero() {
+        connection.session.judged(ask, judged, now);
+    } else {
+        let due = now.mono + shared.delay;
+        shared.delayed.push_back(Delayed { due, token, ask, judged, overtaken: false });
+    }
+}
+
+/// Asks about a password, on a task of its own: the attempt is decided and written down even if the peer goes away.
+fn ask_gate(
+    connection: &mut Connection,
+    token: Token,
+    id: AskId,
+    ask: Ask,
+    shared: &mut Shared,
+    now: Now,
+) {
+    let (authority, handle) = (Arc::clone(&shared.authority), shared.handle.clone());
+    let origin = connection.origin.clone();
+    if let Ask::Login { userid, .. } = &ask {
+        connection.logging_on =
+            Some(Box::new(LoggedOn { operator: Some(userid.clone()), ..LoggedOn::default() }));
+    }
+    connection.asked = true;
+    if connection.watch.is_none() {
+        let (handle, ended) = (handle.clone(), Arc::clone(&origin.connection));
+        connection.watch = Some(shared.runtime.spawn(async move {
+            ended.ended().await;
+            handle.end_person(token);
+        }));
+    }
+    shared.runtime.spawn(async move {
+        let verdict = authority.ask(ask, origin).await;
+        // The door may have closed meanwhile.
+        let _ = handle.tell(Command::Verdict(token, id, verdict));
+    });
+}
+
+impl Shared {
+    /// Gives a message to the back end; it has it, since both lie in one batch.
+    fn deliver(&mut self, from: &From<'_>, message: &[u8]) {
+        match self.fields.read(message) {
+            Ok(read) => self.backend.deliver(from, &read, &mut self.replies),
+            // The machine read the same bytes before.
+            Err(error) => tracing::error!(stream = %from.stream, %error, "a FIX message does not read"),
+        }
+        self.log.acknowledged(from.stream, from.epoch, from.number);
+    }
+}

@@ -1,0 +1,210 @@
+//! What the poller tells of a connection, and the bytes that came.
+
+use doorward_core::audit::Deny;
+use doorward_core::time::Now;
+use mio::Interest;
+use mio::event::Event;
+
+use super::connection::Stage;
+use super::door::{DOOR, Door, READ_BYTES};
+use super::slab::Token;
+use super::transport::{Got, Transport};
+use crate::doors::proxy_header::HeaderFault;
+use crate::doors::source::Source;
+use crate::metrics;
+
+/// Bytes of one connection in one turn; the others get their turn first.
+const TURN_BYTES_MAX: usize = 4 * READ_BYTES;
+
+impl Door {
+    pub(super) fn connection_event(&mut self, token: Token, event: &Event, now: Now) {
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        connection.read_closed |= event.is_read_closed() || event.is_error();
+        if event.is_writable() && connection.wants_write {
+            self.touch(token);
+        }
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        if (event.is_readable() || connection.read_closed) && !connection.again {
+            self.read(token, now);
+        }
+    }
+
+    /// Reads what is there and gives it to the machine.
+    pub(super) fn read(&mut self, token: Token, now: Now) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut taken = 0;
+        while let Some(connection) = self.connections.get_mut(token) {
+            let room = match &connection.stage {
+                // Not one byte of what follows the header.
+                Stage::Proxy(pending) => pending.lacks().unwrap_or(0).min(READ_BYTES),
+                Stage::Handshake | Stage::Open | Stage::Lingering => READ_BYTES,
+            };
+            let got = match &mut connection.stage {
+                Stage::Proxy(_) => connection.transport.read_raw(&mut buffer[..room]),
+                Stage::Handshake | Stage::Open | Stage::Lingering => {
+                    connection.transport.read(&mut buffer[..room])
+                }
+            };
+            let (bytes, more) = match got {
+                Ok(Got::More(read)) => (read, true),
+                Ok(Got::Last(read)) => (read, read > 0 && connection.read_closed),
+                Ok(Got::Closed) => {
+                    self.closed_by_peer(token, now);
+                    break;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, source = %connection.origin.source, "tls");
+                    self.tls_failed(token, now);
+                    break;
+                }
+            };
+            taken += bytes;
+            self.take_bytes(token, &buffer[..bytes], now);
+            if !more {
+                break;
+            }
+            if taken >= TURN_BYTES_MAX {
+                self.read_again(token);
+                break;
+            }
+        }
+        self.buffer = buffer;
+        self.arm(token);
+    }
+
+    fn read_again(&mut self, token: Token) {
+        if let Some(connection) = self.connections.get_mut(token) {
+            connection.again = true;
+            self.again.push(token);
+        }
+    }
+
+    fn take_bytes(&mut self, token: Token, bytes: &[u8], now: Now) {
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        if bytes.is_empty() && !matches!(connection.stage, Stage::Handshake) {
+            return;
+        }
+        if !matches!(connection.stage, Stage::Lingering) {
+            self.listeners[connection.listener].silent.spoke(&mut connection.rank);
+        }
+        match &mut connection.stage {
+            Stage::Proxy(pending) => {
+                pending.take(bytes);
+                self.proxy_header(token, now);
+            }
+            Stage::Handshake => {
+                if !connection.transport.is_shaking_hands() {
+                    connection.stage = Stage::Open;
+                    if !bytes.is_empty() {
+                        connection.session.receive(bytes, now);
+                        self.drain(token, now);
+                    }
+                }
+            }
+            Stage::Open if connection.closing.is_none() => {
+                connection.session.receive(bytes, now);
+                self.drain(token, now);
+                self.heard_of(token, now);
+            }
+            Stage::Open | Stage::Lingering => {}
+        }
+    }
+
+    fn proxy_header(&mut self, token: Token, now: Now) {
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        let Stage::Proxy(pending) = &connection.stage else { return };
+        let address = match pending.lacks() {
+            Ok(0) => pending.address(),
+            Ok(_) => return,
+            Err(fault) => Err(fault),
+        };
+        match address {
+            Ok(address) => {
+                if let Some(address) = address {
+                    connection.origin.source = Source::new(address).addr;
+                }
+                let shakes = connection.transport.is_shaking_hands();
+                connection.stage = if shakes { Stage::Handshake } else { Stage::Open };
+            }
+            Err(fault) => {
+                let fault = HeaderFault::from(fault);
+                tracing::warn!(proxy = %connection.origin.source, "connection refused: {fault}");
+                metrics::connection_refused(DOOR, "proxy-header");
+                connection.session.fail(Deny::ProxyHeader, now);
+                self.drain(token, now);
+            }
+        }
+    }
+
+    fn tls_failed(&mut self, token: Token, now: Now) {
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        if matches!(connection.stage, Stage::Handshake) {
+            metrics::connection_refused(DOOR, "tls");
+        }
+        connection.session.fail(Deny::TlsFailed, now);
+        self.drain(token, now);
+        self.forget(token);
+    }
+
+    fn closed_by_peer(&mut self, token: Token, now: Now) {
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        connection.session.closed_by_peer(now);
+        self.drain(token, now);
+        // What waits to be written has no reader any more, but what waits for the disk is to be settled first.
+        if let Some(connection) = self.connections.get_mut(token) {
+            connection.closing = Some(false);
+            connection.written = connection.out.len();
+        }
+        self.touch(token);
+    }
+
+    /// Header, handshake or the last farewell took too long.
+    pub(super) fn stage_over(&mut self, token: Token, now: Now) {
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        let reason = match connection.stage {
+            Stage::Proxy(_) => Deny::ProxyHeader,
+            Stage::Handshake => Deny::TlsFailed,
+            Stage::Open => return,
+            Stage::Lingering => return self.forget(token),
+        };
+        metrics::connection_refused(DOOR, if reason == Deny::TlsFailed { "tls" } else { "proxy-header" });
+        connection.session.fail(reason, now);
+        self.drain(token, now);
+        self.forget(token);
+    }
+
+    /// A connection has something to be written or to be closed.
+    pub(super) fn touch(&mut self, token: Token) {
+        if let Some(connection) = self.connections.get_mut(token)
+            && !connection.touched
+        {
+            connection.touched = true;
+            self.shared.touched.push(token);
+        }
+    }
+
+    /// Has the poller tell when a connection can be written, or no more.
+    pub(super) fn want_write(&mut self, token: Token, wanted: bool) {
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        if connection.wants_write == wanted {
+            return;
+        }
+        connection.wants_write = wanted;
+        let interest = if wanted { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        let stream = connection.transport.stream();
+        if let Err(error) = self.poll.registry().reregister(stream, token.to_poller(), interest) {
+            tracing::warn!(%error, "a connection cannot be waited for");
+            connection.closing = Some(false);
+        }
+    }
+}
+
+impl Transport {
+    /// Reads below TLS.
+    pub(super) fn read_raw(&mut self, buffer: &mut [u8]) -> Result<Got, rustls::Error> {
+        if buffer.is_empty() {
+            return Ok(Got::Last(0));
+        }
+        Ok(super::transport::read_plain(self.stream(), buffer))
+    }
+}

@@ -1,0 +1,176 @@
+//! What the streams are after a start or a failure of the log, and what the back end is told again.
+
+use std::collections::{BTreeMap, HashSet};
+
+use doorward_core::calendar::Week;
+use doorward_core::fix::message::Fields;
+use doorward_core::fix::session::StreamState;
+use doorward_core::stream::{Epoch, Numbers, StreamKey};
+use doorward_core::time::Now;
+
+use super::door::Door;
+use super::seats::Seat;
+use crate::backend::{Backend, From, Replies};
+use crate::fault::Fault;
+use crate::streams::{InboundMessage, StreamLog};
+
+/// How the streams go on: of both accounts the later one, raised by the messages that are there, at the ceiling.
+pub(super) fn merged(
+    log: &BTreeMap<StreamKey, Numbers>,
+    booked: impl IntoIterator<Item = (StreamKey, Numbers)>,
+) -> BTreeMap<StreamKey, Numbers> {
+    let mut all = log.clone();
+    for (stream, numbers) in booked {
+        all.entry(stream).and_modify(|known| *known = later(*known, numbers)).or_insert(numbers);
+    }
+    all.values_mut().for_each(|numbers| *numbers = numbers.after_crash());
+    all
+}
+
+fn later(one: Numbers, other: Numbers) -> Numbers {
+    let (older, newer) = if other.supersedes(&one) { (one, other) } else { (other, one) };
+    if older.epoch != newer.epoch {
+        return newer;
+    }
+    // Within an epoch numbers only grow.
+    Numbers {
+        next_in: newer.next_in.max(older.next_in),
+        next_out: newer.next_out.max(older.next_out),
+        ceiling: newer.ceiling.max(older.ceiling),
+        ..newer
+    }
+}
+
+/// A message of the venue that nobody was told of yet.
+pub(super) struct Untold {
+    pub(super) stream: StreamKey,
+    pub(super) msg_type: Vec<u8>,
+    pub(super) body: Vec<u8>,
+}
+
+/// What [`replay`] found: what is to be said, and what is to be acknowledged then.
+type Replayed = (Vec<Untold>, Vec<(StreamKey, Epoch, u64)>);
+
+/// Gives the back end every message of the week again, in order. What it says to those that it had not acknowledged
+/// comes back, and what is to be acknowledged.
+pub(super) fn replay(log: &StreamLog, week: &Week, backend: &mut dyn Backend) -> Result<Replayed, Fault> {
+    let name = |message: &InboundMessage| (message.stream, message.epoch, message.number);
+    let mut lacked = HashSet::new();
+    for message in log.unacknowledged() {
+        lacked.insert(name(&message?));
+    }
+    backend.restart();
+    let (mut untold, mut told, mut fields, mut replies) =
+        (Vec::new(), Vec::new(), Fields::new(), Replies::default());
+    // Streams of people have no weeks.
+    for message in log.replay_inbound(0) {
+        let message = message?;
+        let is_lacked = lacked.remove(&name(&message));
+        let is_present = match message.stream {
+            StreamKey::Session { .. } => message.epoch.week == week.number,
+            StreamKey::Person(_) => message.at >= week.opened,
+        };
+        if !is_present && !is_lacked {
+            continue;
+        }
+        let InboundMessage { stream, epoch, number, at, bytes } = message;
+        if let Ok(read) = fields.read(&bytes) {
+            backend.deliver(&From { stream: &stream, epoch, number, at }, &read, &mut replies);
+        }
+        if is_lacked {
+            told.push((stream, epoch, number));
+            let said = (0..replies.len()).filter_map(|at| replies.at(at));
+            untold.extend(said.map(|(stream, msg_type, body)| Untold {
+                stream,
+                msg_type: msg_type.to_vec(),
+                body: body.to_vec(),
+            }));
+        }
+        replies.clear();
+    }
+    Ok((untold, told))
+}
+
+impl Door {
+    /// Opens the log again after a failure. The streams go on as they were written down, and so does the back end.
+    pub(super) fn reopen(&mut self, now: Now) {
+        match self.try_reopen(now) {
+            Ok(()) => {
+                self.shared.failing = None;
+                tracing::warn!("FIX messages are stored again");
+            }
+            Err(fault) => {
+                self.shared.retry_at = now.mono + super::settle::REOPEN_AFTER;
+                tracing::debug!(%fault, "the stream log stays closed");
+                self.shared.failing = Some(fault);
+            }
+        }
+        self.settle(now);
+    }
+
+    fn try_reopen(&mut self, now: Now) -> Result<(), Fault> {
+        let recovered = self.shared.log.reopen()?;
+        let booked = self.shared.authority.streams()?;
+        for (stream, numbers) in merged(&recovered.streams, booked) {
+            if let Some(Seat::Free(state)) = self.shared.seats.get_mut(&stream) {
+                state.numbers = numbers;
+            }
+        }
+        // What those who stayed had stated may be lost.
+        let held: Vec<(StreamKey, Numbers)> = self
+            .connections
+            .tokens()
+            .into_iter()
+            .filter_map(|token| {
+                let connection = self.connections.get(token)?;
+                Some((connection.stream?, connection.session.numbers()?))
+            })
+            .collect();
+        for (stream, numbers) in held {
+            self.shared.log.numbers(&stream, &numbers);
+        }
+        self.shared.log.commit()?;
+        self.tell_backend(now)
+    }
+
+    /// Has the back end begin anew from the journal, and sends what it had not said yet.
+    pub(super) fn tell_backend(&mut self, now: Now) -> Result<(), Fault> {
+        let (untold, told) = replay(&self.shared.log, &self.week, &mut *self.shared.backend)?;
+        for Untold { stream, msg_type, body } in &untold {
+            if self.send(stream, msg_type, body, now).is_none() {
+                tracing::warn!(%stream, "a message of the venue has no listener to be sent by");
+            }
+        }
+        for (stream, epoch, number) in &told {
+            self.shared.log.acknowledged(stream, *epoch, *number);
+        }
+        self.shared.log.commit()
+    }
+}
+
+/// The streams as nobody holds them yet.
+pub(super) fn states(
+    streams: BTreeMap<StreamKey, Numbers>,
+) -> impl Iterator<Item = (StreamKey, StreamState)> {
+    streams.into_iter().map(|(stream, numbers)| (stream, StreamState::with(numbers)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f8_the_later_account_of_a_stream_holds_raised_by_what_the_other_knows() {
+        let stream = StreamKey::parse("cgw/ABC/001").unwrap();
+        let epoch = Epoch { week: 5, reset: 0 };
+        let book = Numbers { rev: 9, next_in: 4, next_out: 3, ceiling: 66, ..Numbers::new(epoch) };
+        let log = Numbers { rev: 8, next_in: 7, next_out: 5, ceiling: 5, ..Numbers::new(epoch) };
+        let both = merged(&BTreeMap::from([(stream, log)]), [(stream, book)]);
+        let numbers = both[&stream];
+        assert_eq!((numbers.rev, numbers.next_in, numbers.next_out, numbers.ceiling), (9, 7, 66, 66));
+        let next_week = Numbers::new(Epoch { week: 6, reset: 0 });
+        assert_eq!(merged(&both, [(stream, next_week)])[&stream], next_week);
+        let exact = Numbers { next_out: 66, ..book };
+        assert_eq!(merged(&BTreeMap::new(), [(stream, exact)])[&stream], exact, "nothing is left out");
+    }
+}

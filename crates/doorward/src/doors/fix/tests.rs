@@ -1,0 +1,553 @@
+//! The thread of the FIX door against real sockets, with a gate of its own that lets everybody in.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use doorward_core::ask::{Ask, Judged, LogonRefusal, SessionGrant, SignedLogon, Verdict};
+use doorward_core::audit::{Actor, Context, Deny, Door as DoorKind, Entry, Event, Record};
+use doorward_core::calendar::{Calendar, Hours, Mode};
+use doorward_core::fix::build::Builder;
+use doorward_core::fix::frame::{Cut, Cutter};
+use doorward_core::fix::session::Note;
+use doorward_core::id::{AccessKeyId, CompId, FirmCode, OperatorId};
+use doorward_core::stream::{Gateway, Numbers, StreamKey};
+use doorward_core::time::Wall;
+use futures_util::future::BoxFuture;
+
+use super::*;
+use crate::backend::sim::Sim;
+use crate::clock::Clock;
+use crate::config::{FixListener, FixProfile};
+use crate::fault::Fault;
+use crate::gate::{Origin, new_attempt};
+use crate::journal::{Disk, FullDisk, RealDisk};
+use crate::streams::{Settings as LogSettings, StreamLog};
+
+/// Longest that anything here takes.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Lets everybody in whose access key is not `BAD…`, and remembers what it was told.
+#[derive(Default)]
+struct Open {
+    saved: AtomicUsize,
+    cannot_save: AtomicBool,
+    notes: Mutex<Vec<(Event, Option<Deny>)>>,
+}
+
+impl Authority for Open {
+    fn judge(&self, logon: &SignedLogon, origin: &Origin) -> Judged {
+        let context = Context {
+            at: logon.received,
+            door: DoorKind::Fix,
+            source: Some(origin.source),
+            attempt: new_attempt(),
+        };
+        let entry = Entry::new(&context, Event::LogonGranted, Actor::Nobody);
+        let record = Box::new(Record { entry, changes: Vec::new() });
+        let known = CompId::parse(&logon.sender_comp_id).zip(OperatorId::parse(&logon.operator_id));
+        let verdict = match known {
+            Some((comp, operator)) if !logon.access_key_id.starts_with(b"BAD") => Ok(SessionGrant {
+                comp,
+                stream: StreamKey::Session { gateway: logon.gateway, session: comp.session, firm: comp.firm },
+                firm_code: FirmCode::parse("NORTH").unwrap(),
+                operator,
+                access_key: AccessKeyId::parse(&logon.access_key_id).unwrap(),
+            }),
+            Some(_) | None => Err(LogonRefusal::Refused),
+        };
+        Judged { verdict, strikes: 0, record }
+    }
+
+    fn save(&self, logons: Vec<Decided>, done: Box<dyn FnOnce(bool) + Send>) {
+        self.saved.fetch_add(logons.len(), Ordering::Relaxed);
+        done(!self.cannot_save.load(Ordering::Relaxed));
+    }
+
+    fn ask(self: Arc<Self>, _: Ask, _: Origin) -> BoxFuture<'static, Verdict> {
+        Box::pin(std::future::ready(Verdict::Refused))
+    }
+
+    fn note(self: Arc<Self>, note: Box<Note>, _: Origin) {
+        self.notes.lock().unwrap().push((note.event, note.reason));
+    }
+
+    fn left(&self, _: &Origin) {}
+
+    fn streams(&self) -> Result<Vec<(StreamKey, Numbers)>, Fault> {
+        Ok(Vec::new())
+    }
+
+    fn clock_good(&self) -> bool {
+        true
+    }
+}
+
+/// A door on loopback.
+struct World {
+    running: Option<Running>,
+    runtime: tokio::runtime::Runtime,
+    authority: Arc<Open>,
+    disk_full: Arc<AtomicBool>,
+    folder: tempfile::TempDir,
+    clock: Arc<Clock>,
+}
+
+fn listener(connections_max: usize) -> FixListener {
+    FixListener {
+        name: "cgw".to_owned(),
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        profile: FixProfile::CmeSecure,
+        gateway: Gateway::Cgw,
+        connections_max: Some(connections_max),
+        tls: None,
+        insecure_off_loopback: false,
+        proxy_protocol: false,
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut FixSettings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut world = Self {
+            running: None,
+            runtime,
+            authority: Arc::default(),
+            disk_full: Arc::default(),
+            folder,
+            clock: Arc::new(Clock::system()),
+        };
+        world.open(change);
+        world
+    }
+
+    fn open(&mut self, change: impl FnOnce(&mut FixSettings)) {
+        let disk = RealDisk::open(self.folder.path()).unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(FullDisk::new(Arc::new(disk), Arc::clone(&self.disk_full)));
+        let settings = LogSettings { segment_bytes: 1 << 20, ..LogSettings::new("test") };
+        let mut fix = FixSettings {
+            listeners: vec![(listener(100), None)],
+            venue: "CME".to_owned(),
+            portal: None,
+            code_tag: 20_030,
+            outbound_bytes_max: 1 << 20,
+            trusted: Vec::new(),
+            descriptors: 4_096,
+            keep: Duration::from_secs(86_400),
+            calendar: Arc::new(Calendar::new(always()).unwrap()),
+            delay: Duration::ZERO,
+        };
+        change(&mut fix);
+        let parts = Parts {
+            authority: Arc::clone(&self.authority) as Arc<dyn Authority>,
+            clock: Arc::clone(&self.clock),
+            log: StreamLog::open(disk, settings).unwrap(),
+            backend: Box::new(Sim::default()),
+            runtime: self.runtime.handle().clone(),
+        };
+        let _inside = self.runtime.enter();
+        self.running = Some(start(fix, parts).unwrap());
+    }
+
+    fn handle(&self) -> FixHandle {
+        self.running.as_ref().unwrap().handle.clone()
+    }
+
+    fn connect(&self) -> Client {
+        Client::connect(self.running.as_ref().unwrap().bound[0].address)
+    }
+
+    /// Logged on, with our Test Request answered.
+    fn logged_on(&self, comp: &str, seq_num: u64) -> Client {
+        let mut client = self.connect();
+        client.log_on(comp, seq_num);
+        client
+    }
+
+    fn close(&mut self) {
+        let running = self.running.take().unwrap();
+        self.runtime.block_on(running.stop(Duration::from_secs(5)));
+    }
+
+    fn noted(&self) -> Vec<Deny> {
+        self.authority.notes.lock().unwrap().iter().filter_map(|(_, reason)| *reason).collect()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if self.running.is_some() {
+            self.close();
+        }
+    }
+}
+
+/// A client that says what it is told to say.
+struct Client {
+    stream: TcpStream,
+    heard: Vec<u8>,
+    comp: String,
+    next: u64,
+}
+
+impl Client {
+    fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, heard: Vec::new(), comp: String::new(), next: 1 }
+    }
+
+    /// A message with the usual header and these fields, written `11=a|55=ES|`.
+    fn build(&mut self, msg_type: &str, body: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        let _ = Builder::begin(&mut out, b"FIX.4.2", msg_type.as_bytes())
+            .number(34, self.next)
+            .field(49, &self.comp)
+            .field(50, "OPER")
+            .time(52, now())
+            .field(56, "CME")
+            .field(57, "G")
+            .field(142, "US,IL")
+            .raw(body.replace('|', "\x01").as_bytes())
+            .finish();
+        self.next += 1;
+        out
+    }
+
+    fn say(&mut self, msg_type: &str, body: &str) {
+        let bytes = self.build(msg_type, body);
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    fn logon(&mut self, comp: &str, seq_num: u64) -> Vec<u8> {
+        self.comp = comp.to_owned();
+        self.next = seq_num;
+        let signature = "A".repeat(43);
+        let key = if comp.starts_with("BAD") { "BADxM33uE81ohWuVRtWT" } else { "oNDxM33uE81ohWuVRtWT" };
+        self.build(
+            "A",
+            &format!(
+                "108=30|354=20|355={key}|1400=CME-1-SHA-256|1401=43|1402={signature}|1603=Test|1604=1|1605=Us|"
+            ),
+        )
+    }
+
+    fn log_on(&mut self, comp: &str, seq_num: u64) {
+        let logon = self.logon(comp, seq_num);
+        self.stream.write_all(&logon).unwrap();
+        let answer = self.hear();
+        assert!(answer.contains("|35=A|"), "{answer}");
+        let test = self.hear();
+        assert!(test.contains("|35=1|"), "{test}");
+        let id = get(&test, "112").unwrap().to_owned();
+        self.say("0", &format!("112={id}|"));
+    }
+
+    /// The next message; fails where the connection ends instead.
+    fn hear(&mut self) -> String {
+        self.hear_or_end().expect("the connection ended")
+    }
+
+    /// The next message, or `None` where the connection has ended.
+    fn hear_or_end(&mut self) -> Option<String> {
+        loop {
+            match Cutter::new(1 << 16).cut(&self.heard) {
+                Cut::Message { len } => {
+                    let message: Vec<u8> = self.heard.drain(..len).collect();
+                    return Some(String::from_utf8(message).unwrap().replace('\x01', "|"));
+                }
+                Cut::Incomplete => {}
+                other => panic!("{other:?}: {}", self.heard.escape_ascii()),
+            }
+            let mut bytes = [0; 65_536];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return None,
+                Ok(read) => self.heard.extend_from_slice(&bytes[..read]),
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                    return None;
+                }
+                Err(error) => panic!("nothing came: {error}"),
+            }
+        }
+    }
+
+    /// The next message of this type.
+    fn hear_type(&mut self, msg_type: &str) -> String {
+        loop {
+            let message = self.hear();
+            if get(&message, "35") == Some(msg_type) {
+                return message;
+            }
+        }
+    }
+}
+
+fn now() -> Wall {
+    Clock::system().now().wall
+}
+
+fn get<'a>(message: &'a str, tag: &str) -> Option<&'a str> {
+    message.split('|').find_map(|field| field.strip_prefix(tag)?.strip_prefix('='))
+}
+
+const ORDER: &str = "11=o1|21=1|55=ES|54=1|38=10|40=2|44=100|60=20261121-00:00:00|";
+
+#[test]
+fn a_logon_an_order_and_a_logout() {
+    let mut world = World::new();
+    let mut client = world.logged_on("ABC001N", 1);
+    client.say("D", ORDER);
+    let report = client.hear_type("8");
+    assert!(report.contains("|150=0|39=0|") && report.contains("|11=o1|"), "{report}");
+    assert_eq!(
+        (get(&report, "49"), get(&report, "56"), get(&report, "57")),
+        (Some("CME"), Some("ABC001N"), Some("OPER"))
+    );
+    client.say("5", "");
+    client.hear_type("5");
+    assert_eq!(client.hear_or_end(), None);
+    assert_eq!(world.authority.saved.load(Ordering::Relaxed), 1);
+    world.close();
+    // Numbers go on where they were, exactly.
+    world.open(|_| {});
+    let shown = world.runtime.block_on(world.handle().streams()).unwrap();
+    assert_eq!((shown.len(), shown[0].numbers.next_in, shown[0].live.is_none()), (1, client.next, true));
+    let mut again = world.connect();
+    again.log_on("ABC001N", client.next);
+}
+
+#[test]
+fn f6_a_logon_in_pieces_of_one_byte_is_a_logon() {
+    let world = World::new();
+    let mut client = world.connect();
+    for byte in client.logon("ABC001N", 1) {
+        client.stream.write_all(&[byte]).unwrap();
+    }
+    assert!(client.hear().contains("|35=A|"));
+}
+
+#[test]
+fn what_a_crash_cuts_off_goes_on_and_the_venue_knows_its_orders() {
+    let mut world = World::new();
+    let mut client = world.logged_on("ABC001N", 1);
+    client.say("D", ORDER);
+    client.hear_type("8");
+    drop(client);
+    world.close();
+    world.open(|_| {});
+    let mut client = world.connect();
+    client.log_on("ABC001N", 4);
+    client.say("F", "11=c1|41=o1|55=ES|54=1|60=20261121-00:00:00|");
+    let report = client.hear_type("8");
+    assert!(report.contains("|150=4|") && report.contains("|41=o1|"), "{report}");
+}
+
+#[test]
+fn what_the_venue_sends_to_somebody_who_is_away_waits_and_is_fetched_whole() {
+    let world = World::new();
+    let mut client = world.logged_on("ABC001N", 1);
+    client.say("5", "");
+    while client.hear_or_end().is_some() {}
+    let stream = StreamKey::parse("cgw/ABC/001").unwrap();
+    let news = |n: u64| (b"B".to_vec(), format!("148=news {n}\x0133=1\x0158=text\x01").into_bytes());
+    let messages: Vec<_> = (0..1_000).map(news).collect();
+    let numbers = world.runtime.block_on(world.handle().send(stream, messages)).unwrap();
+    assert_eq!(numbers.len(), 1_000);
+    let mut back = world.connect();
+    back.log_on("ABC001N", client.next);
+    back.say("2", &format!("7={}|16=0|", numbers[0]));
+    for (n, number) in numbers.iter().enumerate() {
+        let message = back.hear_type("B");
+        assert_eq!(get(&message, "34"), Some(number.to_string().as_str()));
+        assert!(
+            message.contains(&format!("|148=news {n}|33=1|58=text|")) && message.contains("|43=Y|"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn the_second_of_two_logons_for_a_stream_is_refused_and_the_first_is_unharmed() {
+    let world = World::with(|settings| settings.delay = Duration::from_millis(300));
+    let (mut one, mut two) = (world.connect(), world.connect());
+    let logon = one.logon("ABC001N", 1);
+    one.stream.write_all(&logon).unwrap();
+    let logon = two.logon("ABC001N", 1);
+    two.stream.write_all(&logon).unwrap();
+    let answers = [one.hear(), two.hear()];
+    let refused = "58=Invalid Logon. Logon Already in Progress. Logout Forced|";
+    assert_eq!(answers.iter().filter(|answer| answer.contains("|35=A|")).count(), 1, "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| answer.contains(refused)).count(), 1, "{answers:?}");
+}
+
+#[test]
+fn a_live_session_that_answers_the_probe_stays() {
+    let world = World::new();
+    let mut live = world.logged_on("ABC001N", 1);
+    live.say("1", "112=mark|");
+    live.hear_type("0");
+    let mut second = world.connect();
+    let next = live.next;
+    let logon = second.logon("ABC001N", next);
+    second.stream.write_all(&logon).unwrap();
+    let probe = live.hear_type("1");
+    let id = get(&probe, "112").unwrap().to_owned();
+    live.say("0", &format!("112={id}|"));
+    let answer = second.hear();
+    assert!(answer.contains("58=Invalid Logon. Already logged on. Logout forced.|"), "{answer}");
+    live.say("1", "112=still|");
+    assert!(live.hear_type("0").contains("112=still"));
+}
+
+#[test]
+fn a_live_session_that_is_silent_makes_room_for_its_successor() {
+    let world = World::new();
+    let mut live = world.logged_on("ABC001N", 1);
+    live.say("1", "112=mark|");
+    live.hear_type("0");
+    let mut second = world.connect();
+    second.log_on("ABC001N", live.next);
+    live.hear_type("1");
+    while live.hear_or_end().is_some() {}
+}
+
+#[test]
+fn f6_s10_silent_connections_make_room_and_a_logon_gets_through() {
+    let world = World::with(|settings| settings.listeners = vec![(listener(10), None)]);
+    let mut silent: Vec<Client> = (0..30).map(|_| world.connect()).collect();
+    let mut client = world.logged_on("ABC001N", 1);
+    for gone in &mut silent[..20] {
+        assert_eq!(gone.hear_or_end(), None);
+    }
+    client.say("1", "112=there|");
+    assert!(client.hear_type("0").contains("112=there"));
+    assert!(world.noted().contains(&Deny::Evicted));
+}
+
+#[test]
+fn l1_a_client_that_does_not_read_is_closed_at_the_limit_and_others_are_unharmed() {
+    let world = World::with(|settings| settings.outbound_bytes_max = 64 * 1024);
+    let mut deaf = world.logged_on("ABC001N", 1);
+    let mut other = world.logged_on("ABC002N", 1);
+    let mut burst = Vec::new();
+    for n in 0..100_000 {
+        burst.extend(deaf.build("1", &format!("112=burst-{n}|")));
+    }
+    // It may be closed before it has said everything.
+    let _ = deaf.stream.write_all(&burst);
+    other.say("1", "112=there|");
+    assert!(other.hear_type("0").contains("112=there"));
+    while deaf.hear_or_end().is_some() {}
+    assert!(world.noted().contains(&Deny::NotReading));
+}
+
+#[test]
+fn f8_without_a_disk_nobody_hears_of_what_is_not_stored_and_logons_wait_for_it() {
+    let world = World::new();
+    let mut client = world.logged_on("ABC001N", 1);
+    let mut idle = world.logged_on("ABC002N", 1);
+    world.disk_full.store(true, Ordering::Relaxed);
+    client.say("D", ORDER);
+    while let Some(message) = client.hear_or_end() {
+        assert_ne!(get(&message, "35"), Some("8"), "{message}");
+    }
+    let mut refused = world.connect();
+    let logon = refused.logon("ABC001N", 3);
+    refused.stream.write_all(&logon).unwrap();
+    let answer = refused.hear();
+    assert!(answer.contains("Logon Could not be Authenticated at This Time."), "{answer}");
+    idle.say("1", "112=still|");
+    assert!(idle.hear_type("0").contains("112=still"), "who stores nothing goes on");
+    world.disk_full.store(false, Ordering::Relaxed);
+    // It is opened again within a second or so.
+    let mut back = loop {
+        let mut back = world.connect();
+        let logon = back.logon("ABC001N", 3);
+        back.stream.write_all(&logon).unwrap();
+        if back.hear().contains("|35=A|") {
+            break back;
+        }
+    };
+    back.hear_type("1");
+    back.say("D", ORDER);
+    assert!(back.hear_type("8").contains("|150=0|"), "the order that was lost is no duplicate");
+}
+
+#[test]
+fn a_stop_logs_everybody_out() {
+    let mut world = World::new();
+    let mut client = world.logged_on("ABC001N", 1);
+    let stopping = world.running.take().unwrap();
+    let stopped = world.runtime.spawn(stopping.stop(Duration::from_secs(10)));
+    let logout = client.hear_type("5");
+    assert!(logout.contains("58=Server is stopping. Please reconnect. Logout forced.|"), "{logout}");
+    client.say("5", "");
+    assert_eq!(client.hear_or_end(), None);
+    world.runtime.block_on(stopped).unwrap();
+}
+
+#[test]
+fn numbers_are_set_while_nobody_is_logged_on() {
+    let world = World::new();
+    let stream = StreamKey::parse("cgw/ABC/001").unwrap();
+    let client = world.logged_on("ABC001N", 1);
+    let set = |next_in, next_out| world.runtime.block_on(world.handle().set_next(stream, next_in, next_out));
+    assert!(matches!(set(Some(9), None), Err(Unfit::LoggedOn(_))));
+    assert_eq!(world.runtime.block_on(world.handle().end_stream(stream)), Ok(1));
+    drop(client);
+    let numbers = loop {
+        match set(Some(50), Some(70)) {
+            Ok(numbers) => break numbers,
+            Err(error) => assert!(matches!(error, Unfit::LoggedOn(_)), "{error}"),
+        }
+    };
+    assert_eq!((numbers.next_in, numbers.next_out), (50, 70));
+    assert!(matches!(set(Some(0), None), Err(Unfit::Numbers(_))));
+    let other = StreamKey::parse("msgw-92/ABC/001").unwrap();
+    let unknown = world.runtime.block_on(world.handle().set_next(other, Some(1), None));
+    assert!(matches!(unknown, Err(Unfit::Unknown(_))));
+    world.logged_on("ABC001N", 50);
+}
+
+#[test]
+fn the_week_rolls_under_a_live_session() {
+    let world = World::new();
+    let mut client = world.logged_on("ABC001N", 1);
+    let week = Calendar::new(always()).unwrap().week_at(world.clock.now().wall);
+    world.clock.set(week.next_open + Duration::from_secs(1));
+    world.handle().clock_moved();
+    let logout = client.hear_type("5");
+    assert!(logout.contains("58=Session closed. Logout forced.|"), "{logout}");
+}
+
+#[test]
+fn a_refused_logon_is_told_so_and_closed() {
+    let world = World::new();
+    let mut client = world.connect();
+    let logon = client.logon("BAD001N", 1);
+    client.stream.write_all(&logon).unwrap();
+    let answer = client.hear();
+    assert!(answer.contains("58=Invalid Logon. Logout Forced|"), "{answer}");
+    assert_eq!(client.hear_or_end(), None);
+    let unwritten = World::new();
+    unwritten.authority.cannot_save.store(true, Ordering::Relaxed);
+    let mut client = unwritten.connect();
+    let logon = client.logon("ABC001N", 1);
+    client.stream.write_all(&logon).unwrap();
+    let answer = client.hear();
+    assert!(answer.contains("Could not be Authenticated"), "{answer}");
+    assert!(IpAddr::V4(Ipv4Addr::LOCALHOST).is_loopback());
+}
+
+fn always() -> Hours {
+    Hours { mode: Mode::Always, ..Hours::default() }
+}
