@@ -35,6 +35,10 @@ enum Command {
     Firm(cli::FirmArgs),
     /// People and programs, on a running node
     User(cli::UserArgs),
+    /// FIX sessions, on a running node
+    Session(cli::SessionArgs),
+    /// Key pairs of FIX sessions, on a running node
+    Key(cli::KeyArgs),
     /// The policy of the venue or of a firm, on a running node
     Policy(cli::PolicyArgs),
     /// What was decided, and whether the journal is as it was written
@@ -44,6 +48,8 @@ enum Command {
     },
     /// How a running node is
     Status(cli::StatusArgs),
+    /// The venue behind the FIX door, on a running node
+    Venue(cli::VenueArgs),
     /// The wall clock of a running demo
     DemoClock(cli::DemoClockArgs),
     /// The WebSocket door, as a client
@@ -86,10 +92,13 @@ async fn run(command: Command) -> Result<Exit, CliError> {
         Command::Book(args) => cli::run_book(&args),
         Command::Firm(args) => cli::run_firm(args).await,
         Command::User(args) => cli::run_user(args).await,
+        Command::Session(args) => cli::run_session(args).await,
+        Command::Key(args) => cli::run_key(args).await,
         Command::Policy(args) => cli::run_policy(args).await,
         Command::Audit { command: Audit::List(args) } => cli::run_audit_list(args).await,
         Command::Audit { command: Audit::Verify(args) } => cli::run_audit_verify(&args),
         Command::Status(args) => cli::run_status(args).await,
+        Command::Venue(args) => cli::run_venue(&args).await,
         Command::DemoClock(args) => cli::run_demo_clock(args).await,
         Command::Ws(args) => cli::run_ws(args).await,
         Command::Fix(args) => cli::run_fix(args).await,

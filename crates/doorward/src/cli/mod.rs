@@ -13,6 +13,7 @@ mod firm;
 mod fix;
 mod fix_connect;
 mod init;
+mod key;
 mod load;
 mod load_fix;
 mod load_fix_ping;
@@ -27,6 +28,7 @@ mod policy;
 mod serve;
 mod server;
 mod server_process;
+mod session;
 mod sign;
 mod status;
 mod terminal;
@@ -34,6 +36,7 @@ mod terminal;
 mod test_venue;
 mod totp;
 mod user;
+mod venue;
 mod ws;
 
 pub use audit::AuditListArgs;
@@ -46,13 +49,16 @@ pub use exit::{CliError, Exit};
 pub use firm::FirmArgs;
 pub use fix::FixArgs;
 pub use init::InitArgs;
+pub use key::KeyArgs;
 pub use load::LoadArgs;
 pub use policy::PolicyArgs;
 pub use serve::ServeArgs;
+pub use session::SessionArgs;
 pub use sign::SignArgs;
 pub use status::StatusArgs;
 pub use totp::TotpArgs;
 pub use user::UserArgs;
+pub use venue::VenueArgs;
 pub use ws::WsArgs;
 
 /// Runs `doorward ws …`.
@@ -159,6 +165,22 @@ pub async fn run_user(args: UserArgs) -> Result<Exit, CliError> {
     user::run(args).await
 }
 
+/// Runs `doorward session …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_session(args: SessionArgs) -> Result<Exit, CliError> {
+    session::run(args).await
+}
+
+/// Runs `doorward key …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_key(args: KeyArgs) -> Result<Exit, CliError> {
+    key::run(args).await
+}
+
 /// Runs `doorward policy …`.
 ///
 /// # Errors
@@ -189,4 +211,12 @@ pub async fn run_status(args: StatusArgs) -> Result<Exit, CliError> {
 /// [`CliError`] with the exit code to leave with.
 pub async fn run_demo_clock(args: DemoClockArgs) -> Result<Exit, CliError> {
     demo_clock::run(args).await
+}
+
+/// Runs `doorward venue …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_venue(args: &VenueArgs) -> Result<Exit, CliError> {
+    venue::run(args).await
 }

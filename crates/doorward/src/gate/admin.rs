@@ -473,7 +473,14 @@ impl Gate {
     ) -> Result<(doorward_core::identity::person::Phc, Option<Secret<String>>), Refused> {
         let (normal, generated) = match new {
             NewPassword::Generated => {
-                let made = self.generate()?;
+                let mut made = self.generate()?;
+                // By chance it may hold a piece of a name; then another one is made.
+                for _ in 0..8 {
+                    if self.check_new(&password::normalise(made.expose()), person, snapshot).is_ok() {
+                        break;
+                    }
+                    made = self.generate()?;
+                }
                 (password::normalise(made.expose()), Some(made))
             }
             NewPassword::Clear(clear) => (password::normalise(clear.expose()), None),
@@ -512,7 +519,11 @@ impl Gate {
         self.commit_records(expects, vec![record]).await
     }
 
-    pub(super) async fn commit_records(&self, expects: Vec<Expect>, mut records: Vec<Record>) -> Result<(), Refused> {
+    pub(super) async fn commit_records(
+        &self,
+        expects: Vec<Expect>,
+        mut records: Vec<Record>,
+    ) -> Result<(), Refused> {
         for record in &mut records {
             record.entry.factor = Factor::LocalUser;
         }
