@@ -134,7 +134,7 @@ async fn f3_whatever_fails_first_one_hmac_is_computed_and_one_refusal_heard() {
         (Deny::UnknownCompId, client.clone(), |logon| logon.sender_comp_id = b"ZZZ004N".to_vec()),
         (Deny::UnknownCompId, client.clone(), |logon| logon.sender_comp_id = b"B08005N".to_vec()),
         (Deny::UnknownCompId, client.clone(), |logon| logon.sender_comp_id = vec![0xff; 2000]),
-        (Deny::WrongIndicator, client.clone(), |logon| logon.sender_comp_id = b"B08004U".to_vec()),
+        (Deny::WrongIndicator, center.client("G13", "G13004U").await, |_| {}),
         (Deny::UnknownAccessKey, client.clone(), |logon| {
             logon.access_key_id = b"oNDxM33uE81ohWuVRtWT".to_vec()
         }),

@@ -368,7 +368,7 @@ impl Gate {
     }
 
     /// Looks at the clock now: a step is seen by the very next decision.
-    fn clock_good(&self) -> bool {
+    pub fn clock_good(&self) -> bool {
         let mut guard = self.guard();
         // Read under the lock, so that no agreed move lies between reading and looking.
         guard.clock.look(self.clock.now())

@@ -13,6 +13,7 @@ use super::door::Door;
 use super::mailbox::Command;
 use super::slab::Token;
 use crate::fault::Fault;
+use crate::gate::fix::LogonSave;
 use crate::gate::{Connection as GateConnection, Origin, new_attempt};
 use crate::metrics;
 
@@ -97,6 +98,7 @@ impl Door {
         if self.shared.failing.is_none() {
             tracing::error!(%fault, "FIX messages cannot be stored; Logons are refused until they can");
             self.shared.retry_at = now.mono + REOPEN_AFTER;
+            self.shared.handle.set_storing(false);
         }
         for token in waiting {
             if let Some(connection) = self.connections.get_mut(*token) {
@@ -186,7 +188,7 @@ impl Door {
             match self.connections.get_mut(token) {
                 None => {}
                 Some(connection) if connection.waiting() >= RESEND_BELOW_BYTES => {
-                    later.push((token, ask, range))
+                    later.push((token, ask, range));
                 }
                 Some(_) => self.give_stored(token, ask, range, now),
             }
@@ -217,7 +219,7 @@ impl Door {
     }
 
     /// Messages that a client did not fetch before its numbers began anew.
-    pub(super) fn left_behind(&self, stream: &StreamKey, count: u64) {
+    pub(super) fn left_behind(&mut self, stream: &StreamKey, count: u64) {
         let note = Note {
             event: Event::UndeliveredLeft,
             actor: Actor::Node,
@@ -232,6 +234,8 @@ impl Door {
             attempt: new_attempt(),
             connection: Arc::new(GateConnection::default()),
         };
-        Arc::clone(&self.shared.authority).note(Box::new(note), origin);
+        if let Some(record) = self.shared.authority.record(note, &origin) {
+            self.shared.decided.push(LogonSave { record: Box::new(record), numbers: None });
+        }
     }
 }

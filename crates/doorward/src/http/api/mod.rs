@@ -5,12 +5,15 @@
 
 mod audit;
 mod firms;
+mod keys;
 mod node;
 mod people;
 mod read;
+mod sessions;
 mod show;
 #[cfg(test)]
 mod tests;
+mod venue;
 
 use std::sync::Arc;
 
@@ -19,12 +22,13 @@ use axum::http::header::{CACHE_CONTROL, ETAG};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::{AppendHeaders, IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde_json::Value;
 
 use super::problem::{self, Problem};
 use crate::clock::Clock;
+use crate::doors::fix::FixHandle;
 use crate::gate::Gate;
 
 /// Largest body of a request, in bytes.
@@ -39,6 +43,8 @@ pub struct ApiState {
     pub node: Arc<str>,
     /// The gate's clock, where it may be moved (demo only); without it there are no such routes.
     pub demo_clock: Option<Arc<Clock>>,
+    /// The FIX door, where one is open.
+    pub fix: Option<FixHandle>,
 }
 
 /// The API. It says who may do what once it is told who asks.
@@ -51,6 +57,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/firms/{code}/close", post(firms::close))
         .route("/api/v1/firms/{code}/open", post(firms::open))
         .route("/api/v1/firms/{code}/policy", get(firms::policy).put(firms::set_policy))
+        .route("/api/v1/firms/{code}/key-hours", post(keys::open_hours))
         .route("/api/v1/policy", get(firms::venue_policy).put(firms::set_venue_policy))
         .route("/api/v1/people", post(people::add))
         .route("/api/v1/people/{userid}", get(people::show).patch(people::edit))
@@ -59,13 +66,27 @@ pub fn router(state: ApiState) -> Router {
             "/api/v1/people/{userid}/authenticator",
             post(people::issue_authenticator).delete(people::revoke_authenticator),
         )
-        .route("/api/v1/people/{userid}/unlock", post(people::unlock));
+        .route("/api/v1/people/{userid}/unlock", post(people::unlock))
+        .route("/api/v1/sessions", post(sessions::add))
+        .route("/api/v1/sessions/{id}", get(sessions::show).patch(sessions::edit))
+        .route("/api/v1/sessions/{id}/lock", post(sessions::lock))
+        .route("/api/v1/sessions/{id}/reopen", post(sessions::reopen))
+        .route("/api/v1/sessions/{id}/end", post(sessions::end))
+        .route("/api/v1/sessions/{id}/set-next", post(sessions::set_next))
+        .route("/api/v1/sessions/{id}/keys", get(keys::list).post(keys::create))
+        .route("/api/v1/sessions/{id}/keys/{key}", delete(keys::delete))
+        .route("/api/v1/sessions/{id}/keys/{key}/download", post(keys::download));
+    plain = plain
+        .route("/api/v1/streams", get(venue::streams))
+        .route("/api/v1/streams/{stream}/messages", post(venue::send));
     if state.demo_clock.is_some() {
         plain = plain.route("/api/v1/demo/clock", get(node::clock).post(node::move_clock));
     }
-    // Of these two alone there are parameters behind the question mark.
-    let listing =
-        Router::new().route("/api/v1/people", get(people::list)).route("/api/v1/audit", get(audit::list));
+    // Of these alone there are parameters behind the question mark.
+    let listing = Router::new()
+        .route("/api/v1/people", get(people::list))
+        .route("/api/v1/sessions", get(sessions::list))
+        .route("/api/v1/audit", get(audit::list));
     plain
         .route_layer(middleware::from_fn(no_parameters))
         .merge(listing)

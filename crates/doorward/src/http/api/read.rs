@@ -1,5 +1,6 @@
 //! What a request says, read strictly: every fault names its field.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::body::{Bytes, to_bytes};
@@ -7,7 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::{CONTENT_TYPE, IF_MATCH};
 use axum::http::request::Parts;
 use doorward_core::audit::Actor;
-use doorward_core::id::{FirmCode, SessionId, UserId};
+use doorward_core::id::{AccessKeyId, FirmCode, SessionId, UserId};
 use doorward_core::text::shortened;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -52,6 +53,31 @@ impl<S: Send + Sync> FromRequestParts<S> for UserPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         user_id("userid", &segment("userid", parts, state).await?).map(Self)
+    }
+}
+
+/// The FIX session that the path names.
+pub(super) struct SessionPath(pub(super) SessionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        session_id("id", &segment("id", parts, state).await?).map(Self)
+    }
+}
+
+/// The key pair that the path names, with its session.
+pub(super) struct KeyPath(pub(super) SessionId, pub(super) AccessKeyId);
+
+impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Ok(Path((id, key))) = Path::<(String, String)>::from_request_parts(parts, state).await else {
+            return Err(Problem::invalid("key", "not UTF-8 in percent-encoding"));
+        };
+        Ok(Self(session_id("id", &id)?, access_key("key", &key)?))
     }
 }
 
@@ -225,6 +251,28 @@ pub(super) fn session_id(field: &'static str, text: &str) -> Result<SessionId, P
     SessionId::parse(text.as_bytes()).ok_or_else(|| {
         Problem::invalid(field, format!("{:?} is not 3 characters of A-Z and 0-9", shortened(text, 32)))
     })
+}
+
+/// Reads an Access Key ID.
+pub(super) fn access_key(field: &'static str, text: &str) -> Result<AccessKeyId, Problem> {
+    AccessKeyId::parse(text.as_bytes()).ok_or_else(|| {
+        let shown = shortened(text, 32);
+        Problem::invalid(field, format!("{shown:?} is not 20 characters of A-Z, a-z and 0-9"))
+    })
+}
+
+/// Reads names of one kind.
+pub(super) fn names<T: Ord>(
+    field: &'static str,
+    texts: &[String],
+    parse: impl Fn(&[u8]) -> Option<T>,
+    allowed: &str,
+) -> Result<BTreeSet<T>, Problem> {
+    let read = |text: &String| {
+        let wrong = || Problem::invalid(field, format!("{:?} is not {allowed}", shortened(text, 32)));
+        parse(text.as_bytes()).ok_or_else(wrong)
+    };
+    texts.iter().map(read).collect()
 }
 
 /// Reads a user id.

@@ -2,13 +2,18 @@
 
 use doorward_core::audit::{Actor, Entry};
 use doorward_core::identity::attempt::Access;
+use doorward_core::identity::decide::key_pair::{ShownPair, shown};
 use doorward_core::identity::enrolment::{Authenticator, Seed};
 use doorward_core::identity::firm::Firm;
+use doorward_core::identity::fix_session::{FixSession, SessionUse};
 use doorward_core::identity::person::{Password, Person, Standing};
 use doorward_core::identity::policy::{Effective, Policy};
 use doorward_core::time::Wall;
 use doorward_core::trace::{Step, Trace};
 use serde_json::{Map, Value, json};
+
+use crate::gate::fix::StreamInfo;
+use crate::gate::keys::OpenPair;
 
 /// An instant: RFC 3339.
 pub(super) fn instant(at: Wall) -> Value {
@@ -21,8 +26,91 @@ pub(super) fn firm(firm: &Firm) -> Value {
         "name": firm.name,
         "added": instant(firm.added_at),
         "closed": firm.closed,
+        "key_hours_until": firm.key_hours_until.map(instant),
         "policy": firm.policy,
         "version": firm.version,
+    })
+}
+
+/// A FIX session; never a secret key.
+pub(super) fn fix_session(session: &FixSession, usage: &SessionUse, now: Wall) -> Value {
+    let FixSession {
+        id,
+        firm,
+        kind,
+        environment,
+        added_at,
+        standing: may,
+        sender_comp_ids,
+        operator_ids,
+        sources,
+        pairs: _,
+        version,
+    } = session;
+    json!({
+        "session_id": id,
+        "firm": firm,
+        "kind": kind,
+        "environment": environment,
+        "added": instant(*added_at),
+        "standing": standing(*may),
+        "locked": usage.locked.map(instant),
+        "sender_comp_ids": sender_comp_ids,
+        "operator_ids": operator_ids,
+        "sources": sources,
+        "keys": keys(&shown(session, usage, now)),
+        "version": version,
+    })
+}
+
+/// Key pairs, newest first.
+pub(super) fn keys(pairs: &[ShownPair]) -> Value {
+    let show = |pair: &ShownPair| {
+        let ShownPair { id, state, made_at, ends_at, last_use, safe_to_retire } = pair;
+        let used = last_use.map(|used| {
+            json!({ "at": instant(used.at), "source": used.source, "sender_comp_id": used.sender_comp_id })
+        });
+        json!({
+            "access_key_id": id,
+            "state": state.name(),
+            "created": instant(*made_at),
+            "expires": instant(*ends_at),
+            "last_used": used,
+            "safe_to_retire": safe_to_retire,
+        })
+    };
+    pairs.iter().map(show).collect()
+}
+
+/// A key pair with its secret, for whoever has just proved to be an administrator of the firm.
+pub(super) fn open_pair(open: &OpenPair) -> Value {
+    json!({
+        "session_id": open.session.id,
+        "access_key_id": open.pair.id,
+        "secret_key": open.secret_key.expose(),
+        "created": instant(open.pair.made_at),
+        "expires": instant(open.pair.ends_at),
+        "environment": open.session.environment,
+    })
+}
+
+/// A stream with the connection that holds it.
+pub(super) fn stream(info: &StreamInfo) -> Value {
+    let live = info.live.as_ref().map(|live| {
+        json!({
+            "source": live.source,
+            "since": instant(live.since),
+            "operator_id": live.operator,
+            "access_key_id": live.access_key,
+        })
+    });
+    json!({
+        "stream": info.stream,
+        "week": info.numbers.epoch.week,
+        "next_in": info.numbers.next_in,
+        "next_out": info.numbers.next_out,
+        "unsent": info.numbers.unsent_to.saturating_sub(info.numbers.unsent_from),
+        "live": live,
     })
 }
 
