@@ -24,14 +24,12 @@ fn order() -> Vec<u8> {
         .field(56, "CME")
         .field(57, "G")
         .field(142, "US,IL")
-        .field(11, "ORDER-20261121-00012")
-        .field(21, "1")
+        .field(11, "ORDER-00012")
         .field(38, "25")
         .field(40, "2")
         .field(44, "9725.25")
         .field(54, "1")
         .field(55, "GEZ6")
-        .field(59, "0")
         .field(60, "20261121-14:48:42.851")
         .finish();
     out
