@@ -16,6 +16,7 @@ mod init;
 mod load;
 mod load_fix;
 mod load_fix_ping;
+mod load_fix_plan;
 mod load_fix_report;
 mod load_fix_run;
 mod load_fix_seats;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use doorward_core::audit::{Actor, Context, Deny, Door, Entry, Event, Outcome, Record};
+use doorward_core::fix::session::Note;
 use doorward_core::id::{AccessKeyId, FirmCode, OperatorId, PersonId, SessionId};
 use doorward_core::identity::change::Change;
 use doorward_core::identity::decide::{Misuse, fix_session};
@@ -14,7 +15,7 @@ use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::Wall;
 use tokio::sync::oneshot;
 
-use super::{Gate, error_text, new_attempt};
+use super::{Gate, Origin, error_text, new_attempt};
 use crate::book::{Batch, CommitError, Expect};
 use crate::fault::Fault;
 use crate::metrics;
@@ -112,17 +113,41 @@ impl Gate {
     /// Who ends FIX connections from now on; it must not block. Set once, before the door opens.
     pub fn on_end(&self, ended: Box<dyn Fn(EndOf) + Send + Sync>) {
         // A second door of this kind would be a mistake of ours; the first one stays.
-        debug_assert!(self.fix.ended.set(ended).is_ok(), "set once");
+        let first = self.fix.ended.set(ended).is_ok();
+        debug_assert!(first, "set once");
     }
 
     /// Whom to ask about streams from now on. Set once, before the door opens.
     pub fn fix_control(&self, control: Arc<dyn FixControl>) {
-        debug_assert!(self.fix.control.set(control).is_ok(), "set once");
+        let first = self.fix.control.set(control).is_ok();
+        debug_assert!(first, "set once");
     }
 
     /// The latest numbers of all streams, as far as they are in the journal of decisions.
     pub fn streams(&self) -> Result<Vec<(StreamKey, Numbers)>, Fault> {
         self.store.streams()
+    }
+
+    /// The record of something that a FIX session saw and nobody decided, to be saved with the Logons of its turn;
+    /// `None` where there were too many of its source already (Q10).
+    pub fn note_of_session(&self, note: Note, origin: &Origin) -> Option<Record> {
+        let refused = note.event == Event::ConnectionRefused;
+        if refused && !self.refusals.count(source_group(origin.source), self.clock.now().mono) {
+            return None;
+        }
+        let mut entry = Entry::new(&self.context(origin), note.event, note.actor);
+        entry.outcome = if refused { Outcome::Refused } else { Outcome::Allowed };
+        entry.reason = note.reason;
+        entry.firm = note.firm;
+        if let Some(StreamKey::Session { session, .. }) = note.stream {
+            entry.session = Some(session);
+        }
+        entry.detail = match (note.stream, note.count) {
+            (Some(stream), Some(count)) => Some(format!("{stream}: {count}")),
+            (Some(stream), None) => Some(stream.to_string()),
+            (None, _) => None,
+        };
+        Some(Record { entry, changes: Vec::new() })
     }
 
     /// Saves records of the FIX door, all in one batch; `done` is called on another thread, or on this one where there
@@ -131,11 +156,7 @@ impl Gate {
     /// A refusal whose signature was good and whose sequence was not counts towards the lock here; those that
     /// [`Gate::judge_logon`] refused it has counted itself. Of one source's refusals within a minute only the first
     /// ones are written (Q10).
-    pub fn save_logons(
-        &self,
-        saves: Vec<LogonSave>,
-        done: impl FnOnce(Result<(), Fault>) + Send + 'static,
-    ) {
+    pub fn save_logons(&self, saves: Vec<LogonSave>, done: impl FnOnce(Result<(), Fault>) + Send + 'static) {
         let now = self.clock.now();
         let mut records = Vec::with_capacity(saves.len());
         for LogonSave { record, numbers } in saves {

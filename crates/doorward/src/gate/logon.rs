@@ -71,12 +71,7 @@ impl Gate {
     }
 
     /// One HMAC and one look-up, whoever asks.
-    fn verify_logon(
-        &self,
-        logon: &SignedLogon,
-        key: Option<&MacKey>,
-        now: Now,
-    ) -> Result<Verified, Fault> {
+    fn verify_logon(&self, logon: &SignedLogon, key: Option<&MacKey>, now: Now) -> Result<Verified, Fault> {
         let mac = self.vault.mac(key.unwrap_or(&self.nobodys_key), &logon.canonical)?;
         let given = logon.signature.unwrap_or_default();
         let equal = bool::from(mac.ct_eq(&given));

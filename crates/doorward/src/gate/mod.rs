@@ -15,14 +15,14 @@ mod login;
 mod logon;
 mod password;
 mod refusals;
-mod seen;
-mod sessions;
 #[cfg(test)]
 mod key_tests;
 #[cfg(test)]
 mod logon_tests;
 #[cfg(test)]
 mod rule_tests;
+mod seen;
+mod sessions;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -368,7 +368,7 @@ impl Gate {
     }
 
     /// Looks at the clock now: a step is seen by the very next decision.
-    fn clock_good(&self) -> bool {
+    pub fn clock_good(&self) -> bool {
         let mut guard = self.guard();
         // Read under the lock, so that no agreed move lies between reading and looking.
         guard.clock.look(self.clock.now())

@@ -105,10 +105,10 @@ impl Table {
     /// Gives locks back that could not be written down, as far as they still hold.
     pub(super) fn give_back(&mut self, locks: BTreeMap<SessionId, Wall>) {
         let held = &self.held;
-        let still = locks.into_iter().filter(|(id, at)| held.get(id).is_some_and(|held| held.locked == Some(*at)));
+        let still =
+            locks.into_iter().filter(|(id, at)| held.get(id).is_some_and(|held| held.locked == Some(*at)));
         self.unwritten_locks.extend(still);
     }
-
 
     pub(super) fn set_closed(&mut self, firm: &FirmCode, closed: bool) {
         if closed {
@@ -165,7 +165,11 @@ impl Sessions {
 
     /// See [`Table::take_unwritten_locks`]; looks first without holding anybody up.
     pub(super) fn take_unwritten_locks(&self) -> BTreeMap<SessionId, Wall> {
-        if self.read().unwritten_locks.is_empty() { BTreeMap::new() } else { self.write().take_unwritten_locks() }
+        if self.read().unwritten_locks.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.write().take_unwritten_locks()
+        }
     }
 
     /// See [`Table::give_back`].
@@ -199,13 +203,11 @@ impl Sessions {
 
 /// The opened secrets of a session. One that does not open now is opened when it is asked for.
 fn opened(vault: &dyn Vault, session: &FixSession) -> Vec<(AccessKeyId, MacKey)> {
-    let open = |pair: &KeyPair| {
-        match vault.mac_key(&secret_place(&pair.id, &session.firm), pair.sealed()?) {
-            Ok(key) => Some((pair.id, key)),
-            Err(fault) => {
-                tracing::error!(session = %session.id, access_key = %pair.id, %fault, "a secret key does not open");
-                None
-            }
+    let open = |pair: &KeyPair| match vault.mac_key(&secret_place(&pair.id, &session.firm), pair.sealed()?) {
+        Ok(key) => Some((pair.id, key)),
+        Err(fault) => {
+            tracing::error!(session = %session.id, access_key = %pair.id, %fault, "a secret key does not open");
+            None
         }
     };
     session.pairs.iter().filter_map(open).collect()

@@ -225,7 +225,7 @@ impl Session {
     }
 
     /// Takes stored outbound messages, whole and in the order of their numbers.
-    pub fn stored<'m>(&mut self, id: AskId, messages: &mut dyn Iterator<Item = &'m [u8]>, now: Now) {
+    pub fn stored(&mut self, id: AskId, messages: &mut dyn Iterator<Item = &[u8]>, now: Now) {
         self.begin_turn();
         let cx = &mut Cx { settings: &self.settings, out: &mut self.out, now };
         if let Some(live) = live_of(&mut self.state) {

@@ -67,10 +67,10 @@ impl Live {
     }
 
     /// Stored messages came, in the order of their numbers.
-    pub(super) fn on_stored<'m>(
+    pub(super) fn on_stored(
         &mut self,
         id: AskId,
-        messages: &mut dyn Iterator<Item = &'m [u8]>,
+        messages: &mut dyn Iterator<Item = &[u8]>,
         cx: &mut Cx<'_>,
     ) {
         let Some(mut resend) = self.resend.take_if(|resend| resend.ask == id) else { return };

@@ -1,14 +1,17 @@
 //! What comes through the mailbox.
 
 use doorward_core::fix::session::{End, StreamState};
+use doorward_core::id::SessionId;
+use doorward_core::identity::decide::Misuse;
 use doorward_core::stream::{Epoch, Numbers, StreamKey};
 use doorward_core::time::Now;
+use tokio::sync::oneshot;
 
 use super::connection::Connection;
 use super::door::Door;
-use super::mailbox::{Command, LiveSession, StreamShown, Unfit, Whose};
+use super::mailbox::{Command, Unfit, Whose};
 use super::seats::Seat;
-use super::slab::Token;
+use crate::gate::fix::{LiveStream, LogonSave, SetNext, StreamInfo};
 
 /// The greatest MsgSeqNum that a stream may be set to: nine digits, as most clients read.
 const NEXT_MAX: u64 = 999_999_999;
@@ -37,23 +40,19 @@ impl Door {
                     }
                 }
             }
-            Command::End(whose, why, answer) => {
-                let ended = self.end_those(&whose, why, now);
-                if let Some(answer) = answer {
-                    // Nobody waits any more.
-                    let _ = answer.send(ended);
-                }
-            }
-            Command::SetNext { stream, next_in, next_out, answer } => {
-                let set = self.set_next(&stream, next_in, next_out, now);
+            Command::End(whose, why) => self.end_those(&whose, why, now),
+            Command::SetNext(ask, answer) => self.set_next(ask, answer, now),
+            Command::NumbersSaved { stream, numbers, saved, answer } => {
+                let set = self.numbers_saved(&stream, numbers, saved);
+                // Nobody waits any more.
                 let _ = answer.send(set);
             }
             Command::Send { stream, messages, answer } => {
                 let sent = self.send_all(&stream, &messages, now);
                 let _ = answer.send(sent);
             }
-            Command::List(answer) => {
-                let _ = answer.send(self.shown());
+            Command::List(session, answer) => {
+                let _ = answer.send(self.shown(session));
             }
             Command::Look => self.look_at = now.mono,
             Command::Stop { drain } => self.stop(now, drain),
@@ -75,50 +74,71 @@ impl Door {
         }
     }
 
-    fn end_those(&mut self, whose: &Whose, why: End, now: Now) -> usize {
-        let all: Vec<Token> = match whose {
+    fn end_those(&mut self, whose: &Whose, why: End, now: Now) {
+        let all = match whose {
             Whose::Connection(token) => vec![*token],
-            Whose::Stream(stream) => self.shared.seats.holder(stream).into_iter().collect(),
-            Whose::Session(_) | Whose::Key(_) | Whose::Firm(_) => self.connections.tokens(),
+            Whose::Session(_) | Whose::Key(_) | Whose::Firm(_) | Whose::Person(_) => self.connections.tokens(),
         };
-        let mut ended = 0;
         for token in all {
             let Some(connection) = self.connections.get_mut(token) else { continue };
             if is_of(connection, whose) {
-                ended += 1;
                 connection.session.end(why, now);
                 self.drain(token, now);
             }
         }
-        ended
     }
 
-    fn set_next(
-        &mut self,
-        stream: &StreamKey,
-        next_in: Option<u64>,
-        next_out: Option<u64>,
-        now: Now,
-    ) -> Result<Numbers, Unfit> {
-        self.usable(stream)?;
-        for (name, number) in [("next inbound", next_in), ("next outbound", next_out)] {
+    /// Sets numbers: they count once they are durable, and nobody gets the stream until then.
+    fn set_next(&mut self, ask: SetNext, answer: oneshot::Sender<Result<Numbers, Misuse>>, now: Now) {
+        let stream = ask.stream;
+        let numbers = match self.wanted_numbers(&ask, now) {
+            Ok(numbers) => numbers,
+            // Nobody waits any more.
+            Err(misuse) => return drop(answer.send(Err(misuse))),
+        };
+        self.shared.setting.push(stream);
+        let handle = self.shared.handle.clone();
+        let done = move |saved| {
+            // The door may have closed meanwhile.
+            let _ = handle.tell(Command::NumbersSaved { stream, numbers, saved, answer });
+        };
+        let save = LogonSave { record: ask.record, numbers: Some((stream, numbers)) };
+        self.shared.authority.save(vec![save], Box::new(done));
+    }
+
+    fn wanted_numbers(&mut self, ask: &SetNext, now: Now) -> Result<Numbers, Misuse> {
+        let SetNext { stream, next_in, next_out, .. } = ask;
+        let Some(settings) = self.settings_of(stream) else {
+            return Err(Misuse::conflict("stream", no_listener(stream)));
+        };
+        if self.shared.setting.contains(stream) || self.shared.failing.is_some() {
+            return Err(Misuse::conflict("stream", format!("{stream} cannot be written now; try again")));
+        }
+        for (field, number) in [("next_in", next_in), ("next_out", next_out)] {
             if let Some(number) = number.filter(|number| !(1..=NEXT_MAX).contains(number)) {
-                return Err(Unfit::Numbers(format!("{name} {number} is out of range 1..={NEXT_MAX}")));
+                return Err(Misuse::invalid(field, format!("{number} is out of range 1..={NEXT_MAX}")));
             }
         }
-        let settings = self.settings_of(stream);
-        let Some(settings) = settings else { return Err(no_listener(stream)) };
         if self.shared.seats.get_mut(stream).is_none() {
             self.shared.seats.keep(*stream, StreamState::new(&settings, now));
         }
         let Some(Seat::Free(state)) = self.shared.seats.get_mut(stream) else {
-            return Err(Unfit::LoggedOn(format!("somebody is logged on to {stream}; end the session first")));
+            let text = format!("somebody is logged on to {stream}; end the session first");
+            return Err(Misuse::conflict("stream", text));
         };
         state.roll(&settings, now);
-        let numbers = moved(state.numbers, next_in, next_out);
-        state.numbers = numbers;
+        moved(state.numbers, *next_in, *next_out)
+    }
+
+    fn numbers_saved(&mut self, stream: &StreamKey, numbers: Numbers, saved: bool) -> Result<Numbers, Misuse> {
+        self.shared.setting.retain(|other| other != stream);
+        if !saved {
+            return Err(Misuse::conflict("stream", format!("{stream}: the numbers could not be written; try again")));
+        }
+        if let Some(Seat::Free(state)) = self.shared.seats.get_mut(stream) {
+            state.numbers = numbers;
+        }
         self.shared.log.numbers(stream, &numbers);
-        self.made_durable(now)?;
         Ok(numbers)
     }
 
@@ -133,7 +153,7 @@ impl Door {
         for (msg_type, body) in messages {
             match self.send(stream, msg_type, body, now) {
                 Some(number) => numbers.push(number),
-                None if self.settings_of(stream).is_none() => return Err(no_listener(stream)),
+                None if self.settings_of(stream).is_none() => return Err(Unfit::Unknown(no_listener(stream))),
                 None => {
                     let text = format!("somebody is logging on to {stream}; try again");
                     return Err(Unfit::LoggedOn(text));
@@ -146,7 +166,7 @@ impl Door {
 
     fn usable(&self, stream: &StreamKey) -> Result<(), Unfit> {
         if self.settings_of(stream).is_none() {
-            return Err(no_listener(stream));
+            return Err(Unfit::Unknown(no_listener(stream)));
         }
         match &self.shared.failing {
             Some(fault) => Err(Unfit::NotSaved(fault.to_string())),
@@ -163,44 +183,44 @@ impl Door {
         }
     }
 
-    fn shown(&self) -> Vec<StreamShown> {
-        let mut all: Vec<StreamShown> = self
+    fn shown(&self, session: Option<SessionId>) -> Vec<StreamInfo> {
+        let is_of = |stream: &StreamKey| match (stream, session) {
+            (_, None) => true,
+            (StreamKey::Session { session: of, .. }, Some(session)) => *of == session,
+            (StreamKey::Person(_), Some(_)) => false,
+        };
+        let mut all: Vec<StreamInfo> = self
             .shared
             .seats
             .iter()
+            .filter(|(stream, _)| is_of(stream))
             .filter_map(|(stream, seat)| match seat {
-                Seat::Free(state) => {
-                    Some(StreamShown { stream: *stream, numbers: state.numbers, live: None })
-                }
+                Seat::Free(state) => Some(StreamInfo { stream: *stream, numbers: state.numbers, live: None }),
                 Seat::Held { token, .. } => {
                     let connection = self.connections.get(*token)?;
                     let numbers = connection.session.numbers()?;
-                    let live = connection.session.is_live().then(|| self.live(*stream, numbers, connection));
-                    Some(StreamShown { stream: *stream, numbers, live })
+                    let live = connection.session.is_live().then(|| live(connection));
+                    Some(StreamInfo { stream: *stream, numbers, live })
                 }
             })
             .collect();
         all.sort_by_key(|shown| shown.stream);
         all
     }
+}
 
-    fn live(&self, stream: StreamKey, numbers: Numbers, connection: &Connection) -> LiveSession {
-        let who = connection.logging_on.as_deref();
-        LiveSession {
-            stream,
-            listener: self.listeners[connection.listener].name.clone(),
-            source: connection.origin.source,
-            since: who.map(|who| who.since).unwrap_or_default(),
-            operator: who.and_then(|who| who.operator.clone()),
-            access_key: who.and_then(|who| who.access_key),
-            numbers,
-            waiting_bytes: connection.waiting() as u64,
-        }
+fn live(connection: &Connection) -> LiveStream {
+    let who = connection.logging_on.as_deref();
+    LiveStream {
+        source: connection.origin.source,
+        since: who.map(|who| who.since).unwrap_or_default(),
+        operator: who.and_then(|who| who.operator.clone()),
+        access_key: who.and_then(|who| who.access_key),
     }
 }
 
-fn no_listener(stream: &StreamKey) -> Unfit {
-    Unfit::Unknown(format!("no listener serves {stream}; see fix.listeners"))
+fn no_listener(stream: &StreamKey) -> String {
+    format!("no listener serves {stream}; see fix.listeners")
 }
 
 /// Whether a connection is among those that are meant.
@@ -208,7 +228,7 @@ fn is_of(connection: &Connection, whose: &Whose) -> bool {
     let who = connection.logging_on.as_deref();
     match whose {
         Whose::Connection(_) => true,
-        Whose::Stream(_) => connection.session.is_live(),
+        Whose::Person(person) => connection.stream == Some(StreamKey::Person(*person)),
         Whose::Session(session) => {
             matches!(connection.stream, Some(StreamKey::Session { session: held, .. }) if held == *session)
         }
@@ -217,23 +237,27 @@ fn is_of(connection: &Connection, whose: &Whose) -> bool {
     }
 }
 
-/// The numbers of a stream that an operator sets. Where one goes back, a new incarnation begins, so that no number is
-/// used twice for different messages.
-fn moved(numbers: Numbers, next_in: Option<u64>, next_out: Option<u64>) -> Numbers {
+/// The numbers of a stream that an administrator sets. Where the client's goes back, a new incarnation begins, in which
+/// ours go on: no number is used twice for different messages.
+fn moved(numbers: Numbers, next_in: Option<u64>, next_out: Option<u64>) -> Result<Numbers, Misuse> {
     let (wanted_in, wanted_out) = (next_in.unwrap_or(numbers.next_in), next_out.unwrap_or(numbers.next_out));
-    if wanted_in < numbers.next_in || wanted_out < numbers.next_out {
+    if wanted_out < numbers.next_out {
+        let text = format!("{wanted_out} is below {}: a number is never used twice", numbers.next_out);
+        return Err(Misuse::invalid("next_out", text));
+    }
+    if wanted_in < numbers.next_in {
         let Epoch { week, reset } = numbers.epoch;
-        return Numbers {
+        return Ok(Numbers {
             next_in: wanted_in,
             next_out: wanted_out,
             ceiling: wanted_out,
             unsent_from: wanted_out,
             unsent_to: wanted_out,
             ..Numbers::new(Epoch { week, reset: reset + 1 })
-        };
+        });
     }
     let ceiling = numbers.ceiling.max(wanted_out);
-    Numbers { rev: numbers.rev + 1, next_in: wanted_in, next_out: wanted_out, ceiling, ..numbers }
+    Ok(Numbers { rev: numbers.rev + 1, next_in: wanted_in, next_out: wanted_out, ceiling, ..numbers })
 }
 
 #[cfg(test)]
@@ -241,22 +265,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_that_goes_back_begins_a_new_incarnation() {
-        let now = Numbers {
-            rev: 7,
-            next_in: 5,
-            next_out: 9,
-            ceiling: 20,
-            ..Numbers::new(Epoch { week: 3, reset: 1 })
-        };
-        let ahead = moved(now, Some(6), None);
+    fn a_number_of_the_clients_that_goes_back_begins_a_new_incarnation_and_ours_never_do() {
+        let now = Numbers { rev: 7, next_in: 5, next_out: 9, ceiling: 20, ..Numbers::new(Epoch { week: 3, reset: 1 }) };
+        let ahead = moved(now, Some(6), None).unwrap();
         assert_eq!((ahead.epoch, ahead.next_in, ahead.next_out, ahead.ceiling), (now.epoch, 6, 9, 20));
         assert!(ahead.supersedes(&now));
-        let back = moved(now, None, Some(2));
-        assert_eq!(
-            (back.epoch, back.next_in, back.next_out, back.ceiling),
-            (Epoch { week: 3, reset: 2 }, 5, 2, 2)
-        );
+        let back = moved(now, Some(2), None).unwrap();
+        assert_eq!((back.epoch, back.next_in, back.next_out, back.ceiling), (Epoch { week: 3, reset: 2 }, 2, 9, 9));
         assert!(back.supersedes(&now));
+        assert_eq!(moved(now, None, Some(8)).unwrap_err().text, "8 is below 9: a number is never used twice");
     }
 }

@@ -15,7 +15,7 @@ impl Door {
     pub(super) fn claim(&mut self, token: Token, ask: AskId, claim: Claim, now: Now) {
         let overtaken = self.shared.overtaken.iter().position(|other| *other == token);
         let overtaken = overtaken.map(|at| self.shared.overtaken.swap_remove(at)).is_some();
-        if self.shared.failing.is_some() {
+        if self.shared.failing.is_some() || self.shared.setting.contains(&claim.stream) {
             return self.claimed(token, ask, Claimed::Unavailable, now);
         }
         if overtaken {

@@ -3,8 +3,7 @@
 use std::io;
 
 use doorward_core::fix::session::Session;
-use doorward_core::id::AccessKeyId;
-use doorward_core::id::FirmCode;
+use doorward_core::id::{AccessKeyId, FirmCode, OperatorId};
 use doorward_core::stream::StreamKey;
 use doorward_core::time::{Mono, Wall};
 
@@ -33,7 +32,7 @@ pub(super) enum Stage {
 #[derive(Debug, Default)]
 pub(super) struct LoggedOn {
     pub(super) since: Wall,
-    pub(super) operator: Option<String>,
+    pub(super) operator: Option<OperatorId>,
     pub(super) access_key: Option<AccessKeyId>,
     pub(super) firm: Option<FirmCode>,
 }

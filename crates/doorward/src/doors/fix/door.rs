@@ -10,9 +10,10 @@ use doorward_core::calendar::{Calendar, Week};
 use doorward_core::fix::message::Fields;
 use doorward_core::fix::session::{Claim, End, ReadRange};
 use doorward_core::limits::Limit;
+use doorward_core::stream::StreamKey;
 use doorward_core::time::{Mono, Now};
 
-use super::authority::{Authority, Decided};
+use super::authority::Authority;
 use super::connection::Connection;
 use super::listener::Listener;
 use super::mailbox::{FixHandle, Mailbox};
@@ -22,6 +23,7 @@ use super::timers::Timers;
 use crate::backend::{Backend, Replies};
 use crate::clock::Clock;
 use crate::fault::Fault;
+use crate::gate::fix::LogonSave;
 use crate::metrics;
 use crate::streams::StreamLog;
 
@@ -80,7 +82,7 @@ pub(super) struct Shared {
     pub(super) replies: Replies,
     pub(super) fields: Fields,
     /// Logons of this turn, to be written down together.
-    pub(super) decided: Vec<Decided>,
+    pub(super) decided: Vec<LogonSave>,
     pub(super) deciding: Vec<(Token, AskId)>,
     pub(super) jobs: VecDeque<Job>,
     /// Connections that have something to be written or closed.
@@ -90,6 +92,8 @@ pub(super) struct Shared {
     pub(super) reads: Vec<(Token, AskId, ReadRange)>,
     pub(super) delay: Duration,
     pub(super) delayed: VecDeque<Delayed>,
+    /// Streams whose numbers are being set: nobody gets them until that is durable.
+    pub(super) setting: Vec<StreamKey>,
     /// Logons that came while another one for their stream was held back.
     pub(super) overtaken: Vec<Token>,
     /// Buffers of connections that have nothing to write.

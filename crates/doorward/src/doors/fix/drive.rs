@@ -7,12 +7,12 @@ use doorward_core::fix::session::Output;
 use doorward_core::stream::StreamKey;
 use doorward_core::time::Now;
 
-use super::authority::Decided;
 use super::connection::{Connection, LoggedOn};
 use super::door::{Delayed, Door, Job, Shared};
 use super::mailbox::Command;
 use super::slab::Token;
 use crate::backend::From;
+use crate::gate::fix::LogonSave;
 
 impl Door {
     /// Carries out everything that a connection's machine wants by now, and what comes of it for others.
@@ -112,13 +112,17 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
             }
             (Output::Judge(ask, logon), _) => judge(connection, token, ask, &logon, shared, now),
             (Output::SaveLogon(ask, record, numbers), _) => {
-                shared.decided.push(Decided { record, numbers });
+                shared.decided.push(LogonSave { record, numbers: connection.stream.zip(numbers) });
                 shared.deciding.push((token, ask));
             }
-            (Output::Ask(ask, question), _) => ask_gate(connection, token, ask, *question, shared),
+            (Output::Ask(ask, question), _) => ask_gate(connection, token, ask, *question, shared, now),
             (Output::Claim(ask, claim), _) => shared.jobs.push_back(Job::Claim(token, ask, claim)),
             (Output::Read(ask, range), _) => shared.reads.push((token, ask, range)),
-            (Output::Note(note), _) => Arc::clone(&shared.authority).note(note, connection.origin.clone()),
+            (Output::Note(note), _) => {
+                if let Some(record) = shared.authority.record(*note, &connection.origin) {
+                    shared.decided.push(LogonSave { record: Box::new(record), numbers: None });
+                }
+            }
             (Output::Close(close), _) => {
                 connection.closing = Some(close.reason.is_some());
                 shared.jobs.push_back(Job::Closed(token));
@@ -152,7 +156,7 @@ fn judge(
     if let Ok(grant) = &judged.verdict {
         connection.logging_on = Some(Box::new(LoggedOn {
             since: now.wall,
-            operator: Some(grant.operator.to_string()),
+            operator: Some(grant.operator.clone()),
             access_key: Some(grant.access_key),
             firm: Some(grant.firm_code.clone()),
         }));
@@ -166,7 +170,14 @@ fn judge(
 }
 
 /// Asks about a password, on a task of its own: the attempt is decided and written down even if the peer goes away.
-fn ask_gate(connection: &mut Connection, token: Token, id: AskId, ask: Ask, shared: &mut Shared) {
+fn ask_gate(
+    connection: &mut Connection,
+    token: Token,
+    id: AskId,
+    ask: Ask,
+    shared: &mut Shared,
+    now: Now,
+) {
     let (authority, handle) = (Arc::clone(&shared.authority), shared.handle.clone());
     let origin = connection.origin.clone();
     if let Ask::Login { userid, .. } = &ask {

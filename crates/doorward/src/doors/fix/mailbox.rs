@@ -1,19 +1,19 @@
 //! How everybody else talks to the thread of the FIX door.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use doorward_core::ask::{AskId, Verdict};
 use doorward_core::fix::session::End;
-use doorward_core::id::{AccessKeyId, FirmCode, SessionId};
+use doorward_core::id::{AccessKeyId, FirmCode, PersonId, SessionId};
+use doorward_core::identity::decide::Misuse;
 use doorward_core::stream::{Numbers, StreamKey};
-use doorward_core::time::Wall;
 use tokio::sync::oneshot;
 
 use super::slab::Token;
+use crate::gate::fix::{EndOf, FixControl, SetNext, StreamInfo};
 
 /// The FIX door has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -32,44 +32,9 @@ pub enum Unfit {
     /// Somebody is logged on to it, or is about to be.
     #[error("{0}")]
     LoggedOn(String),
-    /// The numbers do not fit.
-    #[error("{0}")]
-    Numbers(String),
     /// It could not be made durable.
     #[error("the stream log failed: {0}")]
     NotSaved(String),
-}
-
-/// Somebody who is logged on.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LiveSession {
-    /// The stream.
-    pub stream: StreamKey,
-    /// `fix.listeners.name`.
-    pub listener: String,
-    /// Where it comes from.
-    pub source: IpAddr,
-    /// Since when.
-    pub since: Wall,
-    /// The operator (50) of its Logon, or the user.
-    pub operator: Option<String>,
-    /// The key pair of its Logon.
-    pub access_key: Option<AccessKeyId>,
-    /// The numbers of its stream.
-    pub numbers: Numbers,
-    /// Bytes that wait because it does not read.
-    pub waiting_bytes: u64,
-}
-
-/// A stream and who is on it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StreamShown {
-    /// The stream.
-    pub stream: StreamKey,
-    /// Its numbers.
-    pub numbers: Numbers,
-    /// Who is logged on.
-    pub live: Option<LiveSession>,
 }
 
 /// Which connections are to end.
@@ -81,8 +46,8 @@ pub(super) enum Whose {
     Key(AccessKeyId),
     /// Those of a firm's FIX sessions.
     Firm(FirmCode),
-    /// The one that holds a stream.
-    Stream(StreamKey),
+    /// Those of a person.
+    Person(PersonId),
     /// One connection.
     Connection(Token),
 }
@@ -94,7 +59,7 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, Unfit>>;
 pub(super) enum Command {
     Verdict(Token, AskId, Verdict),
     Saved(Vec<(Token, AskId)>, bool),
-    End(Whose, End, Option<oneshot::Sender<usize>>),
+    End(Whose, End),
     SetNext {
         stream: StreamKey,
         next_in: Option<u64>,
@@ -106,7 +71,8 @@ pub(super) enum Command {
         messages: Vec<(Vec<u8>, Vec<u8>)>,
         answer: Answer<Vec<u64>>,
     },
-    List(oneshot::Sender<Vec<StreamShown>>),
+    /// All streams, or those of a FIX session.
+    List(Option<SessionId>, oneshot::Sender<Vec<StreamInfo>>),
     /// The wall clock was moved.
     Look,
     Stop {
@@ -169,45 +135,6 @@ impl FixHandle {
         answered.await.map_err(|_| Gone)
     }
 
-    /// Ends the connections of a FIX session, such as when it was disabled; does not wait for it.
-    pub fn end_session(&self, session: SessionId) {
-        // Where the door is closed, there are none.
-        let _ = self.tell(Command::End(Whose::Session(session), End::SessionEnded, None));
-    }
-
-    /// Ends the connections that a key pair opened.
-    pub fn end_key(&self, key: AccessKeyId) {
-        let _ = self.tell(Command::End(Whose::Key(key), End::KeyEnded, None));
-    }
-
-    /// Ends the connections of a firm's FIX sessions.
-    pub fn end_firm(&self, firm: FirmCode) {
-        let _ = self.tell(Command::End(Whose::Firm(firm), End::SessionEnded, None));
-    }
-
-    /// Logs out whoever is logged on to a stream, by an operator's wish; how many connections that were.
-    ///
-    /// # Errors
-    /// Where the door is closed.
-    pub async fn end_stream(&self, stream: StreamKey) -> Result<usize, Gone> {
-        self.ask(|answer| Command::End(Whose::Stream(stream), End::ByOperator, Some(answer))).await
-    }
-
-    /// Sets the next numbers of a stream that nobody is logged on to; what is `None` stays.
-    ///
-    /// A number that goes back begins a new incarnation: what was stored before is not sent again.
-    ///
-    /// # Errors
-    /// See [`Unfit`].
-    pub async fn set_next(
-        &self,
-        stream: StreamKey,
-        next_in: Option<u64>,
-        next_out: Option<u64>,
-    ) -> Result<Numbers, Unfit> {
-        self.ask(|answer| Command::SetNext { stream, next_in, next_out, answer }).await?
-    }
-
     /// Has the venue send messages to a stream, logged on or not: MsgType (35) and the fields of the body. The numbers
     /// that they got, once all of them are durable.
     ///
@@ -225,8 +152,21 @@ impl FixHandle {
     ///
     /// # Errors
     /// Where the door is closed.
-    pub async fn streams(&self) -> Result<Vec<StreamShown>, Gone> {
-        self.ask(Command::List).await
+    pub async fn streams(&self) -> Result<Vec<StreamInfo>, Gone> {
+        self.ask(|answer| Command::List(None, answer)).await
+    }
+
+    /// Ends the connections that the gate says; does not wait for it.
+    pub fn end(&self, what: EndOf) {
+        let (whose, why) = match what {
+            EndOf::Session(session) => (Whose::Session(session), End::SessionEnded),
+            EndOf::Key(key) => (Whose::Key(key), End::KeyEnded),
+            EndOf::Firm(firm) => (Whose::Firm(firm), End::SessionEnded),
+            EndOf::Person(person) => (Whose::Person(person), End::PersonEnded),
+            EndOf::Week(_) => return self.clock_moved(),
+        };
+        // Where the door is closed, there are none.
+        let _ = self.tell(Command::End(whose, why));
     }
 
     /// Tells that the wall clock was moved (demo and tests only).
@@ -241,6 +181,17 @@ impl FixHandle {
 
     /// The person who is logged on, or about to be, has to go.
     pub(super) fn end_person(&self, token: Token) {
-        let _ = self.tell(Command::End(Whose::Connection(token), End::PersonEnded, None));
+        let _ = self.tell(Command::End(Whose::Connection(token), End::PersonEnded));
+    }
+}
+
+impl FixControl for FixHandle {
+    fn set_next(&self, ask: SetNext, answer: oneshot::Sender<Result<Numbers, Misuse>>) {
+        // Where the door is closed, the answer is dropped, which says so.
+        let _ = self.tell(Command::SetNext(ask, answer));
+    }
+
+    fn streams(&self, session: SessionId, answer: oneshot::Sender<Vec<StreamInfo>>) {
+        let _ = self.tell(Command::List(Some(session), answer));
     }
 }

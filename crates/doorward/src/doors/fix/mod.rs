@@ -25,6 +25,6 @@ mod tests;
 mod timers;
 mod transport;
 
-pub use authority::{Authority, Decided};
-pub use mailbox::{FixHandle, Gone, LiveSession, StreamShown, Unfit};
+pub use authority::Authority;
+pub use mailbox::{FixHandle, Gone, Unfit};
 pub use start::{Bound, FixSettings, Parts, Running, StartFault, start};

@@ -13,6 +13,7 @@ use super::door::Door;
 use super::mailbox::Command;
 use super::slab::Token;
 use crate::fault::Fault;
+use crate::gate::fix::LogonSave;
 use crate::gate::{Connection as GateConnection, Origin, new_attempt};
 use crate::metrics;
 
@@ -217,7 +218,7 @@ impl Door {
     }
 
     /// Messages that a client did not fetch before its numbers began anew.
-    pub(super) fn left_behind(&self, stream: &StreamKey, count: u64) {
+    pub(super) fn left_behind(&mut self, stream: &StreamKey, count: u64) {
         let note = Note {
             event: Event::UndeliveredLeft,
             actor: Actor::Node,
@@ -232,6 +233,8 @@ impl Door {
             attempt: new_attempt(),
             connection: Arc::new(GateConnection::default()),
         };
-        Arc::clone(&self.shared.authority).note(Box::new(note), origin);
+        if let Some(record) = self.shared.authority.record(note, &origin) {
+            self.shared.decided.push(LogonSave { record: Box::new(record), numbers: None });
+        }
     }
 }

@@ -162,6 +162,7 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         reads: Vec::new(),
         delay: settings.delay,
         delayed: VecDeque::new(),
+        setting: Vec::new(),
         overtaken: Vec::new(),
         pool: Vec::new(),
         outbound_bytes_max: settings.outbound_bytes_max,
@@ -189,6 +190,7 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         stopping: None,
     };
     door.tell_backend(now)?;
+    door.shared.authority.listens_now();
     let thread = std::thread::Builder::new().name("fix".to_owned()).spawn(move || door.run())?;
     Ok(Running { handle, bound, thread })
 }

@@ -89,7 +89,7 @@ fn fix_4_2_and_4_4_are_answered_alike_each_in_its_own_version() {
         assert_eq!(s.next().unwrap(), "numbers 2/1 durable");
         match s.session.poll() {
             Some(super::Output::Send(bytes)) => {
-                assert!(bytes.starts_with(format!("8={version}\x01").as_bytes()))
+                assert!(bytes.starts_with(format!("8={version}\x01").as_bytes()));
             }
             other => panic!("{other:?}"),
         }
