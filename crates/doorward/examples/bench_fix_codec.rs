@@ -166,7 +166,7 @@ fn round(count: u32, order: &[u8], logon: &[u8]) -> [f64; 6] {
 }
 
 fn main() -> Fallible<()> {
-    let (rounds, count) = (option("--rounds", 15_usize), option("--count", 400_000_u32));
+    let (rounds, count) = (option("--rounds", 401_usize), option("--count", 4_000_u32));
     let (order, logon) = (order(), logon());
     if order.len() != ORDER_LEN {
         return Err(format!("the order has {} bytes instead of {ORDER_LEN}", order.len()).into());

@@ -48,6 +48,8 @@ struct Field {
 }
 
 /// The index of one message at a time. It allocates for the first message and for one with unusually many fields.
+///
+/// Take one for many connections: a message of 4 KiB with the shortest fields makes it 24 KiB until the next is read.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     index: Vec<Field>,
@@ -99,17 +101,17 @@ impl Fields {
         while at < bytes.len() {
             let malformed = |flaw| Malformed { flaw, tag: (before.tag > 0).then_some(before.tag) };
             let (tag, start) = read_tag(bytes, at).map_err(malformed)?;
-            let by_length = if tag::is_length(before.tag) && tag::data_of(before.tag) == Some(tag) {
-                let end = data_end(bytes, before, start);
-                if end.is_none() && matches!(lengths, Lengths::Hold) {
+            let by_length = tag::is_length(before.tag) && tag::data_of(before.tag) == Some(tag);
+            let end = if by_length { data_end(bytes, before, start) } else { None };
+            let end = match end {
+                Some(end) => end,
+                None if by_length && matches!(lengths, Lengths::Hold) => {
                     return Err(malformed(Flaw::DataLength));
                 }
-                end
-            } else {
-                None
-            };
-            let Some(end) = by_length.or_else(|| value_end(bytes, start)) else {
-                return Err(malformed(Flaw::FieldEnd));
+                None => match value_end(bytes, start) {
+                    Some(end) => end,
+                    None => return Err(malformed(Flaw::FieldEnd)),
+                },
             };
             before = Field { tag, start: narrow(start), end: narrow(end) };
             self.index.push(before);
@@ -135,27 +137,29 @@ enum Lengths {
     MayLie,
 }
 
-/// Offsets fit: the length of the message was looked at first.
-fn narrow(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
+/// An offset within a message, whose length was looked at first.
+const fn narrow(at: usize) -> u32 {
+    at as u32
 }
 
 /// Reads the tag of the field that begins at `at`; gives it and where its value begins.
 #[inline(always)]
 fn read_tag(bytes: &[u8], at: usize) -> Result<(u32, usize), Flaw> {
     let (mut tag, mut next) = (0_u32, at);
-    while let Some(byte) = bytes.get(next) {
+    loop {
+        let byte = *bytes.get(next).ok_or(Flaw::Tag)?;
         let digit = byte.wrapping_sub(b'0');
-        if digit < 10 && next < at + TAG_DIGITS_MAX {
-            tag = tag * 10 + u32::from(digit);
-            next += 1;
-        } else if *byte == b'=' && next > at {
-            return if bytes[at] == b'0' { Err(Flaw::TagZero) } else { Ok((tag, next + 1)) };
-        } else {
-            return Err(Flaw::Tag);
+        if digit > 9 {
+            // Too many digits have wrapped around: they are refused by their count.
+            return match (next - at, byte) {
+                (1..=TAG_DIGITS_MAX, b'=') if bytes[at] == b'0' => Err(Flaw::TagZero),
+                (1..=TAG_DIGITS_MAX, b'=') => Ok((tag, next + 1)),
+                _ => Err(Flaw::Tag),
+            };
         }
+        tag = tag.wrapping_mul(10).wrapping_add(u32::from(digit));
+        next += 1;
     }
-    Err(Flaw::Tag)
 }
 
 /// Where the data ends that begins at `start`, by the field `length`; `None` where no field can end there.
@@ -168,21 +172,14 @@ fn data_end(bytes: &[u8], length: Field, start: usize) -> Option<usize> {
 
 /// Where the value ends that begins at `start`: at the next SOH.
 ///
-/// Values are short as a rule, and looking at byte after byte measured faster than words or [`memchr`] for them.
+/// Values are short as a rule: byte after byte measured faster than eight at a time, or a call to `memchr`.
 #[inline(always)]
 fn value_end(bytes: &[u8], start: usize) -> Option<usize> {
-    const SHORT: usize = 32;
     let mut at = start;
-    while let Some(byte) = bytes.get(at) {
-        if *byte == SOH {
-            return Some(at);
-        }
+    while *bytes.get(at)? != SOH {
         at += 1;
-        if at == start + SHORT {
-            return memchr::memchr(SOH, &bytes[at..]).map(|more| at + more);
-        }
     }
-    None
+    Some(at)
 }
 
 /// A message that was read in place.
@@ -302,14 +299,13 @@ pub fn sending_time(value: &[u8]) -> Option<Wall> {
 
 /// Reads a UTCTimestamp: `YYYYMMDD-HH:MM:SS` with a fraction of no, 3, 6 or 9 digits. The second may be 60 at 23:59.
 pub fn utc_timestamp(value: &[u8]) -> Option<UtcTimestamp> {
-    let (whole, fraction) = value.split_at_checked(17)?;
+    let (whole, fraction) = value.split_first_chunk::<17>()?;
     if whole[8] != b'-' || whole[11] != b':' || whole[14] != b':' {
         return None;
     }
-    let number =
-        |from: usize, to: usize| seq_num(&whole[from..to]).and_then(|number| i64::try_from(number).ok());
-    let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
-    let (hour, minute, second) = (number(9, 11)?, number(12, 14)?, number(15, 17)?);
+    let two = |at: usize| two_digits(whole[at], whole[at + 1]);
+    let (year, month, day) = (two(0)? * 100 + two(2)?, two(4)?, two(6)?);
+    let (hour, minute, second) = (two(9)?, two(12)?, two(15)?);
     let leap_second = (hour, minute, second) == (23, 59, 60);
     if hour > 23 || minute > 59 || (second > 59 && !leap_second) {
         return None;
@@ -329,6 +325,11 @@ pub fn utc_timestamp(value: &[u8]) -> Option<UtcTimestamp> {
     };
     let s = days(year, month, day)? * 86_400 + hour * 3_600 + minute * 60 + second;
     Some(UtcTimestamp { wall: Wall::from_us(s * 1_000_000 + us), fraction_digits })
+}
+
+const fn two_digits(tens: u8, ones: u8) -> Option<i64> {
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    if tens < 10 && ones < 10 { Some((tens * 10 + ones) as i64) } else { None }
 }
 
 /// Days from 1970-01-01 to a day of the Gregorian calendar; `None` for a day that it does not have.

@@ -187,7 +187,7 @@ impl FixWatched {
             FixInput::Answer(kind) => self.answer(self.ask, *kind),
             FixInput::Stale(kind) => {
                 let stale = AskId(self.ask.0.wrapping_sub(1));
-                self.session.saved(stale, *kind % 2 == 0, self.now);
+                self.session.saved(stale, kind.is_multiple_of(2), self.now);
                 self.session.judged(stale, self.judged(*kind), self.now);
             }
             FixInput::Deadline => {
@@ -249,7 +249,7 @@ impl FixWatched {
                 self.session.claimed(id, claimed, now);
             }
             Waits::Save => {
-                self.may_enter = kind % 2 == 0;
+                self.may_enter = kind.is_multiple_of(2);
                 if self.may_enter
                     && let Some(numbers) = self.seen.numbers
                 {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::load::{FILES_ASIDE, raise_open_files};
+use super::load_fix_plan::{Mode, Plan};
 use super::load_fix_report::{Report, Tally};
-use super::load_fix_run::{Mode, Plan};
 use super::load_fix_seats::{Common, GatewayKind, Ready, load_numbers, save_numbers};
 use super::{CliError, Exit, load_fix_ping, load_fix_run};
 

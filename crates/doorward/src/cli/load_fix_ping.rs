@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use doorward_core::fix::tag;
 
+use super::load_fix_plan::{Plan, order};
 use super::load_fix_report::Tally;
-use super::load_fix_run::{Plan, order};
 use super::load_fix_seats::{Seat, Stamp, frame};
 use super::server_process::CpuTime;
 use crate::clock::Clock;

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::Exit;
-use super::load_fix_run::Mode;
+use super::load_fix_plan::Mode;
 use super::load_report::count;
 use super::server_process::CpuTime;
 

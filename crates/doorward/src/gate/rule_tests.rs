@@ -5,13 +5,14 @@ use std::time::Duration;
 use aws_lc_rs::rsa::{Pkcs1PublicEncryptingKey, PublicEncryptingKey};
 use data_encoding::BASE64;
 use doorward_client::totp::Totp;
-use doorward_core::ask::{Ask, Encrypted, Padding, Verdict};
+use doorward_core::ask::{Ask, Encrypted, GivenPassword, Padding, Verdict};
 use doorward_core::audit::{Actor, Deny};
 use doorward_core::id::{FirmCode, UserId};
 use doorward_core::identity::policy::{AuthSystem, Policy};
 use doorward_core::identity::totp::Algorithm;
+use doorward_core::trace::Check;
 
-use super::testing::{GOOD, World, world};
+use super::testing::{GOOD, World, secret, world};
 
 /// A period of an authenticator.
 const STEP: Duration = Duration::from_secs(30);
@@ -83,4 +84,26 @@ async fn t3_the_parameters_of_an_authenticator_are_frozen_and_new_ones_follow_th
     assert_eq!(eight.len(), 8);
     let verdict = world.login("jane", GOOD, Some(&eight)).await;
     assert!(matches!(verdict, Verdict::Granted(_)), "registered after: {verdict:?}");
+}
+
+#[tokio::test]
+async fn s5_a_password_in_clear_goes_through_the_same_gate_and_has_no_ciphertext_to_check() {
+    let world = world();
+    let person = world.person("julian", AuthSystem::Password, false).await.id;
+    let clear = |text: &str| GivenPassword::Clear(secret(text));
+    let login = |text: &str| Ask::Login { userid: "julian".to_owned(), password: clear(text), code: None };
+    assert!(matches!(world.ask(1, login(GOOD)).await, Verdict::Granted(_)));
+    let trace = world.entries(1)[0].trace.clone().unwrap();
+    let ciphertext = [Check::KeyLive, Check::CiphertextFresh, Check::CiphertextOpens, Check::PaddingAllowed];
+    assert_eq!(trace.not_needed[..4], ciphertext, "{trace:?}");
+    for _ in 0..5 {
+        assert_eq!(world.ask(1, login("not the password")).await, Verdict::Refused);
+        assert_eq!(world.entries(1)[0].reason, Some(Deny::WrongPassword));
+    }
+    assert_eq!(world.ask(1, login(GOOD)).await, Verdict::Refused);
+    assert_eq!(world.entries(1)[0].reason, Some(Deny::BackedOff), "counted like any other");
+    let new = "quite another long password";
+    let change = Ask::PasswordChange { person, present: clear(GOOD), new: clear(new) };
+    assert!(matches!(world.ask(2, change).await, Verdict::PasswordChanged { .. }));
+    assert!(matches!(world.ask(2, login(new)).await, Verdict::Granted(_)));
 }

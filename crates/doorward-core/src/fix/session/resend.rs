@@ -1,7 +1,8 @@
 //! The client asks for messages again: application messages go out once more, all else is filled.
 
-use super::live::{Cx, Live, incorrect};
+use super::live::{Cx, Live};
 use super::output::ReadRange;
+use super::peer::incorrect;
 use crate::ask::AskId;
 use crate::fix::message::{Fields, Message, body, seq_num};
 use crate::fix::refusal::Refusal;
@@ -67,10 +68,10 @@ impl Live {
     }
 
     /// Stored messages came, in the order of their numbers.
-    pub(super) fn on_stored<'m>(
+    pub(super) fn on_stored(
         &mut self,
         id: AskId,
-        messages: &mut dyn Iterator<Item = &'m [u8]>,
+        messages: &mut dyn Iterator<Item = &[u8]>,
         cx: &mut Cx<'_>,
     ) {
         let Some(mut resend) = self.resend.take_if(|resend| resend.ask == id) else { return };

@@ -89,7 +89,7 @@ fn fix_4_2_and_4_4_are_answered_alike_each_in_its_own_version() {
         assert_eq!(s.next().unwrap(), "numbers 2/1 durable");
         match s.session.poll() {
             Some(super::Output::Send(bytes)) => {
-                assert!(bytes.starts_with(format!("8={version}\x01").as_bytes()))
+                assert!(bytes.starts_with(format!("8={version}\x01").as_bytes()));
             }
             other => panic!("{other:?}"),
         }
@@ -295,4 +295,14 @@ fn a_second_logon_of_a_trader_who_is_logged_on_logs_out() {
         > close already-logged-on",
         LOGON.replace("34=1", "34=2")
     ));
+}
+
+#[test]
+fn without_a_portal_no_address_is_given() {
+    let mut s = trader();
+    let mut settings = (*s.settings).clone();
+    settings.portal = None;
+    s.session = super::Session::new(std::sync::Arc::new(settings), s.now);
+    s.feed(&format!("{LOGON}\n verdict register"));
+    assert_eq!(s.sent, ["35=5|34=1|58=register an authenticator first|"]);
 }
