@@ -94,6 +94,16 @@ impl Connection {
         self.out.len() - self.written
     }
 
+    /// Puts bytes behind those that wait to be written, in a spare buffer where there is none.
+    pub(super) fn say(&mut self, bytes: &[u8], pool: &mut Vec<Vec<u8>>) {
+        if self.out.capacity() == 0
+            && let Some(spare) = pool.pop()
+        {
+            self.out = spare;
+        }
+        self.out.extend_from_slice(bytes);
+    }
+
     /// Writes as much as the socket takes.
     pub(super) fn write(&mut self) -> io::Result<Wrote> {
         if self.written < self.out.len() {
