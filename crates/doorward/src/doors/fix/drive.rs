@@ -77,7 +77,7 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
     while let Some(output) = connection.session.poll() {
         match (output, stream) {
             (Output::Send(bytes), _) => {
-                connection.say(bytes, &mut shared.pool);
+                shared.pool.append(&mut connection.out, bytes);
                 shared.counts.sent += 1;
             }
             // Nothing is taken by a log that failed: the commit of this turn fails, and so does the connection.
