@@ -590,7 +590,7 @@ fn to_trader(text: &str) -> Vec<u8> {
     let text = String::from_utf8(text).unwrap();
     let mut out = Vec::new();
     let mut builder =
-        Builder::begin(&mut out, b"FIX.4.4", text.split("\u{1}35=").nth(1).unwrap()[..1].as_bytes());
+        Builder::begin(&mut out, b"FIX.4.4", &text.split("\u{1}35=").nth(1).unwrap().as_bytes()[..1]);
     for field in text.split('\u{1}').skip(3).filter(|field| !field.is_empty()) {
         let (tag, value) = field.split_once('=').unwrap();
         match tag {
