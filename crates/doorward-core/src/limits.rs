@@ -32,6 +32,7 @@ table! {
         ApiBodyBytes = "api-body-bytes", "Bytes of a request to the HTTP API; more are answered with 413.";
         RefusalsPerMinute = "refusals-per-minute", "Records of closed connections a source and minute; more become a count.";
         FixSpareBuffers = "fix-spare-buffers", "Buffers kept for FIX connections that have something to say; more are given back.";
+        VenueMessages = "venue-messages", "Messages that the venue is made to send by one request; more are refused.";
         SimOrders = "sim-orders", "Open orders of the simulated venue; one more is rejected.";
         SimOrdersDone = "sim-orders-done", "Orders that are over and still known to the simulated venue; the oldest is forgotten.";
         KeyPairsShown = "key-pairs-shown", "Ended key pairs that a FIX session remembers; older ones are in the audit only.";
@@ -76,7 +77,7 @@ impl Limit {
             Self::RefusalsPerMinute => 20,
             Self::FixSpareBuffers => 256,
             Self::SimOrders => 100_000,
-            Self::RefusalSources | Self::SimOrdersDone => 10_000,
+            Self::RefusalSources | Self::SimOrdersDone | Self::VenueMessages => 10_000,
             Self::KeyPairsShown => 16,
             Self::SessionNames => 256,
             Self::FixLogonBytes => 4 * 1024,

@@ -44,6 +44,8 @@ enum Command {
     },
     /// How a running node is
     Status(cli::StatusArgs),
+    /// The venue behind the FIX door, on a running node
+    Venue(cli::VenueArgs),
     /// The wall clock of a running demo
     DemoClock(cli::DemoClockArgs),
     /// The WebSocket door, as a client
@@ -90,6 +92,7 @@ async fn run(command: Command) -> Result<Exit, CliError> {
         Command::Audit { command: Audit::List(args) } => cli::run_audit_list(args).await,
         Command::Audit { command: Audit::Verify(args) } => cli::run_audit_verify(&args),
         Command::Status(args) => cli::run_status(args).await,
+        Command::Venue(args) => cli::run_venue(&args).await,
         Command::DemoClock(args) => cli::run_demo_clock(args).await,
         Command::Ws(args) => cli::run_ws(args).await,
         Command::Fix(args) => cli::run_fix(args).await,

@@ -15,11 +15,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::backend::sim::Sim;
+use crate::backend::{Backend, Echo};
 use crate::book::{Store, sqlite};
 use crate::clock::Clock;
-use crate::config::{Config, TlsFiles, VaultProvider};
+use crate::config::{Config, FixBackend, TlsFiles, VaultProvider};
 use crate::doors::accept::listen;
 use crate::doors::admission::{Admission, Limits, raise_descriptors};
+use crate::doors::fix::{self, Bound, FixHandle, FixSettings};
 use crate::doors::link::Entrance;
 use crate::doors::tls::Tls;
 use crate::doors::ws::{WsDoor, serve, stopped};
@@ -31,6 +34,7 @@ use crate::http::local::LocalSocket;
 use crate::http::ops::{Ops, serve_listener};
 use crate::journal::{Disk, FullDisk, RealDisk};
 use crate::metrics;
+use crate::streams;
 use crate::vault::{ChallengeSettings, FaultyVault, Protection, SoftVault, Vault};
 
 /// Share of the hash queue that one source may take, as a divisor.
@@ -100,6 +104,11 @@ pub struct Node {
     pub admin_socket: PathBuf,
     /// Faults to be switched on.
     pub switches: Switches,
+    /// The listeners of the FIX door.
+    pub fix: Vec<Bound>,
+    /// Reaches the FIX door, where there is one.
+    pub fix_door: Option<FixHandle>,
+    running_fix: Option<fix::Running>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     drain: Duration,
@@ -113,12 +122,10 @@ impl Node {
         }
         let descriptors = raise_descriptors();
         let handle = metrics::install();
-        let journal_dir = config.data_dir.join("journal");
         let disk_full = Arc::new(AtomicBool::new(false));
-        let disk: Arc<dyn Disk> =
-            Arc::new(FullDisk::new(Arc::new(RealDisk::open(&journal_dir)?), Arc::clone(&disk_full)));
+        let disk = open_disk(&config.data_dir.join("journal"), &disk_full)?;
         let vault = Arc::new(FaultyVault::new(open_vault(config)?, false));
-        let switches = Switches { vault: Arc::clone(&vault), disk_full };
+        let switches = Switches { vault: Arc::clone(&vault), disk_full: Arc::clone(&disk_full) };
         let store_settings =
             sqlite::Settings { segment_bytes: config.segment_bytes, ..sqlite::Settings::default() };
         let store: Arc<dyn Store> =
@@ -133,16 +140,41 @@ impl Node {
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let ws = Self::open_ws(config, descriptors, &gate, &clock, &stopping, &mut tasks)?;
+        let running_fix = open_fix(config, descriptors, options.gate_delay, &gate, &clock, &disk_full)?;
+        let fix_door = running_fix.as_ref().map(|running| running.handle.clone());
         let demo_clock = options.demo.then(|| Arc::clone(&clock));
-        let api = ApiState { gate: Arc::clone(&gate), node: config.node.as_str().into(), demo_clock };
+        let api = ApiState {
+            gate: Arc::clone(&gate),
+            node: config.node.as_str().into(),
+            demo_clock,
+            fix: fix_door.clone(),
+        };
         let socket = LocalSocket::bind(&config.admin.socket).await.map_err(config_fault)?;
         tasks.spawn(socket.serve(router(api), Arc::clone(&gate), stopped(stopping.clone())));
-        let metrics_at = Self::open_ops(config, &gate, &handle, &stopping, &mut tasks)?;
+        let ops = Ops {
+            gate: Arc::clone(&gate),
+            measured: handle.clone(),
+            fix: fix_door.clone(),
+            stopping: stopping.clone(),
+        };
+        let metrics_at = Self::open_ops(config, ops, &stopping, &mut tasks)?;
         tasks.spawn(look_after(Arc::clone(&gate), handle, stopping));
         gate.record_start(true).await;
         metrics::ready(1);
         let admin_socket = config.admin.socket.clone();
-        Ok(Self { gate, ws, metrics: metrics_at, admin_socket, switches, stop, tasks, drain: config.drain })
+        Ok(Self {
+            gate,
+            ws,
+            metrics: metrics_at,
+            admin_socket,
+            switches,
+            fix: running_fix.as_ref().map(|running| running.bound.clone()).unwrap_or_default(),
+            fix_door,
+            running_fix,
+            stop,
+            tasks,
+            drain: config.drain,
+        })
     }
 
     fn open_ws(
@@ -181,15 +213,13 @@ impl Node {
 
     fn open_ops(
         config: &Config,
-        gate: &Arc<Gate>,
-        measured: &PrometheusHandle,
+        ops: Ops,
         stopping: &watch::Receiver<bool>,
         tasks: &mut JoinSet<()>,
     ) -> Result<SocketAddr, StartError> {
         let tls = open_tls("metrics.tls", config.metrics.tls.as_ref(), &Clock::system())?;
         let listener = listen("metrics.listen", config.metrics.listen).map_err(config_fault)?;
         let at = listener.local_addr().map_err(config_fault)?;
-        let ops = Ops { gate: Arc::clone(gate), measured: measured.clone(), stopping: stopping.clone() };
         tasks.spawn(serve_listener(listener, ops, tls, stopped(stopping.clone())));
         Ok(at)
     }
@@ -199,18 +229,85 @@ impl Node {
         metrics::ready(0);
         // Nobody listens any more where this fails.
         let _ = self.stop.send(true);
+        let (running_fix, drain) = (self.running_fix.take(), self.drain);
+        let fix = async move {
+            if let Some(running) = running_fix {
+                running.stop(drain).await;
+            }
+        };
         let drained = tokio::time::timeout(self.drain, async {
             while self.tasks.join_next().await.is_some() {}
             // What a peer did not wait for is decided and written down all the same.
             self.gate.idle().await;
         });
-        if drained.await.is_err() {
+        let (drained, ()) = tokio::join!(drained, fix);
+        if drained.is_err() {
             tracing::warn!(drain_s = self.drain.as_secs(), "connections were cut: they did not end in time");
         }
         self.tasks.shutdown().await;
         self.gate.stop();
         self.gate.record_start(false).await;
     }
+}
+
+/// A directory of the node, which a drill can make full.
+fn open_disk(path: &Path, full: &Arc<AtomicBool>) -> Result<Arc<dyn Disk>, Fault> {
+    Ok(Arc::new(FullDisk::new(Arc::new(RealDisk::open(path)?), Arc::clone(full))))
+}
+
+/// Opens the FIX door, where there are listeners for it, and makes it known to the gate.
+fn open_fix(
+    config: &Config,
+    descriptors: u64,
+    delay: Duration,
+    gate: &Arc<Gate>,
+    clock: &Arc<Clock>,
+    disk_full: &Arc<AtomicBool>,
+) -> Result<Option<fix::Running>, StartError> {
+    if config.fix.listeners.is_empty() {
+        return Ok(None);
+    }
+    let mut listeners = Vec::new();
+    for listener in &config.fix.listeners {
+        listeners.push((listener.clone(), open_tls("fix.listeners.tls", listener.tls.as_ref(), clock)?));
+    }
+    let disk = open_disk(&config.data_dir.join("streams"), disk_full)?;
+    let log_settings = streams::Settings {
+        segment_bytes: config.stream_segment_bytes,
+        ..streams::Settings::new(&config.node)
+    };
+    let log = streams::StreamLog::open(disk, log_settings)?;
+    let backend: Box<dyn Backend> = match config.fix.backend {
+        FixBackend::Sim => Box::new(Sim::default()),
+        FixBackend::Echo => Box::new(Echo),
+    };
+    let settings = FixSettings {
+        listeners,
+        venue: config.fix.venue.clone(),
+        portal: config.public_url.as_ref().map(|url| url.as_str().to_owned()),
+        code_tag: config.fix.code_tag,
+        outbound_bytes_max: config.fix.outbound_bytes_max,
+        trusted: config.trusted_proxies.clone(),
+        descriptors,
+        keep: Duration::from_secs(u64::from(config.keep_days) * 86_400),
+        calendar: Arc::clone(&config.calendar),
+        delay,
+    };
+    let parts = fix::Parts {
+        authority: Arc::clone(gate) as Arc<dyn fix::Authority>,
+        clock: Arc::clone(clock),
+        log,
+        backend,
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let running = fix::start(settings, parts).map_err(|fault| match fault {
+        fix::StartFault::Fault(fault) => StartError::Fault(fault),
+        other => StartError::Config(other.to_string()),
+    })?;
+    let handle = running.handle.clone();
+    gate.on_end(Box::new(move |what| handle.end(what)));
+    gate.fix_control(Arc::new(running.handle.clone()));
+    Ok(Some(running))
 }
 
 /// Ticks each second until the node stops.
@@ -242,6 +339,11 @@ pub fn faults_of_files(config: &Config) -> Vec<String> {
     let results = [
         open_tls("ws.tls", config.ws.tls.as_ref(), &clock).err(),
         open_tls("metrics.tls", config.metrics.tls.as_ref(), &clock).err(),
+        config
+            .fix
+            .listeners
+            .iter()
+            .find_map(|listener| open_tls("fix.listeners.tls", listener.tls.as_ref(), &clock).err()),
         breach_list(config).err(),
         hash_settings(config).err(),
     ];

@@ -34,6 +34,7 @@ mod terminal;
 mod test_venue;
 mod totp;
 mod user;
+mod venue;
 mod ws;
 
 pub use audit::AuditListArgs;
@@ -53,6 +54,7 @@ pub use sign::SignArgs;
 pub use status::StatusArgs;
 pub use totp::TotpArgs;
 pub use user::UserArgs;
+pub use venue::VenueArgs;
 pub use ws::WsArgs;
 
 /// Runs `doorward ws …`.
@@ -189,4 +191,12 @@ pub async fn run_status(args: StatusArgs) -> Result<Exit, CliError> {
 /// [`CliError`] with the exit code to leave with.
 pub async fn run_demo_clock(args: DemoClockArgs) -> Result<Exit, CliError> {
     demo_clock::run(args).await
+}
+
+/// Runs `doorward venue …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_venue(args: &VenueArgs) -> Result<Exit, CliError> {
+    venue::run(args).await
 }

@@ -23,6 +23,10 @@ pub(super) async fn run(args: &ServeArgs) -> Result<Exit, CliError> {
     for address in &node.ws {
         tracing::info!(%address, tls = config.ws.tls.is_some(), "WebSocket door open");
     }
+    for bound in &node.fix {
+        let (name, gateway) = (bound.name.as_str(), bound.gateway.sub_id().escape_ascii());
+        tracing::info!(fix = %bound.address, name, %gateway, tls = bound.tls, "FIX listener open");
+    }
     tracing::info!(socket = %node.admin_socket.display(), metrics = %node.metrics, "node {} serves", config.node);
     told.await;
     tracing::info!("stopping");

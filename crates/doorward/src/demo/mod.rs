@@ -1,5 +1,6 @@
 //! Everything at once on loopback, with sample people, for whoever wants to see it work.
 
+mod fix_sessions;
 mod people;
 mod ready;
 mod tour;
@@ -19,6 +20,7 @@ use crate::config::Config;
 use crate::fault::Fault;
 use crate::serve::{Node, Options, StartError};
 
+pub use fix_sessions::FixSample;
 pub use people::Sample;
 
 /// Marks a directory as the demo's own, which `--fresh` may empty.
@@ -26,6 +28,13 @@ const MARK: &str = "doorward-demo";
 
 /// Where the demo's portal will be; nothing listens there yet.
 const PORTAL: &str = "http://127.0.0.1:7480";
+
+/// Names of the demo's FIX listeners.
+const CGW: &str = "cgw";
+const MSGW: &str = "msgw";
+const TRADER: &str = "trader";
+/// The market segment of the second one.
+const SEGMENT: &str = "92";
 
 /// A fault for a drill.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,6 +86,7 @@ pub struct Demo {
     node: Node,
     data: DataDir,
     samples: Vec<Sample>,
+    sessions: Vec<FixSample>,
 }
 
 impl Demo {
@@ -86,27 +96,37 @@ impl Demo {
         // The demo never closes, unless it is to show what happens then.
         let mode = if options.clock.is_some() { Mode::Weekly } else { Mode::Always };
         let config = config(&data.path, mode)?;
-        let clock = Arc::new(options.clock.map_or_else(Clock::system, Clock::starting_at));
+        let clock = match (options.clock, fix_sessions::are_missing(&data.path)) {
+            (Some(wall), false) => Clock::starting_at(wall),
+            (None, false) => Clock::system(),
+            // The key pairs take a one-time password each: the clock catches up while they are made.
+            (wall, true) => {
+                let wall = wall.unwrap_or_else(|| Clock::system().now().wall);
+                Clock::starting_at(wall - fix_sessions::TAKES)
+            }
+        };
+        let clock = Arc::new(clock);
         let gate_delay = match options.fault {
             Some(Drill::GateDelay(span)) => span,
             Some(Drill::VaultDown | Drill::DiskFull) | None => Duration::ZERO,
         };
         let node = Node::start(&config, Options { clock, demo: true, gate_delay }).await?;
         let samples = people::load_or_create(&node.gate, &data.path).await?;
+        let sessions = fix_sessions::load_or_create(&node.gate, &data.path, &samples).await?;
         match options.fault {
             Some(Drill::VaultDown) => node.switches.vault_down(),
             Some(Drill::DiskFull) => node.switches.disk_full(),
             Some(Drill::GateDelay(_)) | None => {}
         }
         if let Some(path) = &options.ready_file {
-            ready::write(path, &node, &samples)?;
+            ready::write(path, &node, &samples, &sessions)?;
         }
-        Ok(Self { node, data, samples })
+        Ok(Self { node, data, samples, sessions })
     }
 
     /// The tour to print.
     pub fn tour(&self) -> String {
-        tour::text(&self.node, &self.samples)
+        tour::text(&self.node, &self.samples, &self.sessions)
     }
 
     /// Stops everything; temporary data go.
@@ -189,6 +209,18 @@ fn config(data: &Path, mode: Mode) -> Result<Config, StartError> {
          origins = [\"http://127.0.0.1:*\", \"http://localhost:*\"]\n\
          [portal]\n\
          public_url = \"{PORTAL}\"\n\
+         [[fix.listeners]]\n\
+         name = \"{CGW}\"\n\
+         listen = \"{any_port}\"\n\
+         [[fix.listeners]]\n\
+         name = \"{MSGW}\"\n\
+         listen = \"{any_port}\"\n\
+         kind = \"msgw\"\n\
+         segment = \"{SEGMENT}\"\n\
+         [[fix.listeners]]\n\
+         name = \"{TRADER}\"\n\
+         listen = \"{any_port}\"\n\
+         profile = \"trader-otp\"\n\
          [metrics]\n\
          listen = \"{any_port}\"\n\
          [vault]\n\

@@ -186,11 +186,11 @@ fn profile(kind: Kind, userid: &str) -> Profile {
     Profile { email, grant, ..Profile::default() }
 }
 
-fn parsed<T>(result: Result<T, &'static str>) -> Result<T, Refused> {
+pub(super) fn parsed<T>(result: Result<T, &'static str>) -> Result<T, Refused> {
     result.map_err(|text| Refused::Fault(Fault::Book(text.to_owned())))
 }
 
-fn text_of(refused: Refused) -> String {
+pub(super) fn text_of(refused: Refused) -> String {
     match refused {
         Refused::Misuse(misuse) => misuse.text,
         Refused::Rule(rule) => rule.doc().to_owned(),

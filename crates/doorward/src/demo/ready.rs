@@ -4,14 +4,21 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use doorward_core::stream::Gateway;
 use serde_json::json;
 
+use super::fix_sessions::FixSample;
 use super::people::{Sample, firm_codes};
 use crate::fault::Fault;
 use crate::serve::Node;
 
 /// Writes the ready file, whole or not at all.
-pub(super) fn write(path: &Path, node: &Node, samples: &[Sample]) -> Result<(), Fault> {
+pub(super) fn write(
+    path: &Path,
+    node: &Node,
+    samples: &[Sample],
+    sessions: &[FixSample],
+) -> Result<(), Fault> {
     let firms: Vec<_> = firm_codes().map(|code| json!({ "code": code })).collect();
     let ready = json!({
         "pid": std::process::id(),
@@ -19,12 +26,27 @@ pub(super) fn write(path: &Path, node: &Node, samples: &[Sample]) -> Result<(), 
         "admin_socket": node.admin_socket,
         "metrics": format!("http://{}", node.metrics),
         "portal": null,
-        "fix": null,
+        "fix": {
+            "cgw": listener(node, super::CGW),
+            "msgw": listener(node, super::MSGW),
+            "trader": listener(node, super::TRADER),
+        },
+        "venue": "CME",
+        "fix_sessions": sessions,
         "firms": firms,
         "users": samples,
     });
     let text = serde_json::to_vec_pretty(&ready).map_err(|error| Fault::Disk(error.to_string()))?;
     write_private(path, &text)
+}
+
+fn listener(node: &Node, name: &str) -> serde_json::Value {
+    let Some(bound) = node.fix.iter().find(|bound| bound.name == name) else { return json!(null) };
+    let mut listener = json!({ "host": bound.address.ip(), "port": bound.address.port() });
+    if let Gateway::Msgw(segment) = bound.gateway {
+        listener["segment"] = json!(String::from_utf8_lossy(&segment));
+    }
+    listener
 }
 
 /// Writes a file that only its owner may read, by way of another name.

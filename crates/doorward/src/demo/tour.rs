@@ -4,15 +4,20 @@ use std::fmt::Write as _;
 
 use doorward_core::identity::totp::Parameters;
 
+use super::fix_sessions::FixSample;
 use super::people::Sample;
 use crate::serve::Node;
 
 /// The tour.
-pub(super) fn text(node: &Node, samples: &[Sample]) -> String {
+pub(super) fn text(node: &Node, samples: &[Sample], sessions: &[FixSample]) -> String {
     let url = node.ws.first().map(|at| format!("ws://{at}/")).unwrap_or_default();
     let socket = node.admin_socket.display();
     let mut out = String::from("Doorward demo: everything on loopback, no HSM, sample people.\n\n");
     let _ = writeln!(out, "  WebSocket door   {url}");
+    for bound in &node.fix {
+        let name = format!("FIX {}", bound.name);
+        let _ = writeln!(out, "  {name:<16} {}", bound.address);
+    }
     let _ = writeln!(out, "  administration   {socket}");
     let _ = writeln!(out, "  metrics          http://{}/metrics\n", node.metrics);
     let _ = writeln!(out, "  {:<26} {:<8} {:<24} one-time password", "user id", "kind", "password");
@@ -43,6 +48,43 @@ pub(super) fn text(node: &Node, samples: &[Sample]) -> String {
         let _ = writeln!(out, "  3. put the trader out, and watch an open login end");
         let _ = writeln!(out, "     doorward user disable {} --socket {socket}", trader.userid);
     }
+    fix(&mut out, node, samples, sessions);
     out.push_str("\nStop with Ctrl-C.\n");
     out
+}
+
+/// What to try at the FIX door.
+fn fix(out: &mut String, node: &Node, samples: &[Sample], sessions: &[FixSample]) {
+    let at = |name: &str| node.fix.iter().find(|bound| bound.name == name).map(|bound| bound.address);
+    let socket = node.admin_socket.display();
+    // Writing to a string never fails.
+    if let (Some(session), Some(cgw)) = (sessions.first(), at(super::CGW)) {
+        let comp = session.sender_comp_ids.first().map(String::as_str).unwrap_or_default();
+        let operator = session.operator_ids.first().map(String::as_str).unwrap_or_default();
+        let _ = writeln!(out, "  4. log on over FIX with a signed Logon, and send an order");
+        let _ = writeln!(
+            out,
+            "     DOORWARD_SECRET_KEY='{}' doorward fix order --address {cgw} --sender {comp} \\",
+            session.secret_key
+        );
+        let _ = writeln!(
+            out,
+            "       --operator {operator} --access-key-id {} --secret-key-env DOORWARD_SECRET_KEY",
+            session.access_key_id
+        );
+        let _ =
+            writeln!(out, "  5. have the venue send messages while nobody is logged on, then log on again");
+        let stream = format!("cgw/{}/{}", session.session_id, session.firm_id);
+        let _ = writeln!(out, "     doorward venue send --stream {stream} --count 10 --socket {socket}");
+    }
+    let trader = samples.iter().find(|sample| sample.kind == "trader" && sample.otp_seed.is_some());
+    if let (Some(trader), Some(address)) = (trader, at(super::TRADER)) {
+        let _ = writeln!(out, "  6. log on over FIX as the trader; the one-time password is asked for");
+        let _ = writeln!(
+            out,
+            "     DOORWARD_PASSWORD='{}' doorward fix logon --profile trader-otp --address {address} --user {} \\",
+            trader.password, trader.userid
+        );
+        let _ = writeln!(out, "       --password-env DOORWARD_PASSWORD");
+    }
 }

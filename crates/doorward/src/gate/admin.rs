@@ -512,7 +512,11 @@ impl Gate {
         self.commit_records(expects, vec![record]).await
     }
 
-    pub(super) async fn commit_records(&self, expects: Vec<Expect>, mut records: Vec<Record>) -> Result<(), Refused> {
+    pub(super) async fn commit_records(
+        &self,
+        expects: Vec<Expect>,
+        mut records: Vec<Record>,
+    ) -> Result<(), Refused> {
         for record in &mut records {
             record.entry.factor = Factor::LocalUser;
         }

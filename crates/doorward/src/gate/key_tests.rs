@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use doorward_client::totp::Totp;
 use doorward_core::audit::{Actor, Deny, Event, Factor};
+use doorward_core::calendar::{Calendar, Hours};
 use doorward_core::id::{AccessKeyId, FirmCode, SessionId, UserId};
 use doorward_core::identity::decide::person::Edit;
 use doorward_core::identity::person::{Grant, Kind, Profile, Right};
 use doorward_core::identity::policy::AuthSystem;
 use doorward_core::time::Wall;
-use doorward_core::calendar::{Calendar, Hours};
 
+use super::Settings;
 use super::admin::{NewPassword, NewPerson, Refused};
 use super::fix::EndOf;
 use super::keys::{Asker, OpenPair};
 use super::logon_tests::{Client, add_session};
 use super::testing::{GOOD, World, secret, world_with};
-use super::Settings;
 use crate::hashing::HashParams;
 
 /// A firm with an administrator who may have to do with key pairs, and an authenticator.
@@ -40,10 +40,7 @@ async fn center_with(settings: Settings) -> Center {
     let totp = world.seed("anna").await;
     // The first code registers.
     let code = totp.code(world.now()).to_string();
-    assert!(matches!(
-        world.login("anna", GOOD, Some(&code)).await,
-        doorward_core::ask::Verdict::Granted(_)
-    ));
+    assert!(matches!(world.login("anna", GOOD, Some(&code)).await, doorward_core::ask::Verdict::Granted(_)));
     let ended: Arc<Mutex<Option<mpsc::Sender<EndOf>>>> = Arc::default();
     let sender = Arc::clone(&ended);
     world.gate.on_end(Box::new(move |what| {
@@ -201,7 +198,8 @@ async fn h2_a_third_pair_asks_which_one_to_delete_and_h7_that_one_is_dead_at_onc
     world.gate.delete_key(id, second.key, "leaked", &center.asker(None)).await.unwrap();
     assert_eq!(judge(&second), Some(Deny::AccessKeyDeleted));
     assert_eq!(ended.try_iter().collect::<Vec<_>>(), [EndOf::Key(second.key)]);
-    let states: Vec<&str> = world.gate.key_pairs(id).unwrap().1.iter().map(|pair| pair.state.name()).collect();
+    let states: Vec<&str> =
+        world.gate.key_pairs(id).unwrap().1.iter().map(|pair| pair.state.name()).collect();
     assert_eq!(states, ["active", "deleted", "deleted"]);
     let again = world.gate.delete_key(id, second.key, "leaked", &center.asker(None)).await;
     assert!(matches!(again, Err(Refused::Misuse(_))), "{again:?}");

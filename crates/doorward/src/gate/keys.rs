@@ -152,7 +152,9 @@ impl Gate {
             records.iter_mut().for_each(|record| name_process(record, &asker.actor));
             match self.commit_session(id, expects(&asked), records).await {
                 Ok(()) => {}
-                Err(Refused::Misuse(misuse)) if misuse.kind == doorward_core::identity::decide::MisuseKind::Conflict => {
+                Err(Refused::Misuse(misuse))
+                    if misuse.kind == doorward_core::identity::decide::MisuseKind::Conflict =>
+                {
                     metrics::book_conflict();
                     continue;
                 }

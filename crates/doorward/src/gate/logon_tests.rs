@@ -135,12 +135,18 @@ async fn f3_whatever_fails_first_one_hmac_is_computed_and_one_refusal_heard() {
         (Deny::UnknownCompId, client.clone(), |logon| logon.sender_comp_id = b"B08005N".to_vec()),
         (Deny::UnknownCompId, client.clone(), |logon| logon.sender_comp_id = vec![0xff; 2000]),
         (Deny::WrongIndicator, center.client("G13", "G13004U").await, |_| {}),
-        (Deny::UnknownAccessKey, client.clone(), |logon| logon.access_key_id = b"oNDxM33uE81ohWuVRtWT".to_vec()),
+        (Deny::UnknownAccessKey, client.clone(), |logon| {
+            logon.access_key_id = b"oNDxM33uE81ohWuVRtWT".to_vec()
+        }),
         (Deny::UnknownAccessKey, client.clone(), |logon| logon.access_key_id = Vec::new()),
         (Deny::UnknownAccessKey, Client { comp: "B08004N", ..other.clone() }, |_| {}),
         (Deny::OperatorNotPermitted, other.clone(), |logon| logon.operator_id = b"NOBODY".to_vec()),
-        (Deny::SendingTimeStale, other.clone(), |logon| logon.received = logon.received + Duration::from_millis(5_001)),
-        (Deny::SendingTimeAhead, other.clone(), |logon| logon.received = logon.received - Duration::from_millis(1_001)),
+        (Deny::SendingTimeStale, other.clone(), |logon| {
+            logon.received = logon.received + Duration::from_millis(5_001)
+        }),
+        (Deny::SendingTimeAhead, other.clone(), |logon| {
+            logon.received = logon.received - Duration::from_millis(1_001)
+        }),
         (Deny::SendingTimeAhead, center.client("D10", "D10004N").await, |logon| logon.sending_time = None),
         (Deny::SignatureDiffers, center.client("E11", "E11004N").await, |logon| logon.canonical.push(b'x')),
         (Deny::SignatureDiffers, center.client("F12", "F12004N").await, |logon| logon.signature = None),
@@ -167,7 +173,10 @@ async fn f5_a_replayed_logon_is_refused_and_f9_one_from_before_this_process_too(
     let logon = client.logon(world.now());
     assert_eq!(world.log_on(&logon), None);
     let replayed = world.judge(&logon);
-    assert_eq!((reason(&replayed.record), replayed.verdict), (Deny::ReplayedLogon, Err(LogonRefusal::Refused)));
+    assert_eq!(
+        (reason(&replayed.record), replayed.verdict),
+        (Deny::ReplayedLogon, Err(LogonRefusal::Refused))
+    );
     assert_eq!(world.log_on(&client.logon(world.now())), None, "another one is good");
 
     let before = client.logon(world.now());
@@ -202,9 +211,16 @@ async fn f4_the_fifth_refusal_that_names_a_key_locks_the_session_and_strangers_c
     assert_eq!(world.log_on(&wrong), Some(LogonRefusal::PortClosed), "the fifth is told");
     assert!(world.session("B08").usage.locked.is_some());
     let entry = world.entries(1).remove(0);
-    assert_eq!((entry.event, entry.session.unwrap().to_string()), (Event::FixSessionLocked, "B08".to_owned()));
+    assert_eq!(
+        (entry.event, entry.session.unwrap().to_string()),
+        (Event::FixSessionLocked, "B08".to_owned())
+    );
     assert_eq!(world.log_on(&wrong), Some(LogonRefusal::Refused), "later ones are not");
-    assert_eq!(world.log_on(&client.logon(world.now())), Some(LogonRefusal::PortClosed), "but for a good one");
+    assert_eq!(
+        world.log_on(&client.logon(world.now())),
+        Some(LogonRefusal::PortClosed),
+        "but for a good one"
+    );
     assert_eq!(ended.try_iter().count(), 0, "open connections are left alone");
 
     let world = center.world.reopened(HashParams::tiny());
@@ -358,9 +374,8 @@ async fn s8_disabling_a_session_or_closing_its_firm_refuses_and_ends_it() {
 #[tokio::test]
 async fn the_week_is_rolled_to_once_over_restarts_and_t4_not_by_a_clock_that_steps() {
     let Center { world, .. } = center().await;
-    let rolls = |world: &World| {
-        world.entries(500).iter().filter(|entry| entry.event == Event::WeekRolled).count()
-    };
+    let rolls =
+        |world: &World| world.entries(500).iter().filter(|entry| entry.event == Event::WeekRolled).count();
     world.gate.tick().await;
     world.gate.tick().await;
     assert_eq!(rolls(&world), 1, "the first one");

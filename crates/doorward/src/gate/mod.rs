@@ -4,24 +4,26 @@
 //! as one (Q5). The gate never sees a socket or a field of a message.
 
 pub mod admin;
-pub mod session_admin;
 mod attempts;
 mod breach;
 mod facts;
 pub mod fix;
+#[cfg(test)]
+mod key_tests;
 pub mod keys;
 mod live;
 mod login;
 mod logon;
-mod password;
-mod refusals;
 #[cfg(test)]
 mod key_tests;
 #[cfg(test)]
 mod logon_tests;
+mod password;
+mod refusals;
 #[cfg(test)]
 mod rule_tests;
 mod seen;
+pub mod session_admin;
 mod sessions;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -173,7 +173,9 @@ impl Gate {
             fix_session::set_next(&session, &stream, next_in, next_out, reason, actor, &context)?;
         record.entry.factor = Factor::LocalUser;
         let Some(control) = self.fix.control() else {
-            let text = format!("{stream}: no FIX listener is open on this node; see the section fix of its configuration");
+            let text = format!(
+                "{stream}: no FIX listener is open on this node; see the section fix of its configuration"
+            );
             return Err(Misuse::conflict("stream", text).into());
         };
         let (answer, answered) = oneshot::channel();

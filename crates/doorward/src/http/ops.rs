@@ -21,6 +21,7 @@ use super::problem::{self, Problem};
 use super::serve::{Timing, counted, serve};
 use crate::doors::accept::accept;
 use crate::doors::admission::{Admission, Limits};
+use crate::doors::fix::FixHandle;
 use crate::doors::origin::host_is_loopback;
 use crate::doors::tls::Tls;
 use crate::gate::Gate;
@@ -38,6 +39,8 @@ pub struct Ops {
     pub gate: Arc<Gate>,
     /// What was measured; see [`metrics::install`].
     pub measured: PrometheusHandle,
+    /// The FIX door, where there is one.
+    pub fix: Option<FixHandle>,
     /// Becomes true when the server begins to stop: from then on it is not ready.
     pub stopping: watch::Receiver<bool>,
 }
@@ -122,7 +125,9 @@ async fn readiness(State(ops): State<Ops>) -> Response {
     } else {
         // The vault may be asked over a wire.
         let asked = tokio::task::spawn_blocking(move || gate.ready()).await;
-        asked.unwrap_or_else(|error| Err(format!("the question was broken off: {error}")))
+        let asked = asked.unwrap_or_else(|error| Err(format!("the question was broken off: {error}")));
+        let storing = ops.fix.as_ref().is_none_or(FixHandle::is_storing);
+        asked.and_then(|()| if storing { Ok(()) } else { Err("stream log degraded: see the log".to_owned()) })
     };
     metrics::ready(u64::from(ready.is_ok()));
     match ready {
@@ -153,7 +158,7 @@ mod tests {
     use crate::doors::accept::listen;
 
     fn ops(world: &World, stopping: watch::Receiver<bool>) -> Ops {
-        Ops { gate: Arc::clone(&world.gate), measured: metrics::install(), stopping }
+        Ops { gate: Arc::clone(&world.gate), measured: metrics::install(), fix: None, stopping }
     }
 
     async fn ask(router: &Router, method: &str, path: &str, host: &str) -> (u16, String) {

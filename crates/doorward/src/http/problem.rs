@@ -179,7 +179,9 @@ impl From<Refused> for Problem {
                 problem
             }
             // Nothing was decided for good: the clock must agree with itself for a minute first.
-            Refused::Denied(KeyRefusal { deny: Deny::ClockSuspect, text }) => Self::unavailable(text).after(60),
+            Refused::Denied(KeyRefusal { deny: Deny::ClockSuspect, text }) => {
+                Self::unavailable(text).after(60)
+            }
             Refused::Denied(KeyRefusal { deny, text }) => {
                 let mut problem = Self::forbidden(text);
                 problem.0.rule = Some(deny.id());

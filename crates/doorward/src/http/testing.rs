@@ -12,6 +12,7 @@ impl World {
             gate: Arc::clone(&self.gate),
             node: "node1".into(),
             demo_clock: Some(Arc::clone(&self.clock)),
+            fix: None,
         }
     }
 }

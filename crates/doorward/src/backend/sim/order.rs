@@ -102,11 +102,11 @@ pub(super) enum Wrong {
     Rejected(u32, &'static str),
 }
 
+/// Why there is no order, and what of it can be reported.
+type Refused = (Wrong, Option<Box<Order>>);
+
 /// Reads a New Order (D).
-pub(super) fn read(
-    from: &From<'_>,
-    message: &Message<'_>,
-) -> Result<(Order, Standing), (Wrong, Option<Box<Order>>)> {
+pub(super) fn read(from: &From<'_>, message: &Message<'_>) -> Result<(Order, Standing), Refused> {
     let needed = |tag: u32| message.get(tag).filter(|value| !value.is_empty()).ok_or(Wrong::Missing(tag));
     let first = || {
         let needed_all = (needed(tag::CL_ORD_ID)?, needed(tag::SYMBOL)?, needed(tag::SIDE)?);

@@ -77,7 +77,9 @@ impl Door {
     fn end_those(&mut self, whose: &Whose, why: End, now: Now) {
         let all = match whose {
             Whose::Connection(token) => vec![*token],
-            Whose::Session(_) | Whose::Key(_) | Whose::Firm(_) | Whose::Person(_) => self.connections.tokens(),
+            Whose::Session(_) | Whose::Key(_) | Whose::Firm(_) | Whose::Person(_) => {
+                self.connections.tokens()
+            }
         };
         for token in all {
             let Some(connection) = self.connections.get_mut(token) else { continue };
@@ -130,10 +132,18 @@ impl Door {
         moved(state.numbers, *next_in, *next_out)
     }
 
-    fn numbers_saved(&mut self, stream: &StreamKey, numbers: Numbers, saved: bool) -> Result<Numbers, Misuse> {
+    fn numbers_saved(
+        &mut self,
+        stream: &StreamKey,
+        numbers: Numbers,
+        saved: bool,
+    ) -> Result<Numbers, Misuse> {
         self.shared.setting.retain(|other| other != stream);
         if !saved {
-            return Err(Misuse::conflict("stream", format!("{stream}: the numbers could not be written; try again")));
+            return Err(Misuse::conflict(
+                "stream",
+                format!("{stream}: the numbers could not be written; try again"),
+            ));
         }
         if let Some(Seat::Free(state)) = self.shared.seats.get_mut(stream) {
             state.numbers = numbers;
@@ -153,7 +163,9 @@ impl Door {
         for (msg_type, body) in messages {
             match self.send(stream, msg_type, body, now) {
                 Some(number) => numbers.push(number),
-                None if self.settings_of(stream).is_none() => return Err(Unfit::Unknown(no_listener(stream))),
+                None if self.settings_of(stream).is_none() => {
+                    return Err(Unfit::Unknown(no_listener(stream)));
+                }
                 None => {
                     let text = format!("somebody is logging on to {stream}; try again");
                     return Err(Unfit::LoggedOn(text));
@@ -266,12 +278,21 @@ mod tests {
 
     #[test]
     fn a_number_of_the_clients_that_goes_back_begins_a_new_incarnation_and_ours_never_do() {
-        let now = Numbers { rev: 7, next_in: 5, next_out: 9, ceiling: 20, ..Numbers::new(Epoch { week: 3, reset: 1 }) };
+        let now = Numbers {
+            rev: 7,
+            next_in: 5,
+            next_out: 9,
+            ceiling: 20,
+            ..Numbers::new(Epoch { week: 3, reset: 1 })
+        };
         let ahead = moved(now, Some(6), None).unwrap();
         assert_eq!((ahead.epoch, ahead.next_in, ahead.next_out, ahead.ceiling), (now.epoch, 6, 9, 20));
         assert!(ahead.supersedes(&now));
         let back = moved(now, Some(2), None).unwrap();
-        assert_eq!((back.epoch, back.next_in, back.next_out, back.ceiling), (Epoch { week: 3, reset: 2 }, 2, 9, 9));
+        assert_eq!(
+            (back.epoch, back.next_in, back.next_out, back.ceiling),
+            (Epoch { week: 3, reset: 2 }, 2, 9, 9)
+        );
         assert!(back.supersedes(&now));
         assert_eq!(moved(now, None, Some(8)).unwrap_err().text, "8 is below 9: a number is never used twice");
     }

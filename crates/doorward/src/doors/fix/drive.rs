@@ -170,20 +170,10 @@ fn judge(
 }
 
 /// Asks about a password, on a task of its own: the attempt is decided and written down even if the peer goes away.
-fn ask_gate(
-    connection: &mut Connection,
-    token: Token,
-    id: AskId,
-    ask: Ask,
-    shared: &mut Shared,
-    now: Now,
-) {
+fn ask_gate(connection: &mut Connection, token: Token, id: AskId, ask: Ask, shared: &mut Shared, now: Now) {
     let (authority, handle) = (Arc::clone(&shared.authority), shared.handle.clone());
     let origin = connection.origin.clone();
-    if let Ask::Login { userid, .. } = &ask {
-        connection.logging_on =
-            Some(Box::new(LoggedOn { operator: Some(userid.clone()), ..LoggedOn::default() }));
-    }
+    connection.logging_on = Some(Box::new(LoggedOn { since: now.wall, ..LoggedOn::default() }));
     connection.asked = true;
     if connection.watch.is_none() {
         let (handle, ended) = (handle.clone(), Arc::clone(&origin.connection));

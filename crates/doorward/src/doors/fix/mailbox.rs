@@ -60,11 +60,13 @@ pub(super) enum Command {
     Verdict(Token, AskId, Verdict),
     Saved(Vec<(Token, AskId)>, bool),
     End(Whose, End),
-    SetNext {
+    SetNext(SetNext, oneshot::Sender<Result<Numbers, Misuse>>),
+    /// The numbers that were to be set are durable, or could not be written.
+    NumbersSaved {
         stream: StreamKey,
-        next_in: Option<u64>,
-        next_out: Option<u64>,
-        answer: Answer<Numbers>,
+        numbers: Numbers,
+        saved: bool,
+        answer: oneshot::Sender<Result<Numbers, Misuse>>,
     },
     Send {
         stream: StreamKey,
@@ -85,6 +87,8 @@ struct Inner {
     waker: mio::Waker,
     /// Whether the thread will look into its mailbox anyway.
     woken: Arc<AtomicBool>,
+    /// Whether FIX messages can be stored.
+    storing: AtomicBool,
 }
 
 /// Reaches the thread of the FIX door from anywhere.
@@ -106,7 +110,7 @@ pub(super) struct Mailbox {
 pub(super) fn mailbox(waker: mio::Waker) -> (FixHandle, Mailbox) {
     let (sender, commands) = mpsc::channel();
     let woken = Arc::new(AtomicBool::new(false));
-    let inner = Inner { commands: sender, waker, woken: Arc::clone(&woken) };
+    let inner = Inner { commands: sender, waker, woken: Arc::clone(&woken), storing: AtomicBool::new(true) };
     (FixHandle(Arc::new(inner)), Mailbox { commands, woken })
 }
 
@@ -167,6 +171,15 @@ impl FixHandle {
         };
         // Where the door is closed, there are none.
         let _ = self.tell(Command::End(whose, why));
+    }
+
+    /// Whether FIX messages can be stored, and so people log on.
+    pub fn is_storing(&self) -> bool {
+        self.0.storing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_storing(&self, storing: bool) {
+        self.0.storing.store(storing, Ordering::Relaxed);
     }
 
     /// Tells that the wall clock was moved (demo and tests only).

@@ -97,6 +97,7 @@ impl Door {
         match self.try_reopen(now) {
             Ok(()) => {
                 self.shared.failing = None;
+                self.shared.handle.set_storing(true);
                 tracing::warn!("FIX messages are stored again");
             }
             Err(fault) => {

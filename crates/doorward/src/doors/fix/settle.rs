@@ -98,6 +98,7 @@ impl Door {
         if self.shared.failing.is_none() {
             tracing::error!(%fault, "FIX messages cannot be stored; Logons are refused until they can");
             self.shared.retry_at = now.mono + REOPEN_AFTER;
+            self.shared.handle.set_storing(false);
         }
         for token in waiting {
             if let Some(connection) = self.connections.get_mut(*token) {
@@ -187,7 +188,7 @@ impl Door {
             match self.connections.get_mut(token) {
                 None => {}
                 Some(connection) if connection.waiting() >= RESEND_BELOW_BYTES => {
-                    later.push((token, ask, range))
+                    later.push((token, ask, range));
                 }
                 Some(_) => self.give_stored(token, ask, range, now),
             }

@@ -12,9 +12,7 @@ use doorward_core::secret::Secret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::read::{
-    Body, Caller, FirmPath, KeyPath, SessionPath, access_key, required, user_id,
-};
+use super::read::{Body, Caller, FirmPath, KeyPath, SessionPath, access_key, required, user_id};
 use super::sessions::Reason;
 use super::{ApiState, node, show};
 use crate::gate::keys::Asker;

@@ -13,6 +13,7 @@ mod sessions;
 mod show;
 #[cfg(test)]
 mod tests;
+mod venue;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use serde_json::Value;
 
 use super::problem::{self, Problem};
 use crate::clock::Clock;
+use crate::doors::fix::FixHandle;
 use crate::gate::Gate;
 
 /// Largest body of a request, in bytes.
@@ -41,6 +43,8 @@ pub struct ApiState {
     pub node: Arc<str>,
     /// The gate's clock, where it may be moved (demo only); without it there are no such routes.
     pub demo_clock: Option<Arc<Clock>>,
+    /// The FIX door, where one is open.
+    pub fix: Option<FixHandle>,
 }
 
 /// The API. It says who may do what once it is told who asks.
@@ -72,6 +76,9 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/sessions/{id}/keys", get(keys::list).post(keys::create))
         .route("/api/v1/sessions/{id}/keys/{key}", delete(keys::delete))
         .route("/api/v1/sessions/{id}/keys/{key}/download", post(keys::download));
+    plain = plain
+        .route("/api/v1/streams", get(venue::streams))
+        .route("/api/v1/streams/{stream}/messages", post(venue::send));
     if state.demo_clock.is_some() {
         plain = plain.route("/api/v1/demo/clock", get(node::clock).post(node::move_clock));
     }

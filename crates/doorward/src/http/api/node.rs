@@ -108,5 +108,8 @@ pub(super) async fn move_clock(
     }
     api.gate.advance_clock(span);
     api.gate.tick().await;
+    if let Some(fix) = &api.fix {
+        fix.clock_moved();
+    }
     Ok(Json(json!({ "now": show::instant(clock.now().wall) })))
 }

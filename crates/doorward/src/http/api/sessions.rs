@@ -19,9 +19,7 @@ use doorward_core::text::shortened;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::read::{
-    Body, Caller, IfMatch, Params, SessionPath, firm_code, names, required, session_id, word,
-};
+use super::read::{Body, Caller, IfMatch, Params, SessionPath, firm_code, names, required, session_id, word};
 use super::{ApiState, Tagged, node, show, tagged};
 use crate::gate::Gate;
 use crate::gate::session_admin::SessionNow;
@@ -92,9 +90,8 @@ pub(super) async fn add(
 ) -> Result<impl IntoResponse, Problem> {
     let id = session_id("session_id", &required("session_id", new.session_id)?)?;
     let code = firm_code("firm", &required("firm", new.firm)?)?;
-    let kind = |text: &str| {
-        word("kind", text, SessionKind::from_id, SessionKind::ALL.iter().map(|kind| kind.id()))
-    };
+    let kind =
+        |text: &str| word("kind", text, SessionKind::from_id, SessionKind::ALL.iter().map(|kind| kind.id()));
     let environment = |text: &str| {
         word("environment", text, Environment::from_id, Environment::ALL.iter().map(|row| row.id()))
     };
@@ -117,7 +114,10 @@ pub(super) async fn add(
     Ok((StatusCode::CREATED, location, Json(shown(&api.gate, &added))))
 }
 
-pub(super) async fn show(State(api): State<ApiState>, SessionPath(id): SessionPath) -> Result<Tagged, Problem> {
+pub(super) async fn show(
+    State(api): State<ApiState>,
+    SessionPath(id): SessionPath,
+) -> Result<Tagged, Problem> {
     let gate = Arc::clone(&api.gate);
     let now = node::look_up(move || Ok(gate.fix_session(id))).await??;
     let streams = api.gate.fix_streams(id).await?;

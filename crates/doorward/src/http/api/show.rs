@@ -2,8 +2,8 @@
 
 use doorward_core::audit::{Actor, Entry};
 use doorward_core::identity::attempt::Access;
-use doorward_core::identity::enrolment::{Authenticator, Seed};
 use doorward_core::identity::decide::key_pair::{ShownPair, shown};
+use doorward_core::identity::enrolment::{Authenticator, Seed};
 use doorward_core::identity::firm::Firm;
 use doorward_core::identity::fix_session::{FixSession, SessionUse};
 use doorward_core::identity::person::{Password, Person, Standing};

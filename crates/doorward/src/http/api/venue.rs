@@ -1,0 +1,108 @@
+//! The venue behind the FIX door: its streams, and messages that it sends.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use doorward_core::limits::Limit;
+use doorward_core::stream::StreamKey;
+use doorward_core::text::shortened;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::read::{Body, Caller};
+use super::{ApiState, show};
+use crate::doors::fix::{FixHandle, Unfit};
+use crate::gate::fix::StreamInfo;
+use crate::http::problem::Problem;
+
+/// Messages of one request.
+const COUNT_MAX: u64 = Limit::VenueMessages.max();
+/// Longest text of a message, in characters.
+const TEXT_CHARS_MAX: usize = 256;
+
+fn door(api: &ApiState) -> Result<&FixHandle, Problem> {
+    api.fix.as_ref().ok_or_else(|| {
+        Problem::not_found("no FIX listener is open on this node; see fix.listeners of its configuration")
+    })
+}
+
+pub(super) async fn streams(State(api): State<ApiState>) -> Result<Json<Value>, Problem> {
+    let streams = door(&api)?.streams().await.map_err(|gone| problem(&Unfit::from(gone)))?;
+    let items: Vec<Value> = streams.iter().map(shown).collect();
+    Ok(Json(json!({ "items": items })))
+}
+
+fn shown(info: &StreamInfo) -> Value {
+    let live = info.live.as_ref().map(|live| {
+        json!({
+            "source": live.source,
+            "since": show::instant(live.since),
+            "operator_id": live.operator,
+            "access_key_id": live.access_key,
+        })
+    });
+    json!({
+        "stream": info.stream,
+        "week": info.numbers.epoch.week,
+        "reset": info.numbers.epoch.reset,
+        "next_in": info.numbers.next_in,
+        "next_out": info.numbers.next_out,
+        "undelivered": info.numbers.unsent_to.saturating_sub(info.numbers.unsent_from),
+        "live": live,
+    })
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Send {
+    count: Option<u64>,
+    text: Option<String>,
+}
+
+/// Has the venue send News (B) to a stream, logged on or not.
+pub(super) async fn send(
+    State(api): State<ApiState>,
+    Path(stream): Path<String>,
+    _: Caller,
+    Body(given): Body<Send>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let door = door(&api)?;
+    let Some(stream) = StreamKey::parse(&stream) else {
+        let text =
+            format!("{:?} is no stream, such as cgw/ABC/001 or msgw-92/ABC/001", shortened(&stream, 64));
+        return Err(Problem::invalid("stream", text));
+    };
+    let count = given.count.unwrap_or(1);
+    if !(1..=COUNT_MAX).contains(&count) {
+        return Err(Problem::invalid("count", format!("{count} is out of range 1..={COUNT_MAX}")));
+    }
+    let text = given.text.unwrap_or_else(|| "a message of the venue".to_owned());
+    let fits = (1..=TEXT_CHARS_MAX).contains(&text.chars().count()) && text.chars().all(|c| !c.is_control());
+    if !fits {
+        let text = format!("not 1 to {TEXT_CHARS_MAX} characters without control characters");
+        return Err(Problem::invalid("text", text));
+    }
+    let messages = (1..=count).map(|n| (b"B".to_vec(), news(n, count, &text))).collect();
+    let numbers = door.send(stream, messages).await.map_err(|unfit| problem(&unfit))?;
+    let answer = json!({
+        "stream": stream,
+        "count": numbers.len(),
+        "first": numbers.first(),
+        "last": numbers.last(),
+    });
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// Headline (148), LinesOfText (33) and Text (58).
+fn news(n: u64, count: u64, text: &str) -> Vec<u8> {
+    format!("148={n} of {count}\u{1}33=1\u{1}58={text}\u{1}").into_bytes()
+}
+
+fn problem(unfit: &Unfit) -> Problem {
+    let text = unfit.to_string();
+    match unfit {
+        Unfit::Gone(_) | Unfit::NotSaved(_) => Problem::unavailable(text),
+        Unfit::Unknown(_) => Problem::not_found(text),
+        Unfit::LoggedOn(_) => Problem::conflict(text),
+    }
+}
