@@ -45,7 +45,7 @@ table! {
         LogonGranted = "logon-granted", "A signed Logon was accepted.";
         LogonRefused = "logon-refused", "A signed Logon was refused.";
         StreamReset = "stream-reset", "Both sequence series of a stream began again at 1, as its client asked.";
-        UndeliveredLeft = "undelivered-left", "A stream began again at 1; messages that its client had not fetched are kept, and not sent again.";
+        UndeliveredLeft = "undelivered-left", "A stream began again at 1; what its client had not fetched is kept, and not sent again.";
         FixSessionAdded = "fix-session-added", "A FIX session was added.";
         FixSessionChanged = "fix-session-changed", "What a FIX session may do was changed.";
         FixSessionDisabled = "fix-session-disabled", "A FIX session was disabled; its connections end.";

@@ -35,6 +35,10 @@ enum Command {
     Firm(cli::FirmArgs),
     /// People and programs, on a running node
     User(cli::UserArgs),
+    /// FIX sessions, on a running node
+    Session(cli::SessionArgs),
+    /// Key pairs of FIX sessions, on a running node
+    Key(cli::KeyArgs),
     /// The policy of the venue or of a firm, on a running node
     Policy(cli::PolicyArgs),
     /// What was decided, and whether the journal is as it was written
@@ -88,6 +92,8 @@ async fn run(command: Command) -> Result<Exit, CliError> {
         Command::Book(args) => cli::run_book(&args),
         Command::Firm(args) => cli::run_firm(args).await,
         Command::User(args) => cli::run_user(args).await,
+        Command::Session(args) => cli::run_session(args).await,
+        Command::Key(args) => cli::run_key(args).await,
         Command::Policy(args) => cli::run_policy(args).await,
         Command::Audit { command: Audit::List(args) } => cli::run_audit_list(args).await,
         Command::Audit { command: Audit::Verify(args) } => cli::run_audit_verify(&args),

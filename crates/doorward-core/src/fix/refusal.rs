@@ -5,34 +5,46 @@ use crate::table::table;
 table! {
     /// Text (58) of a Logout or Reject. The id is the text on the wire; what stands in `<…>` is filled in.
     pub enum Refusal {
-        MissingTag = "Invalid Logon. All Required Fields are not Present. Missing Tag <number>. Logout Forced", "A required tag is missing; of several the first in the page's order is named.";
+        MissingTag = "Invalid Logon. All Required Fields are not Present. Missing Tag <number>. Logout Forced",
+            "A required tag is missing; of several the first in the page's order is named.";
         InvalidLogon = "Invalid Logon. Logout Forced", "The Logon is refused; which credential or field was wrong is not said.";
-        WrongScheme = "Invalid Logon. Invalid EncryptedPasswordMethod(tag 1400). Logout Forced", "Tag 1400 is not the name of the signature scheme.";
-        InProgress = "Invalid Logon. Logon Already in Progress. Logout Forced", "Another Logon for the stream, or on this connection, is being verified.";
-        TryAgainLater = "Logon Could not be Authenticated at This Time. Please Try Again Later. Logout Forced", "The Logon could not be verified or written down in time.";
-        FirstOfWeek = "Failed to reset sequence numbers at beginning of the week. Logout forced.", "The first Logon of the week must have 34=1.";
+        WrongScheme = "Invalid Logon. Invalid EncryptedPasswordMethod(tag 1400). Logout Forced",
+            "Tag 1400 is not the name of the signature scheme.";
+        InProgress = "Invalid Logon. Logon Already in Progress. Logout Forced",
+            "Another Logon for the stream, or on this connection, is being verified.";
+        TryAgainLater = "Logon Could not be Authenticated at This Time. Please Try Again Later. Logout Forced",
+            "The Logon could not be verified or written down in time.";
+        FirstOfWeek = "Failed to reset sequence numbers at beginning of the week. Logout forced.",
+            "The first Logon of the week must have 34=1.";
         ResetFlag = "Invalid Logon. ResetSeqNumFlag (141) must not be Y. Logout Forced", "An initial Logon must not have 141=Y.";
-        TooLow = "MsgSeqNum too low, expecting <n> but received <m>. Logout forced.", "MsgSeqNum is lower than the next one, and PossDupFlag is not Y.";
+        TooLow = "MsgSeqNum too low, expecting <n> but received <m>. Logout forced.",
+            "MsgSeqNum is lower than the next one, and PossDupFlag is not Y.";
         InSessionSequence = "In session logon message must have 34=1. Logout forced.", "An in-session Logon must have 34=1.";
         InSessionReset = "In session logon message must have 141=Y. Logout forced.", "An in-session Logon must have 141=Y.";
-        InitialIndicator = "Received initial logon message with Primary Indication = <x> + Expected U or N", "An initial Logon must have the indicator U or N.";
-        WrongIndicator = "Received invalid fault tolerance indicator = (<x>) Logout forced.", "A message in session must have the indicator in force.";
+        InitialIndicator = "Received initial logon message with Primary Indication = <x> + Expected U or N",
+            "An initial Logon must have the indicator U or N.";
+        WrongIndicator = "Received invalid fault tolerance indicator = (<x>) Logout forced.",
+            "A message in session must have the indicator in force.";
         AlreadyLoggedOn = "Invalid Logon. Already logged on. Logout forced.", "Another connection holds the stream and is alive.";
         HeartBtIntMissing = "Error during logon. Heartbeat tag invalid.", "HeartBtInt (108) is missing.";
-        HeartBtIntRange = "Error during logon. Heartbeat value invalid. Received: <n>, expected value in range <range>", "HeartBtInt (108) is out of range.";
+        HeartBtIntRange = "Error during logon. Heartbeat value invalid. Received: <n>, expected value in range <range>",
+            "HeartBtInt (108) is out of range.";
         NotPresent = "<Name> (<tag>) tag is not present", "A header field is missing or empty.";
         IncorrectValue = "<Name> (<tag>) has an incorrect value: <v> should be <w>", "A field has another value than it must have.";
         ClosedUntil = "Session closed until <UTC>. Logout forced.", "The trading week is closed; it opens at that time.";
         Closed = "Session closed. Logout forced.", "The trading week has closed.";
         Stopping = "Server is stopping. Please reconnect. Logout forced.", "The node is stopping.";
-        PortClosed = "(1000) <venue> Administered Port Closure Due to Invalid Number of Login Attempts Being Exceeded", "Too many refused Logons: the FIX session is locked until an administrator reopens it.";
-        Ended = "Session ended. Logout forced.", "The key pair was deleted, or the FIX session or person was disabled or logged out by an operator.";
+        PortClosed = "(1000) <venue> Administered Port Closure Due to Invalid Number of Login Attempts Being Exceeded",
+            "Too many refused Logons: the FIX session is locked until an administrator reopens it.";
+        Ended = "Session ended. Logout forced.",
+            "The key pair was deleted, or the FIX session or person was disabled or logged out by an operator.";
         Garbled = "Too many garbled messages. Logout forced.", "More than 10 garbled messages came in a row.";
         TooLong = "Message too long. Logout forced.", "A message is longer than the limit.";
         ResendInProgress = "Resend in progress", "Another Resend Request is still being answered.";
         PasswordMustChange = "password must be changed", "The password is initial or expired, and no good new one came along in 925.";
         CodeRequired = "one-time password required", "The password was right; a one-time password must come along.";
-        RegisterFirst = "register an authenticator first: <portal address>", "The password was right; an authenticator must be registered first.";
+        RegisterFirst = "register an authenticator first: <portal address>",
+            "The password was right; an authenticator must be registered first.";
         InvalidCode = "invalid one-time password", "The password was right; the one-time password was wrong or used.";
         InvalidUser = "invalid user or password", "Who it is or the password is wrong, or something else that is not said.";
     }

@@ -16,6 +16,8 @@ use crate::http::testing::{TEST_MAX, World, world};
 enum Line {
     Firm(FirmArgs),
     User(UserArgs),
+    Session(SessionArgs),
+    Key(KeyArgs),
     Policy(PolicyArgs),
     Audit(AuditListArgs),
     Status(StatusArgs),
@@ -37,6 +39,8 @@ impl Desk {
         match line {
             Line::Firm(args) => firm::told(&args).await,
             Line::User(args) => user::told(&args).await,
+            Line::Session(args) => session::told(&args).await,
+            Line::Key(args) => key::told(&args).await,
             Line::Policy(args) => policy::told(&args).await,
             Line::Audit(args) => audit::told(&args).await,
             Line::Status(args) => status::told(&args).await.map(|status| status::shown(&status)),
@@ -164,6 +168,91 @@ async fn people_on_the_command_line() {
         let rule =
             desk.run("user password julian --password-file", &[file.to_str().unwrap()]).await.unwrap_err();
         assert!(rule.to_string().starts_with("password: too-short: "), "{rule}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sessions_and_key_pairs_on_the_command_line() {
+    at_a_desk(async |desk| {
+        desk.ok("firm add ACME --name Acme").await;
+        let line = "session add B08 --firm ACME --environment test --sender-comp-ids B08004,B08005 --operator-ids 0j4l";
+        let added = desk.ok(line).await;
+        assert!(added.contains("sender comp ids  B08004, B08005\n") && added.contains("0J4L"), "{added}");
+        let again = desk.refused(line).await;
+        assert_eq!(again, (Exit::Refused, "session_id: FIX session B08 exists already (status 409)".to_owned()));
+        let foreign = line.replace("B08005", "C08005").replace("add B08", "add B09");
+        assert!(desk.refused(&foreign).await.1.starts_with("sender_comp_ids: "));
+        let set = desk.json("session set B08 --sources 127.0.0.1,10.0.0.0/8 --standing disabled").await;
+        assert_eq!((&set["standing"], &set["sources"][0]), (&"disabled".into(), &"127.0.0.1/32".into()));
+        let set = desk.run("session set B08 --standing active --sources", &[""]).await.unwrap();
+        assert!(!set.contains("10.0.0.0"), "{set}");
+        assert_eq!(desk.refused("session set B08").await.0, Exit::Usage);
+        assert!(desk.ok("session lock B08 --reason loud").await.contains("locked since"));
+        assert!(desk.ok("session list --firm acme").await.contains("active, locked"));
+        assert!(desk.refused("session lock B08 --reason loud").await.1.contains("is locked since"));
+        assert_eq!(desk.json("session reopen B08 --reason quiet").await["locked"], Value::Null);
+        assert!(desk.ok("session end B08 --reason maintenance").await.contains("session"));
+        let no_door = desk.refused("session set-next B08 --stream cgw/B08/004 --in 5 --reason asked").await;
+        assert!(no_door.1.contains("no FIX listener"), "{no_door:?}");
+        for (line, words) in [
+            ("session set-next B08 --stream cgw/C08/004 --in 5 --reason asked", "none of session B08"),
+            ("session set-next B08 --stream x --in 5 --reason asked", "is no stream"),
+            ("session set-next B08 --stream cgw/B08/004 --reason asked", "give it, or next_out"),
+            ("session set-next B08 --stream cgw/B08/004 --out 0 --reason asked", "out of range"),
+            ("session show ZZZ", "FIX session ZZZ is not known"),
+            ("session show zz", "not 3 characters"),
+        ] {
+            let (_, error) = desk.refused(line).await;
+            assert!(error.contains(words), "{line}: {error}");
+        }
+
+        let clock = &desk.world.clock;
+        let admin = "user add anna --firm ACME --kind admin --auth-system otp --grant-rights manage-key-pairs";
+        let password = desk.json(admin).await["password"].as_str().unwrap().to_owned();
+        let issued = desk.ok("user otp anna").await;
+        let seed = issued.lines().find_map(|line| line.strip_prefix("seed: ")).unwrap();
+        let totp = Totp::parse(seed).unwrap();
+        let code = || {
+            clock.advance(std::time::Duration::from_secs(30));
+            desk.world.gate.clock_moved();
+            totp.code(clock.now().wall).to_string()
+        };
+        let first = desk.world.login("anna", &password, Some(&code())).await;
+        assert!(matches!(first, doorward_core::ask::Verdict::Granted(_)), "{first:?}");
+
+        let create = |code: String| format!("key create --session B08 --as anna --code {code}");
+        let made = desk.ok(&create(code())).await;
+        let lines: Vec<&str> = made.lines().collect();
+        let at = |header: &str| lines[0].find(header).unwrap();
+        assert_eq!((at("Access ID"), at("Secret Key"), at("Creation Date")), (12, 34, 79), "{made}");
+        assert_eq!(&lines[1][..3], "B08");
+        let (key, secret) = (lines[1][12..32].to_owned(), lines[1][34..77].to_owned());
+        assert!(lines[1].ends_with("test"), "{made}");
+        let download = |code: String, format: &str| {
+            format!("key download --session B08 --as anna --code {code} --format {format}")
+        };
+        let env = desk.ok(&download(code(), "env")).await;
+        assert!(env.contains(&format!("FIX_ACCESS_KEY_ID={key}\nFIX_SECRET_KEY={secret}\n")), "{env}");
+        let json: Value = serde_json::from_str(&desk.ok(&download(code(), "json")).await).unwrap();
+        assert_eq!((&json["secret_key"], &json["environment"]), (&secret.as_str().into(), &"test".into()));
+        let (exit, error) = desk.refused("key download --session B08 --as anna --code 000000").await;
+        assert!(exit == Exit::Refused && error.contains("wrong-code"), "{error}");
+        let list = desk.ok("key list --session B08").await;
+        assert!(list.contains(&key) && list.contains("active") && !list.contains(&secret), "{list}");
+        let two = desk.json(&create(code())).await["access_key_id"].as_str().unwrap().to_owned();
+        assert!(desk.refused(&create(code())).await.1.contains("pairs-full"));
+        assert!(desk.refused(&download(code(), "table")).await.1.contains("two key pairs are good"));
+        desk.ok(&format!("{} --delete {key}", create(code()))).await;
+        let gone = desk.ok(&format!("key delete {two} --session B08 --as anna --reason leaked")).await;
+        assert_eq!(gone.matches("deleted").count(), 2, "{gone}");
+        assert_eq!(desk.refused("key list --session ZZZ").await.1, "FIX session ZZZ is not known (status 404)");
+        assert!(desk.ok("key hours --firm ACME --reason leaked").await.starts_with("key pairs of ACME until"));
+        let shown = desk.ok("session show B08").await;
+        assert!(shown.contains("ACCESS KEY") && shown.contains(&two), "{shown}");
+        assert_eq!(desk.json("audit --session B08 --event key-pair-created").await["items"].as_array().unwrap().len(), 3);
+        let trail = desk.json("audit --limit 500").await.to_string();
+        assert!(!trail.contains(&secret), "Q3");
     })
     .await;
 }

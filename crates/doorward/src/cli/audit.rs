@@ -17,6 +17,9 @@ pub struct AuditListArgs {
     /// Of this firm
     #[arg(long, value_name = "CODE")]
     firm: Option<String>,
+    /// Of this FIX session
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
     /// Of this event, such as login-refused
     #[arg(long)]
     event: Option<String>,
@@ -50,6 +53,7 @@ pub(super) async fn told(args: &AuditListArgs) -> Result<String, CliError> {
     let filters = [
         ("userid", args.userid.as_deref()),
         ("firm", args.firm.as_deref()),
+        ("session", args.session.as_deref()),
         ("event", args.event.as_deref()),
         ("outcome", args.outcome.as_deref()),
         ("door", args.door.as_deref()),
@@ -68,7 +72,7 @@ fn shown(entries: &Value) -> String {
             cell(&entry["at"]),
             cell(&entry["event"]),
             who(&entry["actor"]),
-            cell(&entry["subject"]["userid"]),
+            on(entry),
             cell(&entry["firm"]),
             cell(&entry["door"]),
             cell(&entry["source"]),
@@ -84,7 +88,17 @@ fn who(actor: &Value) -> String {
         Some("person") => cell(&actor["userid"]),
         Some("unknown") => format!("{}… ({} characters)", cell(&actor["begins"]), cell(&actor["chars"])),
         Some("local") => format!("uid {}", cell(&actor["uid"])),
+        Some("fix-session") if !actor["sender_comp_id"].is_null() => cell(&actor["sender_comp_id"]),
+        Some("fix-session") => cell(&actor["id"]),
         _ => cell(&actor["kind"]),
+    }
+}
+
+/// Whom or what it concerns besides whoever did it.
+fn on(entry: &Value) -> String {
+    match &entry["subject"]["userid"] {
+        Value::Null => cell(&entry["session"]),
+        userid => cell(userid),
     }
 }
 

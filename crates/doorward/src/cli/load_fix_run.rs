@@ -121,7 +121,7 @@ impl Run<'_> {
         if self.plan.mode == Mode::Cycles {
             self.enter(if self.plan.warm_up.is_zero() { Phase::Measured } else { Phase::WarmUp });
         }
-        if self.plan.mode == Mode::Storm {
+        if matches!(self.plan.mode, Mode::Storm | Mode::Idle) {
             self.measure();
         }
         for slot in 0..self.conns.len() {
@@ -161,7 +161,8 @@ impl Run<'_> {
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.phase_began = Instant::now();
-        if phase == Phase::Measured {
+        // Where sessions only log on, all of that is measured.
+        if phase == Phase::Measured && self.plan.mode != Mode::Idle {
             self.measure();
         }
     }

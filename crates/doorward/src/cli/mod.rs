@@ -13,6 +13,7 @@ mod firm;
 mod fix;
 mod fix_connect;
 mod init;
+mod key;
 mod load;
 mod load_fix;
 mod load_fix_ping;
@@ -27,6 +28,7 @@ mod policy;
 mod serve;
 mod server;
 mod server_process;
+mod session;
 mod sign;
 mod status;
 mod terminal;
@@ -47,9 +49,11 @@ pub use exit::{CliError, Exit};
 pub use firm::FirmArgs;
 pub use fix::FixArgs;
 pub use init::InitArgs;
+pub use key::KeyArgs;
 pub use load::LoadArgs;
 pub use policy::PolicyArgs;
 pub use serve::ServeArgs;
+pub use session::SessionArgs;
 pub use sign::SignArgs;
 pub use status::StatusArgs;
 pub use totp::TotpArgs;
@@ -159,6 +163,22 @@ pub async fn run_firm(args: FirmArgs) -> Result<Exit, CliError> {
 /// [`CliError`] with the exit code to leave with.
 pub async fn run_user(args: UserArgs) -> Result<Exit, CliError> {
     user::run(args).await
+}
+
+/// Runs `doorward session …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_session(args: SessionArgs) -> Result<Exit, CliError> {
+    session::run(args).await
+}
+
+/// Runs `doorward key …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_key(args: KeyArgs) -> Result<Exit, CliError> {
+    key::run(args).await
 }
 
 /// Runs `doorward policy …`.

@@ -473,7 +473,14 @@ impl Gate {
     ) -> Result<(doorward_core::identity::person::Phc, Option<Secret<String>>), Refused> {
         let (normal, generated) = match new {
             NewPassword::Generated => {
-                let made = self.generate()?;
+                let mut made = self.generate()?;
+                // By chance it may hold a piece of a name; then another one is made.
+                for _ in 0..8 {
+                    if self.check_new(&password::normalise(made.expose()), person, snapshot).is_ok() {
+                        break;
+                    }
+                    made = self.generate()?;
+                }
                 (password::normalise(made.expose()), Some(made))
             }
             NewPassword::Clear(clear) => (password::normalise(clear.expose()), None),

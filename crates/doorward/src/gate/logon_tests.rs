@@ -136,16 +136,16 @@ async fn f3_whatever_fails_first_one_hmac_is_computed_and_one_refusal_heard() {
         (Deny::UnknownCompId, client.clone(), |logon| logon.sender_comp_id = vec![0xff; 2000]),
         (Deny::WrongIndicator, center.client("G13", "G13004U").await, |_| {}),
         (Deny::UnknownAccessKey, client.clone(), |logon| {
-            logon.access_key_id = b"oNDxM33uE81ohWuVRtWT".to_vec()
+            logon.access_key_id = b"oNDxM33uE81ohWuVRtWT".to_vec();
         }),
         (Deny::UnknownAccessKey, client.clone(), |logon| logon.access_key_id = Vec::new()),
         (Deny::UnknownAccessKey, Client { comp: "B08004N", ..other.clone() }, |_| {}),
         (Deny::OperatorNotPermitted, other.clone(), |logon| logon.operator_id = b"NOBODY".to_vec()),
         (Deny::SendingTimeStale, other.clone(), |logon| {
-            logon.received = logon.received + Duration::from_millis(5_001)
+            logon.received = logon.received + Duration::from_millis(5_001);
         }),
         (Deny::SendingTimeAhead, other.clone(), |logon| {
-            logon.received = logon.received - Duration::from_millis(1_001)
+            logon.received = logon.received - Duration::from_millis(1_001);
         }),
         (Deny::SendingTimeAhead, center.client("D10", "D10004N").await, |logon| logon.sending_time = None),
         (Deny::SignatureDiffers, center.client("E11", "E11004N").await, |logon| logon.canonical.push(b'x')),

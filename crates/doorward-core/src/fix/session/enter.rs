@@ -163,8 +163,10 @@ impl Session {
 
     /// A good Logon in session: both sides begin again at 1.
     fn renew(&mut self, logon: Logon, live: Box<Live>, proof: Proof, now: Now) {
-        let Proof::Signed { record, strikes, .. } = proof else { return };
-        if let Some(broken) = in_session_rule(&logon) {
+        let Proof::Signed { grant, record, strikes } = proof else { return };
+        let is_own = grant.stream == live.stream && *logon.party.comp == *live.party.comp;
+        let broken = if is_own { in_session_rule(&logon) } else { Some(somebody_else()) };
+        if let Some(broken) = broken {
             return self.refuse_broken(From::Live(live), record, strikes, broken, now);
         }
         let mut next = live.state.clone();
@@ -400,6 +402,17 @@ impl Live {
     }
 }
 
+/// A good Logon in session, of another session than the one that is logged on.
+fn somebody_else() -> Broken {
+    Broken {
+        check: Check::CompIdKnown,
+        deny: Deny::UnknownCompId,
+        text: Refusal::InvalidLogon.text(&[]),
+        expected: "the SenderCompID in session".to_owned(),
+        seen: "another one".to_owned(),
+    }
+}
+
 /// Reserves numbers ahead, in a new statement.
 fn reserve(numbers: &mut Numbers) {
     numbers.ceiling = numbers.ceiling.max(numbers.next_out + Numbers::RESERVED);
@@ -433,7 +446,11 @@ fn who(proof: &Proof) -> Who {
 const fn is_counted(deny: Deny) -> bool {
     matches!(
         deny,
-        Deny::FirstOfWeek | Deny::ResetNotPermitted | Deny::SequenceTooLow | Deny::InSessionSequence
+        Deny::UnknownCompId
+            | Deny::FirstOfWeek
+            | Deny::ResetNotPermitted
+            | Deny::SequenceTooLow
+            | Deny::InSessionSequence
     )
 }
 

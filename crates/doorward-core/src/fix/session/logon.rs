@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::live::{incorrect, not_present};
+use super::peer::{incorrect, not_present};
 use super::stream::{Settings, StreamState};
 use super::write::Party;
 use crate::ask::SignedLogon;

@@ -11,6 +11,7 @@ mod inbound;
 mod live;
 mod logon;
 mod output;
+mod peer;
 mod resend;
 mod stream;
 mod trader;
@@ -147,7 +148,7 @@ impl Session {
 
     /// Takes bytes of the peer, in whatever pieces.
     pub fn receive(&mut self, bytes: &[u8], now: Now) {
-        self.begin_turn();
+        self.begin_turn(now);
         if self.is_holding() {
             self.inbound.extend_from_slice(bytes);
             self.look_at_held(now);
@@ -173,7 +174,7 @@ impl Session {
 
     /// Takes the gate's judgement of a signed Logon. The first answer counts; one that nobody waits for is dropped.
     pub fn judged(&mut self, id: AskId, judged: Judged, now: Now) {
-        self.begin_turn();
+        self.begin_turn(now);
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Judging(judging) if judging.ask == id => self.on_judged(*judging, judged, now),
             other => self.state = other,
@@ -183,7 +184,7 @@ impl Session {
 
     /// Takes the gate's answer about a password. The first answer counts; one that nobody waits for is dropped.
     pub fn verdict(&mut self, id: AskId, verdict: Verdict, now: Now) {
-        self.begin_turn();
+        self.begin_turn(now);
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Asking(asking) if asking.ask == id => self.on_verdict(*asking, verdict, now),
             other => self.state = other,
@@ -193,7 +194,7 @@ impl Session {
 
     /// Takes the answer to a claim. A stream that is given to a connection that has ended is to be released at once.
     pub fn claimed(&mut self, id: AskId, claimed: Claimed, now: Now) {
-        self.begin_turn();
+        self.begin_turn(now);
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Claiming(claiming) if claiming.ask == id => self.on_claimed(*claiming, claimed, now),
             other => {
@@ -216,7 +217,7 @@ impl Session {
 
     /// Takes whether the record of a Logon is durable, or could not be written.
     pub fn saved(&mut self, id: AskId, ok: bool, now: Now) {
-        self.begin_turn();
+        self.begin_turn(now);
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Saving(saving) if saving.ask == id => self.on_saved(saving.then, ok, now),
             other => self.state = other,
@@ -226,7 +227,7 @@ impl Session {
 
     /// Takes stored outbound messages, whole and in the order of their numbers.
     pub fn stored(&mut self, id: AskId, messages: &mut dyn Iterator<Item = &[u8]>, now: Now) {
-        self.begin_turn();
+        self.begin_turn(now);
         let cx = &mut Cx { settings: &self.settings, out: &mut self.out, now };
         if let Some(live) = live_of(&mut self.state) {
             live.on_stored(id, messages, cx);
@@ -236,7 +237,7 @@ impl Session {
     /// Takes an application message from the back end: its type (35) and the fields of its body, each with its SOH.
     /// The number that it got; `None` where this connection holds no stream.
     pub fn send_application(&mut self, msg_type: &[u8], body: &[u8], now: Now) -> Option<u64> {
-        self.begin_turn();
+        self.begin_turn(now);
         let cx = &mut Cx { settings: &self.settings, out: &mut self.out, now };
         match &mut self.state {
             State::Live(live) => Some(live.application(cx, msg_type, body, true)),
@@ -251,7 +252,7 @@ impl Session {
 
     /// Another good Logon for this stream came: the peer must show within 2 s that it is there.
     pub fn probe(&mut self, now: Now) {
-        self.begin_turn();
+        self.begin_turn(now);
         let cx = &mut Cx { settings: &self.settings, out: &mut self.out, now };
         if let State::Live(live) = &mut self.state {
             live.probe(cx);
@@ -260,7 +261,7 @@ impl Session {
 
     /// Ends the session, with the words that go with the reason.
     pub fn end(&mut self, why: End, now: Now) {
-        self.begin_turn();
+        self.begin_turn(now);
         if why == End::WeekClosed && !self.settings.profile.weekly {
             return;
         }
@@ -289,7 +290,7 @@ impl Session {
 
     /// Tells that the time of [`Self::deadline`] has come; harmless before.
     pub fn timeout(&mut self, now: Now) {
-        self.begin_turn();
+        self.begin_turn(now);
         if self.inbound.is_empty() {
             self.shrink();
         }
@@ -478,9 +479,9 @@ impl Session {
         self.state = State::Closed;
     }
 
-    fn begin_turn(&mut self) {
+    fn begin_turn(&mut self, now: Now) {
         if let Some(live) = live_of(&mut self.state) {
-            live.begin_turn();
+            live.begin_turn(now);
         }
     }
 

@@ -1,7 +1,8 @@
 //! The client asks for messages again: application messages go out once more, all else is filled.
 
-use super::live::{Cx, Live, incorrect};
+use super::live::{Cx, Live};
 use super::output::ReadRange;
+use super::peer::incorrect;
 use crate::ask::AskId;
 use crate::fix::message::{Fields, Message, body, seq_num};
 use crate::fix::refusal::Refusal;

@@ -97,7 +97,12 @@ impl Session {
             }
             (Purpose::Login { .. }, Verdict::RegistrationNeeded { register_url }) => {
                 let portal = register_url.or_else(|| self.settings.portal.clone()).unwrap_or_default();
-                (Refusal::RegisterFirst.text(&[portal.as_bytes()]), Deny::NotRegistered)
+                let mut text = Refusal::RegisterFirst.text(&[portal.as_bytes()]);
+                if portal.is_empty() {
+                    // Without an address, its colon goes too.
+                    text.truncate(text.trim_ascii_end().len() - 1);
+                }
+                (text, Deny::NotRegistered)
             }
             (Purpose::Login { .. } | Purpose::Change(_), Verdict::Refused) => {
                 refused(Refusal::InvalidUser, Deny::WrongPassword)

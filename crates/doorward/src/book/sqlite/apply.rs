@@ -8,10 +8,11 @@ use doorward_core::identity::attempt::Access;
 use doorward_core::identity::change::{Change, Target};
 use doorward_core::identity::firm::Firm;
 use doorward_core::identity::person::{Person, Standing};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Statement};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Statement, ToSql};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::job::Encoded;
 use super::schema::fault;
 use super::session::Sessions;
 use crate::book::Expect;
@@ -74,6 +75,17 @@ pub(super) fn stranger(begins: &str, chars: usize) -> String {
     format!("{}*{chars}", begins.to_lowercase())
 }
 
+/// Columns of an audit row.
+const AUDIT_COLUMNS: usize = 11;
+/// Audit rows that are added with one statement, where there are as many.
+const AUDIT_ROWS: usize = 16;
+
+fn add_audits(rows: usize) -> String {
+    let row = format!("({})", ["?"; AUDIT_COLUMNS].join(","));
+    let names = "no, at_us, event, outcome, person, subject, name, firm, door, attempt, entry";
+    format!("INSERT INTO audit ({names}) VALUES {}", vec![row; rows].join(","))
+}
+
 /// The statements of the writer, prepared once.
 struct Statements<'c> {
     begin: Statement<'c>,
@@ -97,6 +109,7 @@ struct Statements<'c> {
     set_access: Statement<'c>,
     drop_access: Statement<'c>,
     add_audit: Statement<'c>,
+    add_audits: Statement<'c>,
     week: Statement<'c>,
     set_week: Statement<'c>,
 }
@@ -135,10 +148,8 @@ impl<'c> Statements<'c> {
                  ON CONFLICT (person) DO UPDATE SET doc = excluded.doc",
             )?,
             drop_access: conn.prepare("DELETE FROM access WHERE person = ?1")?,
-            add_audit: conn.prepare(
-                "INSERT INTO audit (no, at_us, event, outcome, person, subject, name, firm, door, attempt, entry)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )?,
+            add_audit: conn.prepare(&add_audits(1))?,
+            add_audits: conn.prepare(&add_audits(AUDIT_ROWS))?,
             week: conn.prepare("SELECT no FROM week")?,
             set_week: conn.prepare("UPDATE week SET no = ?1")?,
         })
@@ -245,6 +256,21 @@ impl<'c> Writer<'c> {
 
     /// Applies what no record is refused for: attempts, use of keys, numbers, and the audit row, whose JSON is `entry`.
     pub(super) fn rest(&mut self, no: u64, record: &Record, entry: &str) -> Result<(), Fault> {
+        self.touch_all(record)?;
+        self.audit(no, &record.entry, entry)
+    }
+
+    /// The same for many records in a row.
+    pub(super) fn rest_of_all(&mut self, records: &[(u64, Encoded)]) -> Result<(), Fault> {
+        for (_, encoded) in records {
+            self.touch_all(&encoded.record)?;
+        }
+        let (chunks, rest) = records.as_chunks::<AUDIT_ROWS>();
+        chunks.iter().try_for_each(|rows| self.audits(rows))?;
+        rest.iter().try_for_each(|(no, encoded)| self.audit(*no, &encoded.record.entry, encoded.entry()))
+    }
+
+    fn touch_all(&mut self, record: &Record) -> Result<(), Fault> {
         for change in &record.changes {
             match change.target() {
                 Target::Access(person) => self.touch(person)?.apply(change),
@@ -256,7 +282,7 @@ impl<'c> Writer<'c> {
                 | Target::Week => {}
             }
         }
-        self.audit(no, &record.entry, entry)
+        Ok(())
     }
 
     fn change(&mut self, change: &Change) -> Result<(), Refusal> {
@@ -339,27 +365,61 @@ impl<'c> Writer<'c> {
     }
 
     fn audit(&mut self, no: u64, entry: &Entry, doc: &str) -> Result<(), Fault> {
-        let session = || entry.session.map(|session| session.to_string());
-        let (person, name) = match &entry.actor {
-            Actor::Person { id, .. } => (Some(signed(id.as_u64())), session()),
-            Actor::Unknown { begins, chars } => (None, Some(stranger(begins, *chars))),
-            Actor::FixSession { .. } | Actor::Local { .. } | Actor::Node | Actor::Nobody => (None, session()),
-        };
-        let added = self.run.add_audit.execute((
-            signed(no),
-            entry.at.as_us(),
-            entry.event.id(),
-            entry.outcome.id(),
-            person,
-            entry.subject.as_ref().map(|subject| signed(subject.id.as_u64())),
-            name,
-            entry.firm.as_ref().map(FirmCode::as_str),
-            entry.door.id(),
-            signed(entry.attempt.0),
-            doc,
-        ));
-        added.map(drop).map_err(|error| fault(&error))
+        let added = bind_audit(&mut self.run.add_audit, 0, no, entry, doc);
+        added.and_then(|()| self.run.add_audit.raw_execute()).map(drop).map_err(|error| fault(&error))
     }
+
+    /// Sixteen audit rows with one statement: each of its own would open the same indexes again.
+    fn audits(&mut self, rows: &[(u64, Encoded)]) -> Result<(), Fault> {
+        let add = &mut self.run.add_audits;
+        let bound = rows.iter().enumerate().try_for_each(|(nth, (no, encoded))| {
+            bind_audit(add, nth * AUDIT_COLUMNS, *no, &encoded.record.entry, encoded.entry())
+        });
+        bound.and_then(|()| add.raw_execute()).map(drop).map_err(|error| fault(&error))
+    }
+}
+
+/// Binds one audit row to a statement's parameters behind the first `base`.
+fn bind_audit(
+    add: &mut Statement<'_>,
+    base: usize,
+    no: u64,
+    entry: &Entry,
+    doc: &str,
+) -> rusqlite::Result<()> {
+    let mut at = base;
+    let mut bind = |value: &dyn ToSql| {
+        at += 1;
+        add.raw_bind_parameter(at, value)
+    };
+    let stranger_or_session;
+    let (person, name) = match &entry.actor {
+        Actor::Unknown { begins, chars } => {
+            stranger_or_session = Some(stranger(begins, *chars));
+            (None, stranger_or_session.as_deref())
+        }
+        Actor::Person { id, .. } => (Some(signed(id.as_u64())), session_name(entry)),
+        Actor::FixSession { .. } | Actor::Local { .. } | Actor::Node | Actor::Nobody => {
+            (None, session_name(entry))
+        }
+    };
+    bind(&signed(no))?;
+    bind(&entry.at.as_us())?;
+    bind(&entry.event.id())?;
+    bind(&entry.outcome.id())?;
+    bind(&person)?;
+    bind(&entry.subject.as_ref().map(|subject| signed(subject.id.as_u64())))?;
+    bind(&name)?;
+    bind(&entry.firm.as_ref().map(FirmCode::as_str))?;
+    bind(&entry.door.id())?;
+    bind(&signed(entry.attempt.0))?;
+    bind(&doc)
+}
+
+/// The FIX session that an entry concerns: found by the column that for others holds what a stranger called themselves,
+/// which has a `*` in it.
+fn session_name(entry: &Entry) -> Option<&str> {
+    entry.session.as_ref().and_then(|session| std::str::from_utf8(session.as_bytes()).ok())
 }
 
 pub(super) fn version(of: &mut Statement<'_>, key: impl rusqlite::Params) -> rusqlite::Result<Option<u64>> {

@@ -314,8 +314,7 @@ impl<'c> Committer<'c> {
     }
 
     fn apply_waiting(&mut self) -> Result<(), Fault> {
-        let waiting = self.waiting.iter();
-        waiting.map(|(no, encoded)| self.writer.rest(*no, &encoded.record, encoded.entry())).collect()
+        self.writer.rest_of_all(&self.waiting)
     }
 
     /// Brings the book to the head. Works also while the journal takes nothing more.

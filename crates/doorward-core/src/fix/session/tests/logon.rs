@@ -647,3 +647,71 @@ fn a_peer_that_goes_away_while_its_logon_is_saved_gives_its_stream_back() {
     );
     assert_eq!(s.session.release().unwrap().1.numbers.next_in, 2);
 }
+
+#[test]
+fn a_stream_that_comes_too_late_goes_back() {
+    let mut s = play(
+        "
+        logon 34=1
+        > judge
+        judged ok
+        > claim cgw/ABC/001 34=1
+        gone
+        > close
+        yours 4/9
+        ",
+    );
+    let (stream, state) = s.session.release().unwrap();
+    assert_eq!((stream, state.numbers.next_in), (super::stream(), 4));
+}
+
+#[test]
+fn f5_a_replayed_logon_is_judged_with_the_bytes_of_the_first() {
+    let judge = |s: &mut Script, logon: &[u8]| {
+        s.receive(logon);
+        match s.session.poll() {
+            Some(crate::fix::session::Output::Judge(_, logon)) => logon,
+            other => panic!("{other:?}"),
+        }
+    };
+    let logon = opened().logon("34=1");
+    let (first, again) = (judge(&mut opened(), &logon), judge(&mut opened(), &logon));
+    assert_eq!((&first.canonical, first.signature), (&again.canonical, again.signature));
+    // In session a replay is judged too, and without 141=Y it could not reset anything.
+    let mut live = logged_on();
+    let again = judge(&mut live, &logon);
+    assert_eq!((&first.canonical, first.sending_time), (&again.canonical, again.sending_time));
+    assert!(again.in_session.is_some());
+}
+
+#[test]
+fn in_session_another_name_or_indicator_is_judged_and_refused() {
+    logged_on().play(
+        "
+        logon 34=1|141=Y|49=XYZ001N
+        > judge in-session ABC001N
+        judged ok
+        > save logon-refused unknown-comp-id
+        saved
+        > 35=5|34=3|369=1|58=Invalid Logon. Logout Forced|789=2|
+        > numbers 2/4 exact
+        > note logged-out unknown-comp-id
+        > close unknown-comp-id
+        ",
+    );
+    for indicator in ["U", "P", "B"] {
+        logged_on().play(&format!(
+            "
+            logon 34=1|141=Y|49=ABC001{indicator}
+            > judge indicator-permitted wrong-indicator
+            judged refused
+            > save logon-refused signature-differs
+            saved
+            > 35=5|34=3|369=1|58=Received invalid fault tolerance indicator = ({indicator}) Logout forced.|789=2|
+            > numbers 2/4 exact
+            > note logged-out signature-differs
+            > close signature-differs
+            "
+        ));
+    }
+}

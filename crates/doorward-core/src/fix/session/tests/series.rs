@@ -485,6 +485,43 @@ fn f8_no_number_is_sent_that_a_durable_ceiling_does_not_cover() {
 }
 
 #[test]
+fn a_ceiling_that_was_only_stated_holds_from_the_next_turn() {
+    let mut s = logged_on();
+    let burst = |s: &super::Script, from: u64, count: u64| -> Vec<u8> {
+        (from..from + count).flat_map(|number| s.message(&format!("35=1|34={number}|112=x|"))).collect()
+    };
+    let statements = |s: &mut super::Script| -> Vec<String> {
+        std::iter::from_fn(|| s.next()).filter(|line| line.starts_with("numbers")).collect()
+    };
+    // 64 were reserved with the Logon, of which it and the Test Request took two.
+    s.receive(&burst(&s, 2, 31));
+    assert_eq!(statements(&mut s), ["numbers 33/34"]);
+    // In the same turn it does not count yet: at the old ceiling the disk is waited for.
+    s.receive(&burst(&s, 33, 40));
+    assert_eq!(statements(&mut s), ["numbers 65/66 durable"]);
+    s.receive(&burst(&s, 73, 30));
+    assert_eq!(statements(&mut s), ["numbers 98/99"]);
+    s.now = s.now + std::time::Duration::from_millis(1);
+    s.receive(&burst(&s, 103, 20));
+    assert_eq!(statements(&mut s), Vec::<String>::new());
+}
+
+#[test]
+fn no_memory_is_asked_for_by_further_messages() {
+    let mut s = logged_on();
+    let mut taken = Vec::new();
+    for number in 2..200 {
+        let bytes = s.message(&format!("35=D|34={number}|11=order|"));
+        s.receive(&bytes);
+        while s.session.poll().is_some() {}
+        s.session.send_application(b"8", b"37=x\x01", s.now);
+        while s.session.poll().is_some() {}
+        taken.push(s.session.memory());
+    }
+    assert!(taken[3..].iter().all(|memory| *memory == taken[3]), "{taken:?}");
+}
+
+#[test]
 fn an_idle_session_takes_less_than_two_kib() {
     let mut s = logged_on();
     let many: Vec<u8> = (2..500).flat_map(|number| s.message(&format!("35=D|34={number}|11=abc|"))).collect();

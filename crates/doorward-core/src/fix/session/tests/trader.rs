@@ -296,3 +296,13 @@ fn a_second_logon_of_a_trader_who_is_logged_on_logs_out() {
         LOGON.replace("34=1", "34=2")
     ));
 }
+
+#[test]
+fn without_a_portal_no_address_is_given() {
+    let mut s = trader();
+    let mut settings = (*s.settings).clone();
+    settings.portal = None;
+    s.session = super::Session::new(std::sync::Arc::new(settings), s.now);
+    s.feed(&format!("{LOGON}\n verdict register"));
+    assert_eq!(s.sent, ["35=5|34=1|58=register an authenticator first|"]);
+}
