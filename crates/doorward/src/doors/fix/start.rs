@@ -192,8 +192,21 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
     };
     door.tell_backend(now)?;
     door.shared.authority.listens_now();
-    let thread = std::thread::Builder::new().name("fix".to_owned()).spawn(move || door.run())?;
+    let ends = Ends(handle.clone());
+    let thread = std::thread::Builder::new().name("fix".to_owned()).spawn(move || {
+        let _ends = ends;
+        door.run();
+    })?;
     Ok(Running { handle, bound, thread })
+}
+
+/// However the thread ends, `/readyz` says so.
+struct Ends(FixHandle);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.set_storing(false);
+    }
 }
 
 fn session_settings(settings: &FixSettings, listener: &FixListener) -> Settings {
