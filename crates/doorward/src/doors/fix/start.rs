@@ -129,6 +129,8 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
     let waker = mio::Waker::new(poll.registry(), MAILBOX)?;
     let (handle, mailbox) = mailbox(waker);
     let mut listeners = Vec::new();
+    // Before the first one is bound: from then on the kernel takes connections, whose Logons are good.
+    parts.authority.listens_now();
     for (at, (config, tls)) in settings.listeners.iter().enumerate() {
         let session = Arc::new(session_settings(&settings, config));
         let mut listener =
@@ -190,7 +192,6 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         stopping: None,
     };
     door.tell_backend(now)?;
-    door.shared.authority.listens_now();
     let thread = std::thread::Builder::new().name("fix".to_owned()).spawn(move || door.run())?;
     Ok(Running { handle, bound, thread })
 }
