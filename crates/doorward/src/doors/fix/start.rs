@@ -129,6 +129,8 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
     let poll = mio::Poll::new()?;
     let waker = mio::Waker::new(poll.registry(), MAILBOX)?;
     let (handle, mailbox) = mailbox(waker);
+    // Before the first one is bound: from then on the kernel takes connections, whose Logons are good.
+    parts.authority.listens_now();
     let listeners = open_listeners(&settings, &poll)?;
     let bound = listeners.iter().map(Listener::bound).collect();
     let (log, recovered) = parts.log;
@@ -184,7 +186,6 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         stopping: None,
     };
     door.tell_backend(now)?;
-    door.shared.authority.listens_now();
     let ends = Ends(handle.clone());
     let thread = std::thread::Builder::new().name("fix".to_owned()).spawn(move || {
         let _ends = ends;
