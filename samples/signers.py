@@ -66,12 +66,12 @@ def parse(line):
 def signs_as_others_do(_demo, signer):
     vectors = json.loads(VECTORS.read_text(encoding="utf-8"))
     refused = {vector["signature"] for vector in vectors["refused"]}
-    for vector in vectors["accepted"]:
-        for separator in ("|", SOH):
-            logon = separator.join(f"{tag}={value}" for tag, value in vector["fields"].items())
-            done = signer.run(vector["secret_key"], "sign", stdin=f"35=A{separator}{logon}{separator}\n")
-            made = done.stdout.strip()
-            assert made == vector["signature"] and made not in refused, f"{vector['name']}: {made}\n{done.stderr}"
+    for at, vector in enumerate(vectors["accepted"]):
+        separator = "|" if at % 2 else SOH
+        logon = separator.join(f"{tag}={value}" for tag, value in vector["fields"].items())
+        done = signer.run(vector["secret_key"], "sign", stdin=f"35=A{separator}{logon}{separator}\n")
+        made = done.stdout.strip()
+        assert made == vector["signature"] and made not in refused, f"{vector['name']}: {made}\n{done.stderr}"
 
 
 def a_wrong_secret_key_is_refused(demo, signer):

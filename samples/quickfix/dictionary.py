@@ -11,7 +11,7 @@ FIELDS = {
     1: ("Account", "STRING"), 6: ("AvgPx", "PRICE"), 7: ("BeginSeqNo", "INT"), 8: ("BeginString", "STRING"),
     9: ("BodyLength", "INT"), 10: ("CheckSum", "STRING"), 11: ("ClOrdID", "STRING"), 14: ("CumQty", "QTY"),
     16: ("EndSeqNo", "INT"), 17: ("ExecID", "STRING"), 20: ("ExecTransType", "CHAR"), 21: ("HandlInst", "CHAR"),
-    31: ("LastPx", "PRICE"), 32: ("LastQty", "QTY"), 34: ("MsgSeqNum", "INT"), 35: ("MsgType", "STRING"),
+    31: ("LastPx", "PRICE"), 32: ("LastQty", "QTY"), 33: ("LinesOfText", "NUMINGROUP"), 34: ("MsgSeqNum", "INT"), 35: ("MsgType", "STRING"),
     36: ("NewSeqNo", "INT"), 37: ("OrderID", "STRING"), 38: ("OrderQty", "QTY"), 39: ("OrdStatus", "CHAR"),
     40: ("OrdType", "CHAR"), 41: ("OrigClOrdID", "STRING"), 43: ("PossDupFlag", "BOOLEAN"), 44: ("Price", "PRICE"),
     45: ("RefSeqNum", "INT"), 48: ("SecurityID", "STRING"), 49: ("SenderCompID", "STRING"),
@@ -21,7 +21,7 @@ FIELDS = {
     96: ("RawData", "DATA"), 97: ("PossResend", "BOOLEAN"), 98: ("EncryptMethod", "INT"), 102: ("CxlRejReason", "INT"),
     103: ("OrdRejReason", "INT"), 107: ("SecurityDesc", "STRING"), 108: ("HeartBtInt", "INT"),
     112: ("TestReqID", "STRING"), 122: ("OrigSendingTime", "UTCTIMESTAMP"), 123: ("GapFillFlag", "BOOLEAN"),
-    141: ("ResetSeqNumFlag", "BOOLEAN"), 142: ("SenderLocationID", "STRING"), 150: ("ExecType", "CHAR"),
+    141: ("ResetSeqNumFlag", "BOOLEAN"), 142: ("SenderLocationID", "STRING"), 148: ("Headline", "STRING"), 150: ("ExecType", "CHAR"),
     151: ("LeavesQty", "QTY"), 354: ("EncodedTextLen", "INT"), 355: ("EncodedText", "DATA"),
     369: ("LastMsgSeqNumProcessed", "INT"), 371: ("RefTagID", "INT"), 372: ("RefMsgType", "STRING"),
     373: ("SessionRejectReason", "INT"), 379: ("BusinessRejectRefID", "STRING"),
@@ -34,6 +34,9 @@ FIELDS = {
 }  # fmt: skip
 
 HEADER = ([8, 9, 35, 49, 56, 34, 52], [50, 57, 142, 369, 43, 97, 122])
+
+# The one repeating group: its count, and the fields of each part.
+GROUPS = {33: [58]}
 
 ORDER = ([11, 38, 40, 54, 55, 60], [1, 21, 41, 44, 48, 59, 107])
 
@@ -48,6 +51,7 @@ MESSAGES = {
     "8": ("ExecutionReport", [6, 14, 17, 37, 39, 54, 55, 150, 151], [1, 11, 31, 32, 38, 40, 41, 44, 48, 58, 59, 60, 103, 107]),
     "9": ("OrderCancelReject", [11, 37, 39, 41, 434], [58, 60, 102]),
     "A": ("Logon", [108], [141]),
+    "B": ("News", [33, 148], []),
     "D": ("NewOrderSingle", *ORDER),
     "F": ("OrderCancelRequest", [11, 41, 54, 55, 60], [37, 38]),
     "G": ("OrderCancelReplaceRequest", *ORDER),
@@ -73,10 +77,14 @@ def dictionary(profile, begin_string):
     """One dictionary as XML; `profile` is `cme-secure` or `trader-otp`, `begin_string` FIX.4.2 or FIX.4.4."""
 
     def fields(must, may):
-        return [
-            f"<field name={quoteattr(FIELDS[tag][0])} required='{'Y' if tag in must else 'N'}'/>"
-            for tag in [*must, *may]
-        ]
+        lines = []
+        for tag in [*must, *may]:
+            named = f"name={quoteattr(FIELDS[tag][0])} required='{'Y' if tag in must else 'N'}'"
+            if tag in GROUPS:
+                lines += [f"<group {named}>", *fields(GROUPS[tag], []), "</group>"]
+            else:
+                lines.append(f"<field {named}/>")
+        return lines
 
     _, major, minor = begin_string.split(".")
     lines = [f"<fix major='{major}' minor='{minor}'>", "<header>", *fields(*HEADER), "</header>"]

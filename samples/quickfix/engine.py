@@ -123,6 +123,7 @@ class Initiator:
             if event["event"] == name and wanted(event):
                 return event
             if event["event"] in ("ended", "fault", "misuse"):
+                self.events.put({"event": "ended"})
                 raise AssertionError(f"{event} while waiting for {name}\n{self.story()}")
 
     def message(self, direction, msg_type, **fields):
@@ -171,9 +172,11 @@ class Initiator:
                 assert report["11"] == due.pop(0), f"out of order: {report}\n{self.story()}"
 
     def kill(self):
-        """Ends it as a power cut would."""
+        """Ends it as a power cut would; what it had told until then counts."""
         self.process.kill()
         self.process.wait()
+        while (event := self.events.get())["event"] != "ended":
+            self.told.append(event)
 
     def quit(self):
         """Ends it in order, and looks through what it said: QuickFIX must not have minded any message."""
@@ -181,9 +184,8 @@ class Initiator:
         try:
             self.process.wait(END_S_MAX)
         except subprocess.TimeoutExpired:
-            self.kill()
-        while not self.events.empty():
-            self.told.append(self.events.get())
+            pass
+        self.kill()
         self.check()
 
     def check(self):

@@ -37,6 +37,8 @@ class Capture:
         data = head + loopback + loopback + tcp
         now = time.time()
         with self.held:
+            if self.file.closed:
+                return  # The last words of a connection that goes down with the recorder.
             self.file.write(struct.pack("<IIII", int(now), int(now % 1 * 1e6), len(data), len(data)) + data)
 
     def close(self):

@@ -55,7 +55,7 @@ enum Command {
     /// The WebSocket door, as a client
     Ws(cli::WsArgs),
     /// The FIX door, as a client
-    Fix(cli::FixArgs),
+    Fix(Box<cli::FixArgs>),
     /// Sign a FIX Logon
     Sign(cli::SignArgs),
     /// One-time passwords
@@ -101,7 +101,7 @@ async fn run(command: Command) -> Result<Exit, CliError> {
         Command::Venue(args) => cli::run_venue(&args).await,
         Command::DemoClock(args) => cli::run_demo_clock(args).await,
         Command::Ws(args) => cli::run_ws(args).await,
-        Command::Fix(args) => cli::run_fix(args).await,
+        Command::Fix(args) => cli::run_fix(*args).await,
         Command::Sign(args) => cli::run_sign(&args),
         Command::Totp(args) => cli::run_totp(&args),
         Command::Load(args) => cli::run_load(args).await,

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::load::{FILES_ASIDE, raise_open_files};
-use super::load_fix_plan::{Mode, Plan};
+use super::load_fix_plan::{Mode, Orders, Plan};
 use super::load_fix_report::{Report, Tally};
 use super::load_fix_seats::{Common, GatewayKind, Ready, load_numbers, save_numbers};
 use super::{CliError, Exit, load_fix_ping, load_fix_run};
@@ -38,7 +38,7 @@ pub(super) struct LoadFixArgs {
     /// In mode orders: orders in flight on each session
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     in_flight: u16,
-    /// Orders that stay in the book, or that are cancelled at once, which makes two reports each
+    /// What becomes of the orders
     #[arg(long, value_enum, default_value = "day")]
     orders: Orders,
     /// In mode ping: orders instead of Test Requests
@@ -68,15 +68,6 @@ pub(super) struct LoadFixArgs {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
-}
-
-/// What becomes of an order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Orders {
-    /// Stays in the book: one report each
-    Day,
-    /// Is cancelled at once: two reports each
-    Ioc,
 }
 
 impl LoadFixArgs {
@@ -159,10 +150,7 @@ fn plan(args: &LoadFixArgs) -> Result<(Plan, PathBuf), CliError> {
         seats,
         at_once: wanted,
         in_flight: args.in_flight.into(),
-        time_in_force: match args.orders {
-            Orders::Day => "0",
-            Orders::Ioc => "3",
-        },
+        orders: args.orders,
         ping_orders: args.ping_orders,
         total: args.total.unwrap_or(u64::MAX),
         duration: Duration::from_secs(args.duration_s),

@@ -139,7 +139,7 @@ impl Link<'_> {
         let mut out = std::mem::take(&mut self.out);
         let (seat, common) = (&mut self.plan.seats[0], &self.plan.common);
         if self.plan.ping_orders {
-            order(seat, &mut out, common, &self.stamp, &self.run_id, count, self.plan.time_in_force);
+            order(seat, &mut out, common, &self.stamp, (&self.run_id, count - 1), self.plan.orders);
         } else {
             seat.begin(&mut out, common, b"1", &self.stamp)
                 .field(tag::TEST_REQ_ID, count.to_string())
@@ -147,7 +147,8 @@ impl Link<'_> {
         }
         let sent = Instant::now();
         self.put_out(out)?;
-        let (name, orders) = (count.to_string(), self.plan.ping_orders);
+        let orders = self.plan.ping_orders;
+        let name = if orders { (count - 1).to_string() } else { count.to_string() };
         self.read_until(|id, msg_type, _, _| {
             if orders {
                 tally.reports += u64::from(msg_type == b'8');

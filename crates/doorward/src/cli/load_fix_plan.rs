@@ -35,6 +35,17 @@ impl Mode {
     }
 }
 
+/// What becomes of the orders.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(super) enum Orders {
+    /// They stay in the book: one report each, until the venue holds as many as it may
+    Day,
+    /// They are cancelled at once: two reports each
+    Ioc,
+    /// An order, then its cancel, in turn: one report each, and the book stays empty
+    Cancel,
+}
+
 /// What to run.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -46,8 +57,7 @@ pub(super) struct Plan {
     pub(super) at_once: usize,
     /// Orders in flight on each session.
     pub(super) in_flight: usize,
-    /// TimeInForce (59) of the orders.
-    pub(super) time_in_force: &'static str,
+    pub(super) orders: Orders,
     /// In ping mode: orders instead of Test Requests.
     pub(super) ping_orders: bool,
     /// Operations after which to stop.
@@ -59,23 +69,28 @@ pub(super) struct Plan {
     pub(super) pid: Option<u32>,
 }
 
-/// Writes one limit order that nothing will fill.
+/// Writes one limit order that nothing will fill; or, where it is the turn of one, the cancel of the order before.
 pub(super) fn order(
     seat: &mut Seat,
     out: &mut Vec<u8>,
     common: &Common,
     at: &Stamp,
-    run_id: &str,
-    id: u64,
-    time_in_force: &str,
+    (run_id, id): (&str, u64),
+    orders: Orders,
 ) {
-    let mut name = [0_u8; 48];
-    let mut rest = &mut name[..];
-    let fits = write!(rest, "{run_id}-{id}").is_ok();
-    let left = rest.len();
-    let length = if fits { 48 - left } else { 0 };
-    seat.begin(out, common, b"D", at)
-        .field(tag::CL_ORD_ID, &name[..length])
+    let cancels = orders == Orders::Cancel && !id.is_multiple_of(2);
+    let builder = seat.begin(out, common, if cancels { b"F" } else { b"D" }, at);
+    let builder = builder.field(tag::CL_ORD_ID, Name::new(run_id, id).as_bytes());
+    if cancels {
+        builder
+            .field(tag::ORIG_CL_ORD_ID, Name::new(run_id, id - 1).as_bytes())
+            .field(tag::SYMBOL, "ESZ6")
+            .field(tag::SIDE, "1")
+            .field(tag::TRANSACT_TIME, at.text)
+            .finish();
+        return;
+    }
+    builder
         .field(tag::HANDL_INST, "1")
         .field(tag::SYMBOL, "ESZ6")
         .field(tag::SIDE, "1")
@@ -83,6 +98,26 @@ pub(super) fn order(
         .field(tag::ORDER_QTY, "10")
         .field(tag::ORD_TYPE, "2")
         .field(tag::PRICE, "4500.25")
-        .field(tag::TIME_IN_FORCE, time_in_force)
+        .field(tag::TIME_IN_FORCE, if orders == Orders::Ioc { "3" } else { "0" })
         .finish();
+}
+
+/// ClOrdID (11): the run and a number.
+struct Name {
+    bytes: [u8; 48],
+    length: usize,
+}
+
+impl Name {
+    fn new(run_id: &str, id: u64) -> Self {
+        let mut bytes = [0; 48];
+        let mut rest = &mut bytes[..];
+        let fits = write!(rest, "{run_id}-{id}").is_ok();
+        let left = rest.len();
+        Self { bytes, length: if fits { 48 - left } else { 0 } }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
 }

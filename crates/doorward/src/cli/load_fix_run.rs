@@ -543,7 +543,7 @@ impl Run<'_> {
         let seat = &mut self.plan.seats[conn.seat];
         while conn.open < self.plan.in_flight {
             let id = conn.flight_first + conn.flight.len() as u64;
-            order(seat, &mut out, &self.plan.common, &self.stamp, &self.run_id, id, self.plan.time_in_force);
+            order(seat, &mut out, &self.plan.common, &self.stamp, (&self.run_id, id), self.plan.orders);
             conn.flight.push_back(Some(now));
             conn.open += 1;
         }

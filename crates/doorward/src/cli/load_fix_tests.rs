@@ -76,6 +76,22 @@ fn orders_are_counted_by_their_reports() {
 }
 
 #[test]
+fn orders_are_cancelled_in_turn_where_that_is_wanted() {
+    let venue = TestVenue::start();
+    let words =
+        ["--mode", "orders", "--sessions", "1", "--orders", "cancel", "--in-flight", "3", "--total", "40"];
+    let report = run_plan(&venue, "cancels", &words);
+    assert!(report.json()["operations"].as_u64().unwrap() >= 40, "{}", report.text());
+    let heard = venue.heard.lock().unwrap();
+    let ids: Vec<_> = heard.iter().filter_map(|text| text.split("|11=").nth(1)?.split('|').next()).collect();
+    let cancelled: Vec<_> =
+        heard.iter().filter_map(|text| text.split("|41=").nth(1)?.split('|').next()).collect();
+    assert!(cancelled.iter().enumerate().all(|(at, id)| ids[2 * at] == *id), "{ids:?} {cancelled:?}");
+    assert!(cancelled.len() >= 19);
+    clean_up(&venue, "cancels");
+}
+
+#[test]
 fn a_ping_has_one_in_flight() {
     let venue = TestVenue::start();
     for orders in [false, true] {

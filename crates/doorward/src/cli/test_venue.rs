@@ -137,7 +137,7 @@ impl Peer {
                 let id = String::from_utf8_lossy(message.get(112).unwrap()).into_owned();
                 self.say(message, b"0", &[(112, id)]);
             }
-            b"D" => {
+            b"D" | b"F" => {
                 self.count(number);
                 let id = String::from_utf8_lossy(message.get(11).unwrap()).into_owned();
                 let status = if message.get(55) == Some(b"NONE") { "8" } else { "0" };

@@ -178,11 +178,21 @@ async fn confirm(gate: &Arc<Gate>, person: doorward_core::id::PersonId, seed: &s
 fn profile(kind: Kind, userid: &str) -> Profile {
     let email =
         Some(if userid.contains('@') { userid.to_owned() } else { format!("{userid}@venue.example") });
-    let grant = (kind == Kind::Service).then(|| Grant {
-        firms: firm_codes().filter_map(|code| FirmCode::parse(code).ok()).collect(),
-        rights: Right::ALL.iter().copied().filter(|right| !right.is_reset()).collect(),
-        sources: ["127.0.0.0/8", "::1"].iter().filter_map(|text| Network::parse(text).ok()).collect(),
-    });
+    let service = |right: &Right| !right.is_reset() && *right != Right::ManageKeyPairs;
+    let grant = match kind {
+        Kind::Service => Some(Grant {
+            firms: firm_codes().filter_map(|code| FirmCode::parse(code).ok()).collect(),
+            rights: Right::ALL.iter().copied().filter(service).collect(),
+            sources: ["127.0.0.0/8", "::1"].iter().filter_map(|text| Network::parse(text).ok()).collect(),
+        }),
+        // Of an administrator's grant only the rights count.
+        Kind::Administrator => Some(Grant {
+            firms: Default::default(),
+            rights: [Right::ManageKeyPairs].into(),
+            sources: Default::default(),
+        }),
+        Kind::Desk | Kind::Trader => None,
+    };
     Profile { email, grant, ..Profile::default() }
 }
 

@@ -590,7 +590,7 @@ fn to_trader(text: &str) -> Vec<u8> {
     let text = String::from_utf8(text).unwrap();
     let mut out = Vec::new();
     let mut builder =
-        Builder::begin(&mut out, b"FIX.4.4", text.split("\u{1}35=").nth(1).unwrap()[..1].as_bytes());
+        Builder::begin(&mut out, b"FIX.4.4", &text.split("\u{1}35=").nth(1).unwrap().as_bytes()[..1]);
     for field in text.split('\u{1}').skip(3).filter(|field| !field.is_empty()) {
         let (tag, value) = field.split_once('=').unwrap();
         match tag {
@@ -638,4 +638,55 @@ fn what_cannot_be_sent_is_told_and_changes_nothing() {
     assert_eq!((drain(&mut machine).len(), machine.numbers()), (0, numbers(2, 2)));
     assert!(Initiator::new(Settings { heartbeat_s: 0, ..secure() }, Numbers::FIRST).is_err());
     assert!(Initiator::new(Settings { venue: "C\u{1}".into(), ..secure() }, Numbers::FIRST).is_err());
+}
+
+#[test]
+fn spoilt_bytes_never_panic_and_memory_stays_bounded() {
+    let whole = servers(&[
+        "A 3 108=30",
+        "1 4 112=x",
+        "8 5 11=A",
+        "2 6 7=1 16=0",
+        "4 7 123=Y 36=9",
+        "8 12 11=C",
+        "3 9 45=1 58=no",
+        "4 10 36=11",
+        "8 +2 11=B",
+        "A 1 141=Y 108=30",
+        "0 11",
+        "5 12 58=bye 789=3",
+    ]);
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    for _ in 0..3_000 {
+        let mut bytes = whole.clone();
+        for _ in 0..random(6) {
+            let at = random(bytes.len());
+            match random(3) {
+                0 => bytes[at] = u8::try_from(random(256)).unwrap(),
+                1 => drop(bytes.drain(at..(at + random(40)).min(bytes.len()))),
+                _ => bytes[at] = b"0123456789=\x01"[random(12)],
+            }
+        }
+        let mut machine = Initiator::new(secure(), numbers(1, 1)).unwrap();
+        machine.log_on(at(0));
+        let mut s = 0;
+        for piece in bytes.chunks(1 + random(200)) {
+            s += random(20) as u64;
+            machine.receive(piece, at(s));
+            drain(&mut machine);
+            let _ = machine.send(b"D", &order(), at(s));
+            machine.timeout(at(s));
+            assert!(drain(&mut machine).len() < 100);
+            assert!(machine.input.len() <= bytes.len());
+        }
+        machine.closed("", at(s));
+        drain(&mut machine);
+        assert!(matches!(machine.state, State::Off));
+    }
 }

@@ -83,7 +83,8 @@ const AUDIT_ROWS: usize = 16;
 fn add_audits(rows: usize) -> String {
     let row = format!("({})", ["?"; AUDIT_COLUMNS].join(","));
     let names = "no, at_us, event, outcome, person, subject, name, firm, door, attempt, entry";
-    format!("INSERT INTO audit ({names}) VALUES {}", vec![row; rows].join(","))
+    // A failure undoes the whole transaction anyway; FAIL spares SQLite keeping pages aside to undo one statement.
+    format!("INSERT OR FAIL INTO audit ({names}) VALUES {}", vec![row; rows].join(","))
 }
 
 /// The statements of the writer, prepared once.

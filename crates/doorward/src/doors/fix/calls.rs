@@ -159,6 +159,9 @@ impl Door {
         now: Now,
     ) -> Result<Vec<u64>, Unfit> {
         self.usable(stream)?;
+        if matches!(stream, StreamKey::Person(_)) && self.shared.seats.get_mut(stream).is_none() {
+            return Err(Unfit::Unknown(format!("{stream}: nobody has logged on to it yet")));
+        }
         let mut numbers = Vec::with_capacity(messages.len());
         for (msg_type, body) in messages {
             match self.send(stream, msg_type, body, now) {

@@ -185,7 +185,8 @@ impl Door {
                 Some(until) => soonest = soonest.min(until),
             }
         }
-        if !self.again.is_empty() || !self.shared.reads.is_empty() {
+        // Those who asked for stored messages and do not read are told of by the poller.
+        if !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
         let delayed = self.shared.delayed.front().map(|delayed| delayed.due);

@@ -488,7 +488,12 @@ fn f8_without_a_disk_nobody_hears_of_what_is_not_stored_and_logons_wait_for_it()
             break back;
         }
     };
-    back.hear_type("1");
+    // What was not written down has to come again: here only a Heartbeat, whose place is filled.
+    let resend = back.hear_type("2");
+    let (begin, next) = (get(&resend, "7").unwrap().parse().unwrap(), back.next);
+    back.next = begin;
+    back.say("4", &format!("43=Y|122=20261121-00:00:00.000|123=Y|36={next}|"));
+    back.next = next;
     back.say("D", ORDER);
     assert!(back.hear_type("8").contains("|150=0|"), "the order that was lost is no duplicate");
 }

@@ -1,5 +1,7 @@
 //! The venue behind the FIX door: its streams, and messages that it sends.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -10,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::read::{Body, Caller};
-use super::{ApiState, show};
+use super::{ApiState, node, show};
 use crate::doors::fix::{FixHandle, Unfit};
 use crate::gate::fix::StreamInfo;
 use crate::http::problem::Problem;
@@ -72,6 +74,10 @@ pub(super) async fn send(
             format!("{:?} is no stream, such as cgw/ABC/001 or msgw-92/ABC/001", shortened(&stream, 64));
         return Err(Problem::invalid("stream", text));
     };
+    if let StreamKey::Session { session, .. } = stream {
+        let gate = Arc::clone(&api.gate);
+        node::look_up(move || Ok(gate.fix_session(session))).await??;
+    }
     let count = given.count.unwrap_or(1);
     if !(1..=COUNT_MAX).contains(&count) {
         return Err(Problem::invalid("count", format!("{count} is out of range 1..={COUNT_MAX}")));
