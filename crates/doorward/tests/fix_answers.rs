@@ -219,7 +219,7 @@ async fn port_closure(demo: &Server) -> Seen {
         table.saw(&text, if n < 5 { "Invalid Logon. Logout Forced" } else { CLOSED });
     }
     assert!(demo.session(&seat).await["locked"].is_string(), "{}", demo.session(&seat).await);
-    assert_eq!(demo.audit(&format!("session={}&event=session-locked", seat.session)).await.len(), 1);
+    assert_eq!(demo.audit(&format!("session={}&event=fix-session-locked", seat.session)).await.len(), 1);
     open.ping("untouched").await;
     for gateway in [Gateway::Cgw, Gateway::Msgw] {
         let mut peer = demo.fix(&seat.on(gateway)).await;
