@@ -64,9 +64,8 @@ impl Table {
 async fn of_strangers(demo: &Server) -> Seen {
     let mut table = Table::default();
     for tag in [354, 355, 1400, 1401, 1402, 34, 52, 1603, 1604, 1605] {
-        let text = format!(
-            "Invalid Logon. All Required Fields are not Present. Missing Tag {tag}. Logout Forced"
-        );
+        let text =
+            format!("Invalid Logon. All Required Fields are not Present. Missing Tag {tag}. Logout Forced");
         table.strange(demo, &text, |logon| logon.without(tag)).await;
     }
     let all = |logon: Fields| [354, 355, 1400, 1401, 1402].into_iter().fold(logon, Fields::without);
@@ -77,12 +76,16 @@ async fn of_strangers(demo: &Server) -> Seen {
     }
     let missing = "Error during logon. Heartbeat tag invalid.";
     table.strange(demo, missing, |logon| logon.without(108)).await;
-    for (tag, name) in [(50, "SenderSubID"), (56, "TargetCompID"), (57, "TargetSubID"), (142, "SenderLocationID")] {
+    for (tag, name) in
+        [(50, "SenderSubID"), (56, "TargetCompID"), (57, "TargetSubID"), (142, "SenderLocationID")]
+    {
         let text = format!("{name} ({tag}) tag is not present");
         table.strange(demo, &text, |logon| logon.without(tag)).await;
     }
     let wrong = |tag, value: &'static str| move |logon: Fields| logon.set(tag, value);
-    table.strange(demo, "TargetCompID (56) has an incorrect value: ICE should be CME", wrong(56, "ICE")).await;
+    table
+        .strange(demo, "TargetCompID (56) has an incorrect value: ICE should be CME", wrong(56, "ICE"))
+        .await;
     table.strange(demo, "TargetSubID (57) has an incorrect value: 92 should be G", wrong(57, "92")).await;
     let begin = |logon| Fields { begin_string: "FIX.4.4".to_owned(), ..logon };
     table.strange(demo, "BeginString (8) has an incorrect value: FIX.4.4 should be FIX.4.2", begin).await;
@@ -141,7 +144,9 @@ async fn in_session(demo: &Server) -> Seen {
     let seat = demo.own_session(Gateway::Msgw);
     let mut number = 1;
     let cases: [(&str, fn(Fields) -> Fields); 3] = [
-        ("In session logon message must have 34=1. Logout forced.", |logon| logon.set(34, "2").with(141, "Y")),
+        ("In session logon message must have 34=1. Logout forced.", |logon| {
+            logon.set(34, "2").with(141, "Y")
+        }),
         ("In session logon message must have 141=Y. Logout forced.", |logon| logon.set(34, "1")),
         ("Received invalid fault tolerance indicator = (U) Logout forced.", |logon| {
             let comp = format!("{}U", String::from_utf8_lossy(&logon.get(49)[..6]));
@@ -267,7 +272,7 @@ async fn of_traders(demo: &Server) -> Seen {
 async fn delayed() -> Seen {
     const IN_PROGRESS: &str = "Invalid Logon. Logon Already in Progress. Logout Forced";
     let mut table = Table::default();
-    let demo = Server::demo(&["--fault", "gate-delay=1"]).await;
+    let demo = Server::demo(&["--fault", "gate-delay=3"]).await;
     let seat = demo.own_stream();
     let (mut first, mut second) = (demo.fix(&seat).await, demo.fix(&seat).await);
     let logons = [first.logon(), second.sign(second.unsigned_logon().set(142, "US,NY"))];
@@ -365,8 +370,10 @@ async fn every_text_of_the_table_comes_over_the_wire() {
         too_slow(),
         over_the_week(),
     );
-    let seen: Seen =
-        [strangers, numbers, session, ended, closure, traders, delayed, slow, week].into_iter().flatten().collect();
+    let seen: Seen = [strangers, numbers, session, ended, closure, traders, delayed, slow, week]
+        .into_iter()
+        .flatten()
+        .collect();
     let all: Seen = Refusal::ALL.iter().map(|row| row.id()).collect();
     assert_eq!(all.difference(&seen).collect::<Vec<_>>(), Vec::<&&str>::new(), "rows that never came");
 }
@@ -394,16 +401,8 @@ async fn the_four_error_texts_of_the_seed_are_its_own() {
 }
 
 /// Fields that no message of ours may have in `cme-secure`.
-const NEVER: [(u32, Option<&str>); 8] = [
-    (98, None),
-    (354, None),
-    (355, None),
-    (1400, None),
-    (1401, None),
-    (1402, None),
-    (43, None),
-    (142, None),
-];
+const NEVER: [(u32, Option<&str>); 8] =
+    [(98, None), (354, None), (355, None), (1400, None), (1401, None), (1402, None), (43, None), (142, None)];
 
 fn assert_header(heard: &Heard, peer: &FixPeer, number: u64, processed: u64) {
     let (number, processed) = (number.to_string(), processed.to_string());
@@ -503,7 +502,8 @@ async fn mid_week_the_numbers_go_on() {
     peer.next = 11;
     let heartbeat = peer.head("0").with(112, test.at(112));
     peer.say(heartbeat).await;
-    let fill = peer.head("4").set(34, "7").with(43, "Y").with(122, peer.time(0)).with(36, "10").with(123, "Y");
+    let fill =
+        peer.head("4").set(34, "7").with(43, "Y").with(122, peer.time(0)).with(36, "10").with(123, "Y");
     peer.send(&fill).await;
     peer.order("m2").await;
     peer.log_out().await;
@@ -559,7 +559,8 @@ async fn a_thousand_undelivered_messages_are_fetched() {
         assert_eq!(news.number(34), first + n);
         news.assert(&[(43, Some("Y")), (56, Some(&seat.comp)), (49, Some("CME"))]);
         assert!(news.at(122) <= news.at(52), "{news:?}");
-        let body = [(148, format!("{} of {COUNT}", n + 1)), (33, "1".into()), (58, "while you were away".into())];
+        let body =
+            [(148, format!("{} of {COUNT}", n + 1)), (33, "1".into()), (58, "while you were away".into())];
         assert_eq!(news.body(), body);
     }
     // The Logon and the Test Request are filled, and nothing else comes.
@@ -668,7 +669,14 @@ async fn what_a_trader_hears_of_a_change_of_the_password() {
     let change = peer.trader_logon(&fresh.password, None).with(925, "a quite new passphrase");
     peer.send(&change).await;
     let logon = peer.expect("A").await;
-    logon.assert(&[(98, Some("0")), (108, Some("30")), (1409, Some("1")), (925, None), (96, None), (50, None)]);
+    logon.assert(&[
+        (98, Some("0")),
+        (108, Some("30")),
+        (1409, Some("1")),
+        (925, None),
+        (96, None),
+        (50, None),
+    ]);
     peer.next = 2;
     peer.order("t1").await;
     peer.log_out().await;

@@ -352,6 +352,12 @@ impl FixPeer {
         logout
     }
 
+    /// What refuses a Logon.
+    pub(crate) async fn refused_shown(&mut self, logon: &Fields) -> Heard {
+        self.send(logon).await;
+        self.refused().await
+    }
+
     /// The text of a Logon's refusal.
     pub(crate) async fn refused_logon(&mut self, logon: &Fields) -> String {
         self.send(logon).await;
@@ -413,6 +419,24 @@ fn whole(bytes: &[u8]) -> Option<usize> {
     let at = bytes.windows(4).position(|window| window == b"\x0110=")?;
     let len = at + 8;
     (bytes.len() >= len).then_some(len)
+}
+
+/// An instant so many milliseconds from now, as SendingTime (52) has it.
+pub(crate) fn time(later_ms: i64) -> String {
+    utc(now_us() + later_ms * 1_000)
+}
+
+/// An instant as SendingTime (52) has it.
+pub(crate) fn time_of(at: std::time::SystemTime) -> String {
+    let since = at.duration_since(std::time::UNIX_EPOCH).unwrap();
+    utc(i64::try_from(since.as_micros()).unwrap())
+}
+
+impl User {
+    /// The one-time password of now, as the server sees it.
+    pub(crate) async fn code_of(&self, server: &Server) -> String {
+        self.code_at(Wall::from_us(now_us() + server.ahead_us().await))
+    }
 }
 
 fn utc(us: i64) -> String {
@@ -542,6 +566,13 @@ impl Server {
     pub(crate) async fn reopen(&self, seat: &Seat) {
         let path = format!("/api/v1/sessions/{}/reopen", seat.session);
         self.api().post(&path, &json!({"reason": "a test"})).await.unwrap();
+    }
+
+    /// Lets a session's refusals be forgotten: it is locked and opened again, which ends its connections.
+    pub(crate) async fn forgive(&self, seat: &Seat) {
+        let path = format!("/api/v1/sessions/{}/lock", seat.session);
+        self.api().post(&path, &json!({"reason": "a test"})).await.unwrap();
+        self.reopen(seat).await;
     }
 
     /// The check and the reason of the latest refused Logon from an address.

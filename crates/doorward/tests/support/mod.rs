@@ -226,7 +226,8 @@ impl Server {
 
     /// A sample person of the demo.
     pub(crate) fn sample(&self, userid: &str) -> User {
-        let user = self.ready["users"].as_array().unwrap().iter().find(|user| user["userid"] == userid).unwrap();
+        let user =
+            self.ready["users"].as_array().unwrap().iter().find(|user| user["userid"] == userid).unwrap();
         let text = |name: &str| user[name].as_str().map(str::to_owned);
         User { userid: userid.to_owned(), password: text("password").unwrap(), seed: text("otp_seed") }
     }
