@@ -410,7 +410,12 @@ fn everything_is_fetched(folder: &Path, clients: &mut [Client]) {
     let violations: Vec<&String> = clients.iter().flat_map(|client| &client.violations).collect();
     assert!(violations.is_empty(), "{violations:#?}");
     for client in clients {
-        assert_eq!(client.answered.len() as u64, client.orders, "{}: orders without an answer", client.seat.comp);
+        assert_eq!(
+            client.answered.len() as u64,
+            client.orders,
+            "{}: orders without an answer",
+            client.seat.comp
+        );
     }
 }
 
@@ -463,7 +468,11 @@ fn logons_are_in_the_audit(folder: &Path, clients: &[Client]) {
         let sql = "SELECT count(*) FROM audit WHERE event = 'logon-granted' AND name = ?1";
         let count: i64 = book.query_row(sql, [&client.seat.comp[..3]], |row| row.get(0)).unwrap();
         let told = client.logons;
-        assert!(count.unsigned_abs() >= told, "{}: {told} Logons answered, {count} written", client.seat.comp);
+        assert!(
+            count.unsigned_abs() >= told,
+            "{}: {told} Logons answered, {count} written",
+            client.seat.comp
+        );
     }
 }
 
