@@ -88,11 +88,15 @@ fn reason(record: &Record) -> Deny {
 }
 
 pub(super) async fn add_session(world: &World, id: &str) -> SessionId {
+    add_session_for(world, id, Environment::Test).await
+}
+
+pub(super) async fn add_session_for(world: &World, id: &str, environment: Environment) -> SessionId {
     let session = SessionId::parse(id.as_bytes()).unwrap();
     let new = New {
         id: session,
         kind: SessionKind::Order,
-        environment: Environment::Test,
+        environment,
         sender_comp_ids: [CompStem::parse(format!("{id}004").as_bytes()).unwrap()].into(),
         operator_ids: [OperatorId::parse(b"0J4L").unwrap()].into(),
         sources: Vec::new(),
