@@ -13,6 +13,7 @@ use doorward_core::stream::Gateway;
 use mio::Interest;
 
 use super::authority::Authority;
+use super::connection::Pool;
 use super::door::{Counts, Door, MAILBOX, READ_BYTES, Shared};
 use super::listener::Listener;
 use super::mailbox::{FixHandle, mailbox};
@@ -164,7 +165,7 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         delayed: VecDeque::new(),
         setting: Vec::new(),
         overtaken: Vec::new(),
-        pool: Vec::new(),
+        pool: Pool::default(),
         outbound_bytes_max: settings.outbound_bytes_max,
         counts: Counts::default(),
         scratch: Vec::new(),
