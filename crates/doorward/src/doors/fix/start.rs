@@ -129,14 +129,7 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
     let poll = mio::Poll::new()?;
     let waker = mio::Waker::new(poll.registry(), MAILBOX)?;
     let (handle, mailbox) = mailbox(waker);
-    let mut listeners = Vec::new();
-    for (at, (config, tls)) in settings.listeners.iter().enumerate() {
-        let session = Arc::new(session_settings(&settings, config));
-        let mut listener =
-            Listener::open(config, session, tls.as_ref(), &settings.trusted, settings.descriptors)?;
-        poll.registry().register(&mut listener.socket, mio::Token(at), Interest::READABLE)?;
-        listeners.push(listener);
-    }
+    let listeners = open_listeners(&settings, &poll)?;
     let bound = listeners.iter().map(Listener::bound).collect();
     let (log, recovered) = parts.log;
     let now = parts.clock.now();
@@ -192,8 +185,34 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
     };
     door.tell_backend(now)?;
     door.shared.authority.listens_now();
-    let thread = std::thread::Builder::new().name("fix".to_owned()).spawn(move || door.run())?;
+    let ends = Ends(handle.clone());
+    let thread = std::thread::Builder::new().name("fix".to_owned()).spawn(move || {
+        let _ends = ends;
+        door.run();
+    })?;
     Ok(Running { handle, bound, thread })
+}
+
+/// Listens on every address, with the places of the listeners as the poller's tokens.
+fn open_listeners(settings: &FixSettings, poll: &mio::Poll) -> Result<Vec<Listener>, StartFault> {
+    let mut listeners = Vec::new();
+    for (at, (config, tls)) in settings.listeners.iter().enumerate() {
+        let session = Arc::new(session_settings(settings, config));
+        let mut listener =
+            Listener::open(config, session, tls.as_ref(), &settings.trusted, settings.descriptors)?;
+        poll.registry().register(&mut listener.socket, mio::Token(at), Interest::READABLE)?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// However the thread ends, `/readyz` says so.
+struct Ends(FixHandle);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.set_storing(false);
+    }
 }
 
 fn session_settings(settings: &FixSettings, listener: &FixListener) -> Settings {
