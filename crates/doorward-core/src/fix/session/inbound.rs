@@ -233,7 +233,7 @@ impl Session {
         let Some(logon) = Logon::read(message, settings, place, lengths_lie) else {
             return match live {
                 Some(live) => {
-                    self.log_out_now(live, &not_present(tag::SENDER_COMP_ID), Deny::WrongHeader, now)
+                    self.log_out_now(live, &not_present(tag::SENDER_COMP_ID), Deny::WrongHeader, now);
                 }
                 None => self.finish(Some(Deny::NoLogon), now),
             };
