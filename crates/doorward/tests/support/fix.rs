@@ -466,7 +466,7 @@ impl Server {
     pub(crate) fn own_stream(&self) -> Seat {
         let number = self.streams.fetch_add(1, Ordering::Relaxed);
         assert!(number < 16, "sample streams are used up");
-        let gateway = if number % 2 == 0 { Gateway::Cgw } else { Gateway::Msgw };
+        let gateway = if number.is_multiple_of(2) { Gateway::Cgw } else { Gateway::Msgw };
         Seat::of(&self.ready["fix_sessions"][8 + number / 4], number / 2 % 2, gateway)
     }
 
