@@ -90,4 +90,24 @@ def logs_on_trades_and_comes_back(demo, signer):
     assert status == 0 and messages[0]["34"] == "5" and after == "9", told
 
 
-SCENARIOS = [signs_as_others_do, a_wrong_secret_key_is_refused, logs_on_trades_and_comes_back]
+def five_refusals_close_the_port(demo, signer):
+    closed = f"(1000) {demo.ready['venue']} Administered Port Closure Due to Invalid Number of Login Attempts Being Exceeded"
+    # One or more were refused already, a little ago.
+    for _ in range(5):
+        status, messages, _, told = signer.logon(demo, 9, WRONG_SECRET_KEY)
+        assert status == 1 and [one["35"] for one in messages] == ["5"], told
+        if messages[0]["58"] == closed:
+            break
+        assert messages[0]["58"] == "Invalid Logon. Logout Forced", told
+    else:
+        raise AssertionError(f"not closed by five refusals: {told}")
+    status, messages, _, told = signer.logon(demo, 9)
+    assert status == 1 and messages[0]["58"] == closed, f"the right key hears that it is closed: {told}"
+
+
+SCENARIOS = [
+    signs_as_others_do,
+    a_wrong_secret_key_is_refused,
+    logs_on_trades_and_comes_back,
+    five_refusals_close_the_port,
+]

@@ -117,6 +117,11 @@ class Recorder:
         """Ends the relay and its file."""
         self.listener.close()
         for end in self.connections:
+            try:
+                # A thread that reads would keep it open behind our back.
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # It is gone already.
             end.close()
         self.capture.close()
 

@@ -9,6 +9,7 @@ use doorward_core::audit::{Actor, Deny, Event, Factor};
 use doorward_core::calendar::{Calendar, Hours};
 use doorward_core::id::{AccessKeyId, FirmCode, SessionId, UserId};
 use doorward_core::identity::decide::person::Edit;
+use doorward_core::identity::key_pair::Environment;
 use doorward_core::identity::person::{Grant, Kind, Profile, Right};
 use doorward_core::identity::policy::AuthSystem;
 use doorward_core::time::Wall;
@@ -17,7 +18,7 @@ use super::Settings;
 use super::admin::{NewPassword, NewPerson, Refused};
 use super::fix::EndOf;
 use super::keys::{Asker, OpenPair};
-use super::logon_tests::{Client, add_session};
+use super::logon_tests::{Client, add_session, add_session_for};
 use super::testing::{GOOD, World, secret, world_with};
 use crate::hashing::HashParams;
 
@@ -125,6 +126,11 @@ async fn h1_a_secret_key_has_256_bits_and_is_shown_with_a_fresh_code_each_time_h
     assert_eq!(secret.len(), 32);
     let (gate, key) = (&center.world.gate, made.pair.id);
     assert!(key.to_string().starts_with('T'), "the mark of test");
+    let live = add_session_for(&center.world, "L01", Environment::Live).await;
+    assert!(
+        center.create(live, None).await.unwrap().pair.id.to_string().starts_with('L'),
+        "the mark of live"
+    );
     let entry = center.world.entries(1).remove(0);
     assert_eq!((entry.event, entry.factor), (Event::KeyPairCreated, Factor::LocalUserAndCode));
     assert!(matches!(&entry.actor, Actor::Person { userid, .. } if userid.as_str() == "anna"), "{entry:?}");

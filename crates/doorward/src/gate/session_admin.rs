@@ -9,6 +9,7 @@ use doorward_core::identity::decide::fix_session::{self, Edit, New};
 use doorward_core::identity::decide::{Misuse, key_pair};
 use doorward_core::identity::firm::Firm;
 use doorward_core::identity::fix_session::{FixSession, SessionUse};
+use doorward_core::identity::key_pair::Environment;
 use doorward_core::identity::person::Standing;
 use doorward_core::stream::{Numbers, StreamKey};
 use tokio::sync::oneshot;
@@ -67,6 +68,9 @@ impl Gate {
         let _edit = self.session_edits.lock().await;
         let firm = self.firm(code)?;
         let id = new.id;
+        if new.environment == Environment::Live && !self.vault.describe().hsm {
+            tracing::warn!(session = %id, "no HSM: the secret keys of a live FIX session will lie in a sealed file");
+        }
         let record = fix_session::add(new, &firm, actor, &self.local_context())?;
         let expects = vec![Expect::NoFixSession(id), Expect::Firm(firm.code, firm.version)];
         self.commit_session(id, expects, vec![record]).await?;

@@ -2,12 +2,14 @@
 
 use super::live::{Cx, Then};
 use super::logon::{Logon, Place};
+use super::peer::not_present;
 use super::trader::Purpose;
 use super::{Asking, Deny, IDLE_BYTES_MAX, Judging, Live, Session, State, usize_of};
 use crate::fix::frame::Cut;
 use crate::fix::message::{Flaw, Message};
 use crate::fix::profile::Credentials;
 use crate::fix::refusal::Refusal;
+use crate::fix::tag;
 use crate::id::CompId;
 use crate::limits::Limit;
 use crate::time::Now;
@@ -229,7 +231,12 @@ impl Session {
         let place = own.map_or(Place::Initial, Place::InSession);
         let settings = &*self.settings;
         let Some(logon) = Logon::read(message, settings, place, lengths_lie) else {
-            return self.finish(Some(Deny::NoLogon), now);
+            return match live {
+                Some(live) => {
+                    self.log_out_now(live, &not_present(tag::SENDER_COMP_ID), Deny::WrongHeader, now);
+                }
+                None => self.finish(Some(Deny::NoLogon), now),
+            };
         };
         let until = now.mono + settings.profile.verify_max;
         self.state = match settings.profile.credentials {

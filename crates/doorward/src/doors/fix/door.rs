@@ -9,12 +9,11 @@ use doorward_core::ask::{AskId, Judged};
 use doorward_core::calendar::{Calendar, Week};
 use doorward_core::fix::message::Fields;
 use doorward_core::fix::session::{Claim, End, ReadRange};
-use doorward_core::limits::Limit;
 use doorward_core::stream::StreamKey;
 use doorward_core::time::{Mono, Now};
 
 use super::authority::Authority;
-use super::connection::Connection;
+use super::connection::{Connection, Pool};
 use super::listener::Listener;
 use super::mailbox::{FixHandle, Mailbox};
 use super::seats::Seats;
@@ -97,7 +96,7 @@ pub(super) struct Shared {
     /// Logons that came while another one for their stream was held back.
     pub(super) overtaken: Vec<Token>,
     /// Buffers of connections that have nothing to write.
-    pub(super) pool: Vec<Vec<u8>>,
+    pub(super) pool: Pool,
     pub(super) outbound_bytes_max: usize,
     pub(super) counts: Counts,
     pub(super) scratch: Vec<u8>,
@@ -322,7 +321,7 @@ impl Door {
         if let Some(watch) = connection.watch.take() {
             watch.abort();
         }
-        self.shared.recycle(std::mem::take(&mut connection.out));
+        self.shared.pool.give(std::mem::take(&mut connection.out));
     }
 
     fn end(&mut self) {
@@ -340,21 +339,5 @@ impl Door {
             tracing::error!(%fault, "the last numbers of FIX streams could not be written");
         }
         self.measure();
-    }
-}
-
-/// Spare buffers that are kept.
-const POOL_MAX: usize = Limit::FixSpareBuffers.max() as usize;
-
-impl Shared {
-    /// Keeps a buffer for the next connection that has something to say.
-    pub(super) fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() > 0
-            && buffer.capacity() <= super::connection::KEPT_BYTES_MAX
-            && self.pool.len() < POOL_MAX
-        {
-            buffer.clear();
-            self.pool.push(buffer);
-        }
     }
 }

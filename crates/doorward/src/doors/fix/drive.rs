@@ -77,12 +77,7 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
     while let Some(output) = connection.session.poll() {
         match (output, stream) {
             (Output::Send(bytes), _) => {
-                if connection.out.capacity() == 0
-                    && let Some(spare) = shared.pool.pop()
-                {
-                    connection.out = spare;
-                }
-                connection.out.extend_from_slice(bytes);
+                shared.pool.append(&mut connection.out, bytes);
                 shared.counts.sent += 1;
             }
             // Nothing is taken by a log that failed: the commit of this turn fails, and so does the connection.

@@ -32,11 +32,12 @@ fn later(one: Numbers, other: Numbers) -> Numbers {
     if older.epoch != newer.epoch {
         return newer;
     }
-    // Within an epoch numbers only grow.
+    // Within an epoch both numbers only grow; the ceiling comes down where a session ended in order.
+    let next_out = newer.next_out.max(older.next_out);
     Numbers {
         next_in: newer.next_in.max(older.next_in),
-        next_out: newer.next_out.max(older.next_out),
-        ceiling: newer.ceiling.max(older.ceiling),
+        next_out,
+        ceiling: newer.ceiling.max(next_out),
         ..newer
     }
 }
@@ -171,6 +172,12 @@ mod tests {
         assert_eq!((numbers.rev, numbers.next_in, numbers.next_out, numbers.ceiling), (9, 7, 66, 66));
         let next_week = Numbers::new(Epoch { week: 6, reset: 0 });
         assert_eq!(merged(&both, [(stream, next_week)])[&stream], next_week);
+        let over = Numbers { rev: 10, next_in: 7, next_out: 8, ceiling: 8, ..Numbers::new(epoch) };
+        assert_eq!(
+            merged(&BTreeMap::from([(stream, over)]), [(stream, book)])[&stream].next_out,
+            8,
+            "in order"
+        );
         let exact = Numbers { next_out: 66, ..book };
         assert_eq!(merged(&BTreeMap::new(), [(stream, exact)])[&stream], exact, "nothing is left out");
     }

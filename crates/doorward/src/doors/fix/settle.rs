@@ -135,7 +135,7 @@ impl Door {
             }
             Ok(Wrote::All) => {
                 let spare = std::mem::take(&mut connection.out);
-                self.shared.recycle(spare);
+                self.shared.pool.give(spare);
                 self.want_write(token, false);
                 if let Some(lingers) = closing {
                     self.close(token, lingers, now);

@@ -117,6 +117,24 @@ fn an_in_session_logon_that_is_refused_logs_out_and_keeps_the_numbers() {
 }
 
 #[test]
+fn an_in_session_logon_without_a_sender_logs_out_and_gives_the_stream_back() {
+    for without in ["-49", "49="] {
+        let mut s = logged_on();
+        s.play(&format!(
+            "
+            logon 34=2|{without}
+            > 35=5|34=3|369=1|58=SenderCompID (49) tag is not present|789=2|
+            > numbers 2/4 exact
+            > note logged-out wrong-header
+            > close wrong-header
+            "
+        ));
+        let (stream, state) = s.session.release().unwrap();
+        assert_eq!((stream, state.numbers.next_in), (super::stream(), 2));
+    }
+}
+
+#[test]
 fn messages_of_the_back_end_go_out_while_an_in_session_logon_is_judged() {
     logged_on().play(
         "
