@@ -138,12 +138,15 @@ async fn of_numbers(demo: &Server) -> Seen {
     table.0
 }
 
+/// What is done to a Logon before it is signed.
+type Change = fn(Fields) -> Fields;
+
 /// What ends an in-session Logon, and other sessions that are logged on.
 async fn in_session(demo: &Server) -> Seen {
     let mut table = Table::default();
     let seat = demo.own_session(Gateway::Msgw);
     let mut number = 1;
-    let cases: [(&str, fn(Fields) -> Fields); 3] = [
+    let cases: [(&str, Change); 3] = [
         ("In session logon message must have 34=1. Logout forced.", |logon| {
             logon.set(34, "2").with(141, "Y")
         }),

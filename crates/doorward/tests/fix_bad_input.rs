@@ -31,6 +31,12 @@ impl Bystander {
     }
 }
 
+/// Makes the bytes of a first message.
+type First = Box<dyn Fn(&FixPeer) -> Vec<u8>>;
+
+/// Does something to a trader's Logon.
+type Change = Box<dyn Fn(Fields) -> Fields>;
+
 /// What is to become of a first message.
 #[derive(Clone, Copy)]
 enum Fate {
@@ -58,7 +64,7 @@ async fn recorded(server: &Server, from: IpAddr) -> (String, Value) {
 }
 
 /// Sends first messages, each on a connection of its own.
-async fn first_messages(cases: Vec<(&str, Box<dyn Fn(&FixPeer) -> Vec<u8>>, Fate)>) {
+async fn first_messages(cases: Vec<(&str, First, Fate)>) {
     let demo = shared_demo().await;
     let seat = demo.own_session(Gateway::Cgw);
     let mut bystander = Bystander::new(demo).await;
@@ -96,17 +102,17 @@ async fn first_messages(cases: Vec<(&str, Box<dyn Fn(&FixPeer) -> Vec<u8>>, Fate
 }
 
 /// A good Logon with something done to its fields.
-fn with(change: impl Fn(Fields) -> Fields + 'static) -> Box<dyn Fn(&FixPeer) -> Vec<u8>> {
+fn with(change: impl Fn(Fields) -> Fields + 'static) -> First {
     Box::new(move |peer| change(peer.logon()).bytes())
 }
 
 /// A Logon that was changed before it was signed.
-fn signed(change: impl Fn(Fields) -> Fields + 'static) -> Box<dyn Fn(&FixPeer) -> Vec<u8>> {
+fn signed(change: impl Fn(Fields) -> Fields + 'static) -> First {
     Box::new(move |peer| peer.sign(change(peer.unsigned_logon())).bytes())
 }
 
 /// A good Logon with something done to its bytes.
-fn raw(change: impl Fn(Vec<u8>) -> Vec<u8> + 'static) -> Box<dyn Fn(&FixPeer) -> Vec<u8>> {
+fn raw(change: impl Fn(Vec<u8>) -> Vec<u8> + 'static) -> First {
     Box::new(move |peer| change(peer.logon().bytes()))
 }
 
@@ -502,7 +508,7 @@ async fn bad_input_of_traders() {
     let trader = demo.trader().await;
     let seat = Server::trader_seat(&trader);
     let long = "x".repeat(3_000);
-    let cases: [(&str, Box<dyn Fn(Fields) -> Fields>); 9] = [
+    let cases: [(&str, Change); 9] = [
         ("invalid user or password", Box::new(|logon| logon.set(95, "4"))),
         ("invalid user or password", Box::new(|logon| logon.set(95, "4000"))),
         ("invalid user or password", Box::new(|logon| logon.without(96).without(95))),

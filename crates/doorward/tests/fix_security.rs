@@ -238,7 +238,10 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn f7_q3_no_credential_is_written_anywhere() {
-    let demo = Server::demo(&[]).await;
+    let sample = Server::demo(&[]).await;
+    sample.terminate();
+    // A demo logs next to nothing; this one logs all it can.
+    let demo = Server::serve_again(&sample, "log.level = \"trace\"\n").await;
     let (seat, locked) = (demo.own_session(Gateway::Cgw), demo.own_session(Gateway::Msgw));
     let mut secrets = vec![seat.secret.clone(), locked.secret.clone()];
     let mut peer = demo.fix(&seat).await;
@@ -260,6 +263,9 @@ async fn f7_q3_no_credential_is_written_anywhere() {
         peer.send(&logon).await;
         peer.refused().await;
     }
+    let mut thief = demo.fix(&seat).await;
+    thief.send(&logon).await;
+    thief.refused().await;
     let trader = demo.registered().await;
     let code = trader.code();
     let mut peer = demo.fix(&Server::trader_seat(&trader)).await;
@@ -272,20 +278,26 @@ async fn f7_q3_no_credential_is_written_anywhere() {
     secrets.extend([trader.password.clone(), "a canary of a new passphrase".to_owned()]);
     secrets.extend(["a canary of a wrong password".to_owned(), format!("20030={code}")]);
 
+    let files = sample.written().into_iter().chain(demo.written());
     let mut places: Vec<(String, Vec<u8>)> =
-        demo.written().into_iter().map(|(path, bytes)| (path.display().to_string(), bytes)).collect();
-    // What the demo tells its user; the vault's key file holds none of them.
+        files.map(|(path, bytes)| (path.display().to_string(), bytes)).collect();
+    // What the demo tells its user.
+    let tour = sample.dir.join("stdout").display().to_string();
     for (_, bytes) in &mut places {
         // Files are longer than what is written to them so far.
         let len = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         bytes.truncate(len);
     }
-    places.retain(|(name, _)| !name.contains("sample-") && !name.contains("ready.json"));
+    places.retain(|(name, _)| !name.contains("sample-") && !name.contains("ready.json") && *name != tour);
     places.push(("audit".to_owned(), json!(demo.audit("").await).to_string().into_bytes()));
     places.push(("measurements".to_owned(), demo.measurements().await.into_bytes()));
     let holds = |bytes: &[u8], wanted: &[u8]| bytes.windows(wanted.len()).any(|window| window == wanted);
-    let known =
-        [("/streams/", "35=D"), ("/journal/", "logon-granted"), ("stderr", "WebSocket"), ("audit", "OPER1")];
+    let known = [
+        ("/streams/", "35=D"),
+        ("/journal/", "logon-granted"),
+        ("stderr", "replayed-logon"),
+        ("audit", "OPER1"),
+    ];
     for (place, text) in known {
         let seen = places.iter().any(|(name, bytes)| name.contains(place) && holds(bytes, text.as_bytes()));
         assert!(seen, "the search does not find what is in {place}");
@@ -463,7 +475,7 @@ async fn h4_the_eleventh_code_of_the_day_is_refused_and_each_is_audited() {
                 assert!(!again.contains(&seat.secret), "a code is good once: {again}");
             }
             Err(refused) if n == 11 => {
-                assert!(refused.to_string().contains("one-time password"), "{refused}")
+                assert!(refused.to_string().contains("one-time password"), "{refused}");
             }
             other => panic!("{n}: {other:?}"),
         }
@@ -500,6 +512,75 @@ async fn h7_a_deleted_key_pair_ends_its_connections_within_a_second_and_lets_nob
     assert_eq!(peer.refused_logon(&logon).await, REFUSED);
     let expected = ("access-key-live".to_owned(), "access-key-deleted".to_owned());
     assert_eq!(demo.failed_check(from).await, expected);
+}
+
+#[tokio::test]
+async fn h7_an_expired_key_pair_lets_nobody_in() {
+    // The first pair ends at the market close four weeks after the second was made: a Monday, 16:00 in Chicago.
+    let demo = Server::demo(&["--clock", "2026-11-02T15:00:00Z"]).await;
+    let (seat, administrator) = (demo.seat(0, Gateway::Cgw), demo.sample("admin@north.example"));
+    demo.advance(60).await;
+    let code = administrator.code_of(&demo).await;
+    let body = json!({"as": administrator.userid, "code": code});
+    let made = demo.api().post(&format!("/api/v1/sessions/{}/keys", seat.session), &body).await.unwrap();
+    let (id, secret) = (made["access_key_id"].as_str().unwrap(), made["secret_key"].as_str().unwrap());
+    let second = KeyPair::new(id, &Secret::new(secret.to_owned())).unwrap();
+    let keys = demo.api().get(&format!("/api/v1/sessions/{}/keys", seat.session)).await.unwrap();
+    let first =
+        keys["items"].as_array().unwrap().iter().find(|key| key["access_key_id"] == seat.key_id.as_str());
+    let ends = first.unwrap()["expires"].as_str().unwrap().to_owned();
+    let end = doorward_core::time::Wall::parse(&ends).unwrap();
+    assert_eq!(ends, "2026-11-30T22:00:00.000Z");
+    let before = doorward_core::time::Wall::from_us(end.as_us() - 60_000_000);
+
+    demo.clock(&before.to_string()).await;
+    let mut peer = demo.logged_on(&seat, 1).await;
+    peer.log_out().await;
+    demo.clock(&ends).await;
+    let from = source();
+    let mut peer = demo.fix_from(&seat, from).await;
+    peer.next = 4;
+    let logon = peer.logon();
+    assert_eq!(peer.refused_logon(&logon).await, REFUSED);
+    let expected = ("access-key-live".to_owned(), "access-key-expired".to_owned());
+    assert_eq!(demo.failed_check(from).await, expected);
+    // The newer one goes on.
+    let mut peer = demo.fix(&seat).await;
+    peer.next = 4;
+    let logon = peer.unsigned_logon().signed(id, &second);
+    peer.send(&logon).await;
+    peer.welcomed().await;
+}
+
+/// What an administrator changes of a session holds for the next Logon, and ends what is open where it must.
+#[tokio::test]
+async fn s8_a_disabled_session_is_logged_out_and_lists_hold_at_once() {
+    let demo = Server::demo(&[]).await;
+    let seat = demo.own_session(Gateway::Cgw);
+    let path = format!("/api/v1/sessions/{}", seat.session);
+    let edit = async |changes: Value| demo.api().patch(&path, &changes).await.unwrap();
+    let refused = async |next: u64| {
+        let from = source();
+        let mut peer = demo.fix_from(&seat, from).await;
+        peer.next = next;
+        let logon = peer.logon();
+        assert_eq!(peer.refused_logon(&logon).await, REFUSED);
+        demo.failed_check(from).await.1
+    };
+    edit(json!({"sources": ["10.0.0.0/8"]})).await;
+    assert_eq!(refused(1).await, "source-not-permitted");
+    edit(json!({"sources": []})).await;
+    let mut peer = demo.logged_on(&seat, 1).await;
+    edit(json!({"standing": "disabled"})).await;
+    let logout = tokio::time::timeout(Duration::from_secs(1), peer.expect("5")).await.expect("a second");
+    logout.assert(&[(58, Some("Session ended. Logout forced."))]);
+    let answer = peer.head("5");
+    peer.send(&answer).await;
+    peer.expect_end().await;
+    assert_eq!(refused(4).await, "session-disabled");
+    edit(json!({"standing": "active"})).await;
+    demo.api().post("/api/v1/firms/NORTH/close", &json!({})).await.unwrap();
+    assert_eq!(refused(4).await, "firm-closed");
 }
 
 #[tokio::test]

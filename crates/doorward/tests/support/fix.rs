@@ -530,7 +530,8 @@ impl Server {
 
     /// How far the server's clock is ahead of ours.
     async fn ahead_us(&self) -> i64 {
-        let now = self.api().get("/api/v1/demo/clock").await.unwrap();
+        // Only a demo has a clock of its own.
+        let Ok(now) = self.api().get("/api/v1/demo/clock").await else { return 0 };
         let now = Wall::parse(now["now"].as_str().unwrap()).unwrap();
         let ahead = now.as_us() - now_us();
         // What is less was the way of the answer.

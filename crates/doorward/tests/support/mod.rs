@@ -224,6 +224,46 @@ impl Server {
         server
     }
 
+    /// The data of a demo that was told to stop, served again with these lines of configuration and the same listeners.
+    pub(crate) async fn serve_again(demo: &Self, more: &str) -> Self {
+        let (dir, data) = (directory(), demo.dir.join("d"));
+        let mut text = String::from(
+            "data_dir = \"store\"\nmetrics.listen = \"127.0.0.1:0\"\nvault.key_file = \"keys/vault.key\"\n\
+             node.name = \"demo\"\nws.listen = [\"127.0.0.1:0\"]\ncalendar.mode = \"always\"\n",
+        );
+        text.push_str(more);
+        for (name, kind) in [
+            ("cgw", "kind = \"cgw\""),
+            ("msgw", "kind = \"msgw\"\nsegment = \"92\""),
+            ("trader", "profile = \"trader-otp\""),
+        ] {
+            let listen = "listen = \"127.0.0.1:0\"";
+            text.push_str(&format!("\n[[fix.listeners]]\nname = \"{name}\"\n{listen}\n{kind}\n"));
+        }
+        let config = data.join("serve.toml");
+        std::fs::write(&config, text).unwrap();
+        wait_for("the demo's end", &demo.dir, || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", demo.pid)).unwrap_or_default();
+            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+        })
+        .await;
+        let (keeper, pid) = keep(&dir, &["serve", "--config", config.to_str().unwrap()]);
+        let address = |log: &str, name: &str| log.split_once(name)?.1.split_whitespace().next()?.parse().ok();
+        let mut ready = demo.ready.clone();
+        let (door, metrics) = wait_for("open doors", &dir, || {
+            let log = logged(&dir);
+            let fix = log.split(" fix=").skip(1).zip(["cgw", "msgw", "trader"]);
+            for (line, name) in fix {
+                let at: SocketAddr = line.split_whitespace().next()?.parse().ok()?;
+                ready["fix"][name]["port"] = at.port().into();
+            }
+            Some((address(&log, " address=")?, address(&log, " metrics=")?))
+        })
+        .await;
+        let (seats, streams) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { door, pid, dir, admin: data.join("store/admin.sock"), metrics, ready, seats, streams, keeper }
+    }
+
     /// A sample person of the demo.
     pub(crate) fn sample(&self, userid: &str) -> User {
         let user =
