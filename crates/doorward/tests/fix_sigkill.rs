@@ -344,6 +344,11 @@ fn f8_what_fix_acknowledged_outlives_a_kill_at_any_moment() {
     let mut clients: Vec<Client> =
         (0..=CLIENTS).map(|nth| Client::new(Seat::of(&first.ready, nth))).collect();
     let streams: Vec<String> = clients.iter().map(|client| client.seat.stream()).collect();
+    // The first Logon of the week begins at 1, and must be answered: who does not know whether it was heard has to ask.
+    for client in &mut clients[..CLIENTS] {
+        let begun = client.log_on(&first.ready).and_then(|peer| client.log_out(peer));
+        assert!(begun.is_ok(), "{:?}", client.violations);
+    }
     first.process.kill();
 
     let (began, mut killed, mut sent) = (Instant::now(), 0, Vec::new());
