@@ -51,6 +51,11 @@ pub(super) enum AfterSave {
     Renew { logon: Logon, live: Box<Live>, next: Box<StreamState> },
 }
 
+/// What a Logon expects of its stream.
+const NO_OTHER: &str = "no other connection";
+/// What it may see instead.
+pub(super) const ANOTHER: &str = "another Logon on this connection";
+
 /// A stream that goes back.
 type Left = Option<Box<(StreamKey, StreamState)>>;
 
@@ -116,12 +121,22 @@ impl AfterSave {
 
 impl Session {
     pub(super) fn on_judged(&mut self, judging: Judging, judged: Judged, now: Now) {
-        let Judging { mut logon, live, .. } = judging;
+        let Judging { mut logon, live, another, .. } = judging;
         let Judged { verdict, strikes, mut record } = judged;
         let from = |live: Option<Box<Live>>, logon: &Logon| match live {
             Some(live) => From::Live(live),
             None => From::Stranger(logon.party.clone()),
         };
+        if another {
+            let broken = Broken {
+                check: Check::StreamFree,
+                deny: Deny::LogonInProgress,
+                text: Refusal::InProgress.text(&[]),
+                expected: NO_OTHER.to_owned(),
+                seen: ANOTHER.to_owned(),
+            };
+            return self.refuse_broken(from(live, &logon), record, strikes, broken, now);
+        }
         let grant = match (verdict, &logon.flaw) {
             (Ok(grant), None) => grant,
             // The gate was told of the flaw: a grant can only be a mistake, and lets nobody in.
@@ -206,7 +221,7 @@ impl Session {
             }
             Claimed::Unavailable => (Deny::NotVerified, later(), "it could not be told"),
         };
-        let expected = "no other connection".to_owned();
+        let expected = NO_OTHER.to_owned();
         let broken = Broken { check: Check::StreamFree, deny, text, expected, seen: seen.to_owned() };
         self.refuse_proved(From::Stranger(logon.party), proof, broken, now);
     }
@@ -255,6 +270,33 @@ impl Session {
                 });
                 self.refuse_from(from, &broken.text, broken.deny, now);
             }
+        }
+    }
+
+    /// Refuses a Logon whose stream is being claimed.
+    pub(super) fn refuse_claiming(
+        &mut self,
+        claiming: Claiming,
+        text: Vec<u8>,
+        deny: Deny,
+        seen: &str,
+        now: Now,
+    ) {
+        let (check, expected) = (Check::StreamFree, NO_OTHER.to_owned());
+        let broken = Broken { check, deny, text, expected, seen: seen.to_owned() };
+        self.refuse_proved(From::Stranger(claiming.logon.party), claiming.proof, broken, now);
+    }
+
+    /// Has it written down that a Logon that somebody proved to have sent led to nothing; nobody waits for that.
+    pub(super) fn drop_proved(&mut self, logon: &Logon, proof: Proof, reason: Option<Deny>, seen: &str) {
+        match proof {
+            Proof::Signed { mut record, .. } => {
+                let (check, deny) = (Check::StreamFree, reason.unwrap_or(Deny::NotVerified));
+                let (text, expected) = (Vec::new(), NO_OTHER.to_owned());
+                refuse_record(&mut record, &Broken { check, deny, text, expected, seen: seen.to_owned() });
+                self.out.save_logon(record, None);
+            }
+            Proof::Password { .. } => self.refused_note(Some(logon), reason),
         }
     }
 

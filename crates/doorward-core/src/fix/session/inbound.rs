@@ -1,5 +1,6 @@
 //! The peer's bytes: cut into messages, held while something is waited for, and where each message leads.
 
+use super::enter::ANOTHER;
 use super::live::{Cx, Then};
 use super::logon::{Logon, Place};
 use super::peer::not_present;
@@ -98,12 +99,12 @@ impl Session {
     fn in_progress(&mut self, now: Now) {
         let (text, reason) = (Refusal::InProgress.text(&[]), Deny::LogonInProgress);
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Judging(judging) => match judging.live {
-                Some(live) => self.log_out_now(live, &text, reason, now),
-                None => self.refuse_now(&judging.logon, &text, reason, now),
-            },
+            State::Judging(mut judging) => {
+                judging.another = true;
+                self.state = State::Judging(judging);
+            }
             State::Asking(asking) => self.refuse_now(&asking.logon, &text, reason, now),
-            State::Claiming(claiming) => self.refuse_now(&claiming.logon, &text, reason, now),
+            State::Claiming(claiming) => self.refuse_claiming(*claiming, text, reason, ANOTHER, now),
             other @ (State::AwaitLogon { .. }
             | State::Saving(_)
             | State::Live(_)
@@ -243,7 +244,7 @@ impl Session {
             Credentials::Signature(scheme) => {
                 let signed = logon.signed(message, settings, place, scheme, now);
                 let ask = self.out.judge(Box::new(signed));
-                State::Judging(Box::new(Judging { ask, until, logon, live }))
+                State::Judging(Box::new(Judging { ask, until, logon, live, another: false }))
             }
             Credentials::Password => {
                 if let Some(flaw) = &logon.flaw {

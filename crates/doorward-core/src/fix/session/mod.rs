@@ -74,6 +74,8 @@ struct Judging {
     logon: Logon,
     /// The session that the Logon came in; `None` for an initial one.
     live: Option<Box<Live>>,
+    /// Another Logon came behind it: both end, once it is judged, so that the judgement is written down.
+    another: bool,
 }
 
 #[derive(Debug)]
@@ -278,7 +280,9 @@ impl Session {
                 None => self.refuse_now(&judging.logon, &refusal.text(&[]), reason, now),
             },
             State::Asking(asking) => self.refuse_now(&asking.logon, &refusal.text(&[]), reason, now),
-            State::Claiming(claiming) => self.refuse_now(&claiming.logon, &refusal.text(&[]), reason, now),
+            State::Claiming(claiming) => {
+                self.refuse_claiming(*claiming, refusal.text(&[]), reason, "a session that ends", now);
+            }
             State::Saving(saving) => {
                 self.state = State::Saving(saving);
                 self.ending = Some(why);
@@ -312,7 +316,12 @@ impl Session {
                 None => self.refuse_now(&judging.logon, &later(), Deny::NotVerified, now),
             },
             State::Asking(asking) => self.refuse_now(&asking.logon, &later(), Deny::NotVerified, now),
-            State::Claiming(claiming) => self.refuse_now(&claiming.logon, &later(), Deny::NotVerified, now),
+            State::Claiming(claiming) => {
+                let Claiming { logon, proof, .. } = *claiming;
+                self.drop_proved(&logon, proof, Some(Deny::NotVerified), "no answer in time");
+                self.send_refusal(&From::Stranger(logon.party), &later(), now);
+                self.close(Some(Deny::NotVerified));
+            }
             State::Saving(saving) => self.on_saved(saving.then, false, now),
             State::LoggingOut { live, reason, .. } => self.part(*live, Some(reason), now),
         }
@@ -414,7 +423,8 @@ impl Session {
             State::Saving(saving) => match saving.then.into_held() {
                 Ok(live) => self.part(*live, reason, now),
                 Err(left) => {
-                    self.left = left;
+                    // What was claimed too late may still lie there.
+                    self.left = left.or(self.left.take());
                     self.out.close(reason);
                 }
             },
@@ -423,7 +433,11 @@ impl Session {
                 None => self.turn_away(Some(&judging.logon), reason),
             },
             State::Asking(asking) => self.turn_away(Some(&asking.logon), reason),
-            State::Claiming(claiming) => self.turn_away(Some(&claiming.logon), reason),
+            State::Claiming(claiming) => {
+                let Claiming { logon, proof, .. } = *claiming;
+                self.drop_proved(&logon, proof, reason, "the connection ended");
+                self.out.close(reason);
+            }
             State::AwaitLogon { .. } => self.turn_away(None, reason),
         }
     }

@@ -60,6 +60,7 @@ pub(super) struct Script {
     settings: Arc<Settings>,
     comp: &'static str,
     ask: AskId,
+    claim: AskId,
     numbers: Numbers,
     read: Option<ReadRange>,
     store: BTreeMap<(Epoch, u64), Vec<u8>>,
@@ -144,6 +145,7 @@ impl Script {
             settings,
             comp: if profile.indicator { "ABC001N" } else { "julian" },
             ask: AskId(0),
+            claim: AskId(0),
             numbers: Numbers::new(Epoch::default()),
             read: None,
             store: BTreeMap::new(),
@@ -259,11 +261,11 @@ impl Script {
             }
             "yours" => {
                 let state = self.state(rest);
-                self.session.claimed(id, Claimed::Yours(state), now);
+                self.session.claimed(self.claim, Claimed::Yours(state), now);
             }
-            "live" => self.session.claimed(id, Claimed::Live, now),
-            "in-progress" => self.session.claimed(id, Claimed::InProgress, now),
-            "unavailable" => self.session.claimed(id, Claimed::Unavailable, now),
+            "live" => self.session.claimed(self.claim, Claimed::Live, now),
+            "in-progress" => self.session.claimed(self.claim, Claimed::InProgress, now),
+            "unavailable" => self.session.claimed(self.claim, Claimed::Unavailable, now),
             "saved" => self.session.saved(id, true, now),
             "not-saved" => self.session.saved(id, false, now),
             "stored" => self.stored(),
@@ -383,7 +385,7 @@ impl Script {
                 ask_line(&ask)
             }
             Output::Claim(id, claim) => {
-                self.ask = id;
+                (self.ask, self.claim) = (id, id);
                 format!("claim {} 34={}", claim.stream, claim.seq_num)
             }
             Output::SaveLogon(id, record, numbers) => {
