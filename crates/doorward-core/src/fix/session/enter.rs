@@ -2,7 +2,7 @@
 
 use super::gap::Gap;
 use super::live::{Cx, Live, Who};
-use super::logon::{Broken, Logon, in_session_rule, initial_rule, week_rule};
+use super::logon::{Broken, Logon, in_session_rule, initial_rule, present_week_rule, week_rule};
 use super::output::{Claim, Note, Wants};
 use super::stream::{Claimed, StreamState};
 use super::trader::SessionStatus;
@@ -227,7 +227,10 @@ impl Session {
     }
 
     fn on_yours(&mut self, logon: Logon, stream: StreamKey, mut state: StreamState, proof: Proof, now: Now) {
-        state.roll(&self.settings, now);
+        if let Some(broken) = present_week_rule(&self.settings, &state, now) {
+            let from = From::Claimed { party: logon.party, stream, state };
+            return self.refuse_proved(from, proof, broken, now);
+        }
         let before = state.numbers;
         let ahead = match initial_rule(&logon, &self.settings, &mut state) {
             Ok(ahead) => ahead,

@@ -253,6 +253,28 @@ fn the_first_of_the_week_rolls_a_stream_of_last_week_and_counts_what_was_not_fet
 }
 
 #[test]
+fn t4_a_week_that_the_shell_has_not_begun_takes_no_logon_and_moves_no_number() {
+    let mut s = play(
+        "
+        logon 34=1
+        > judge
+        judged ok strikes=4
+        > claim cgw/ABC/001 34=1
+        yours 17/40 unsent=30..40 distrusted
+        > save logon-refused not-verified
+        app 8 37=a|
+        > save-out 40 8
+        saved
+        > 35=5|34=41|369=16|58=Logon Could not be Authenticated at This Time. Please Try Again Later. Logout Forced|789=17|
+        > close not-verified
+        ",
+    );
+    let (_, state) = s.session.release().unwrap();
+    let numbers = state.numbers;
+    assert_eq!((numbers.next_in, numbers.unsent_from, numbers.unsent_to), (17, 30, 41));
+}
+
+#[test]
 fn outside_of_the_week_nobody_is_let_in_and_no_stream_is_claimed() {
     // Saturday noon, US Central.
     let mut s = opened();

@@ -10,7 +10,7 @@
 //! | `logon …` | the client sends a signed Logon; fields given replace or add, `-50` takes one away |
 //! | `raw …` | the client sends these bytes |
 //! | `judged ok`, `refused`, `closed`, `later`; `strikes=4` | the gate answers the last Judge |
-//! | `yours 5/7`, `unsent=3..7`, `live`, `in-progress`, `unavailable` | the shell answers the last Claim |
+//! | `yours 5/7`, `unsent=3..7`, `last-week`, `distrusted`, `live`, `in-progress`, `unavailable` | the shell answers the last Claim |
 //! | `saved`, `not-saved` | the record is durable, or could not be written |
 //! | `stored` | the last Read is answered with what was stored, as far as it lies in the range |
 //! | `app 8 37=1\|` | the back end sends an application message |
@@ -260,7 +260,10 @@ impl Script {
                 self.session.judged(id, judged, now);
             }
             "yours" => {
-                let state = self.state(rest);
+                let mut state = self.state(rest);
+                if !rest.contains("distrusted") {
+                    state.roll(self.week());
+                }
                 self.session.claimed(self.claim, Claimed::Yours(state), now);
             }
             "live" => self.session.claimed(self.claim, Claimed::Live, now),
@@ -315,13 +318,13 @@ impl Script {
 
     /// `5/7 unsent=3..7`
     fn state(&self, words: &str) -> StreamState {
-        let mut state = StreamState::new(&self.settings, self.now);
+        let mut state = StreamState::new(self.week());
         for word in words.split_whitespace() {
             if let Some(range) = word.strip_prefix("unsent=") {
                 let (from, to) = range.split_once("..").unwrap();
                 state.numbers.unsent_from = from.parse().unwrap();
                 state.numbers.unsent_to = to.parse().unwrap();
-            } else if word == "last-week" {
+            } else if word == "last-week" || word == "distrusted" {
                 state.numbers.epoch.week -= 1;
             } else {
                 let (next_in, next_out) = word.split_once('/').unwrap();
@@ -331,6 +334,11 @@ impl Script {
             }
         }
         state
+    }
+
+    /// The week that the shell is in.
+    fn week(&self) -> u32 {
+        self.settings.week(self.settings.calendar.week(self.now.wall))
     }
 
     fn stored(&mut self) {
