@@ -20,8 +20,11 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use zeroize::Zeroizing;
 
 use self::enter::{AfterSave, From, Proof};
 use self::live::{Cx, Live};
@@ -107,14 +110,14 @@ struct Saving {
 }
 
 /// One FIX connection.
-#[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
 pub struct Session {
     settings: Arc<Settings>,
     state: State,
     cutter: Cutter,
-    /// Bytes that are not dealt with yet: the first part of a message, or what waits behind a Logon.
-    inbound: Vec<u8>,
+    /// Bytes that are not dealt with yet: the first part of a message, or what waits behind a Logon. There may be a
+    /// password among them.
+    inbound: Zeroizing<Vec<u8>>,
     /// How far the bytes behind a Logon were searched for another one.
     searched: (usize, Cutter),
     fields: Fields,
@@ -136,7 +139,7 @@ impl Session {
             settings,
             state: State::AwaitLogon { until },
             cutter,
-            inbound: Vec::new(),
+            inbound: Zeroizing::default(),
             searched: (0, cutter),
             fields: Fields::new(),
             out: Outbox::default(),
@@ -152,14 +155,14 @@ impl Session {
     pub fn receive(&mut self, bytes: &[u8], now: Now) {
         self.begin_turn(now);
         if self.is_holding() {
-            self.inbound.extend_from_slice(bytes);
+            self.hold(bytes);
             self.look_at_held(now);
         } else if self.inbound.is_empty() {
             let used = self.consume(bytes, now);
-            self.inbound.extend_from_slice(&bytes[used..]);
+            self.hold(&bytes[used..]);
             self.after_consuming(now);
         } else {
-            self.inbound.extend_from_slice(bytes);
+            self.hold(bytes);
             self.go_on(now);
         }
     }
@@ -415,7 +418,7 @@ impl Session {
 
     /// Closes without a word.
     fn finish(&mut self, reason: Option<Deny>, now: Now) {
-        self.inbound = Vec::new();
+        self.inbound = Zeroizing::default();
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Closed => {}
             State::Live(live) => self.part(*live, reason, now),
@@ -452,7 +455,7 @@ impl Session {
     fn part(&mut self, mut live: Live, reason: Option<Deny>, now: Now) {
         live.farewell(&mut Cx { settings: &self.settings, out: &mut self.out, now }, reason);
         self.left = Some(Box::new((live.stream, live.state)));
-        self.inbound = Vec::new();
+        self.inbound = Zeroizing::default();
         self.state = State::Closed;
     }
 
@@ -489,7 +492,7 @@ impl Session {
 
     fn close(&mut self, reason: Option<Deny>) {
         self.out.close(reason);
-        self.inbound = Vec::new();
+        self.inbound = Zeroizing::default();
         self.state = State::Closed;
     }
 
@@ -502,7 +505,31 @@ impl Session {
     fn shrink(&mut self) {
         self.out.shrink();
         self.fields = Fields::new();
-        self.inbound = Vec::new();
+        self.inbound = Zeroizing::default();
+    }
+}
+
+impl fmt::Debug for Session {
+    /// Where it stands; of the bytes of either side only how many.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::AwaitLogon { .. } => "awaits a Logon",
+            State::Judging(_) => "judging",
+            State::Asking(_) => "asking",
+            State::Claiming(_) => "claiming",
+            State::Saving(_) => "saving",
+            State::Live(_) => "live",
+            State::LoggingOut { .. } => "logging out",
+            State::Closed => "closed",
+        };
+        f.debug_struct("Session")
+            .field("profile", &self.settings.profile.name)
+            .field("state", &state)
+            .field("stream", &self.stream())
+            .field("numbers", &self.numbers())
+            .field("inbound_bytes", &self.inbound.len())
+            .field("out", &self.out)
+            .finish_non_exhaustive()
     }
 }
 
