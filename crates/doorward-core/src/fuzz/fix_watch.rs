@@ -233,7 +233,8 @@ impl FixWatched {
             Waits::Claim => {
                 let claimed = match kind % 5 {
                     0 | 3 => {
-                        let mut state = StreamState::new(&self.settings, now);
+                        let week = self.settings.week(self.settings.calendar.week(now.wall));
+                        let mut state = StreamState::new(week);
                         if kind % 5 == 3 {
                             state.numbers.next_in = 3;
                             state.numbers.next_out = 9;

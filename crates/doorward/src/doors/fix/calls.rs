@@ -41,7 +41,7 @@ impl Door {
                 }
             }
             Command::End(whose, why) => self.end_those(&whose, why, now),
-            Command::SetNext(ask, answer) => self.set_next(ask, answer, now),
+            Command::SetNext(ask, answer) => self.set_next(ask, answer),
             Command::NumbersSaved { stream, numbers, saved, answer } => {
                 let set = self.numbers_saved(&stream, numbers, saved);
                 // Nobody waits any more.
@@ -91,9 +91,9 @@ impl Door {
     }
 
     /// Sets numbers: they count once they are durable, and nobody gets the stream until then.
-    fn set_next(&mut self, ask: SetNext, answer: oneshot::Sender<Result<Numbers, Misuse>>, now: Now) {
+    fn set_next(&mut self, ask: SetNext, answer: oneshot::Sender<Result<Numbers, Misuse>>) {
         let stream = ask.stream;
-        let numbers = match self.wanted_numbers(&ask, now) {
+        let numbers = match self.wanted_numbers(&ask) {
             Ok(numbers) => numbers,
             // Nobody waits any more.
             Err(misuse) => return drop(answer.send(Err(misuse))),
@@ -108,7 +108,7 @@ impl Door {
         self.shared.authority.save(vec![save], Box::new(done));
     }
 
-    fn wanted_numbers(&mut self, ask: &SetNext, now: Now) -> Result<Numbers, Misuse> {
+    fn wanted_numbers(&mut self, ask: &SetNext) -> Result<Numbers, Misuse> {
         let SetNext { stream, next_in, next_out, .. } = ask;
         let Some(settings) = self.settings_of(stream) else {
             return Err(Misuse::conflict("stream", no_listener(stream)));
@@ -116,19 +116,20 @@ impl Door {
         if self.shared.setting.contains(stream) || self.shared.failing.is_some() {
             return Err(Misuse::conflict("stream", format!("{stream} cannot be written now; try again")));
         }
+        let week = settings.week(self.week.number);
         for (field, number) in [("next_in", next_in), ("next_out", next_out)] {
             if let Some(number) = number.filter(|number| !(1..=NEXT_MAX).contains(number)) {
                 return Err(Misuse::invalid(field, format!("{number} is out of range 1..={NEXT_MAX}")));
             }
         }
         if self.shared.seats.get_mut(stream).is_none() {
-            self.shared.seats.keep(*stream, StreamState::new(&settings, now));
+            self.shared.seats.keep(*stream, StreamState::new(week));
         }
         let Some(Seat::Free(state)) = self.shared.seats.get_mut(stream) else {
             let text = format!("somebody is logged on to {stream}; end the session first");
             return Err(Misuse::conflict("stream", text));
         };
-        state.roll(&settings, now);
+        state.roll(week);
         moved(state.numbers, *next_in, *next_out)
     }
 

@@ -30,9 +30,10 @@ impl Door {
     /// Gives a free stream to a connection.
     fn seat(&mut self, token: Token, ask: AskId, stream: StreamKey, now: Now) {
         let Some(connection) = self.connections.get_mut(token) else { return };
-        let settings = &self.listeners[connection.listener].settings;
-        let state = self.shared.seats.take(stream, token, || StreamState::new(settings, now));
-        let Some(state) = state else { return };
+        let week = self.listeners[connection.listener].settings.week(self.week.number);
+        let state = self.shared.seats.take(stream, token, || StreamState::new(week));
+        let Some(mut state) = state else { return };
+        state.roll(week);
         connection.stream = Some(stream);
         for delayed in &mut self.shared.delayed {
             let wanted = delayed.judged.verdict.as_ref().is_ok_and(|grant| grant.stream == stream);
@@ -123,12 +124,14 @@ impl Door {
         now: Now,
     ) -> Option<u64> {
         let settings = self.settings_of(stream)?;
+        let week = settings.week(self.week.number);
         if self.shared.seats.get_mut(stream).is_none() {
-            self.shared.seats.keep(*stream, StreamState::new(&settings, now));
+            self.shared.seats.keep(*stream, StreamState::new(week));
         }
         let Some(Seat::Free(state)) = self.shared.seats.get_mut(stream) else { return None };
         let mut bytes = std::mem::take(&mut self.shared.scratch);
         bytes.clear();
+        state.roll(week);
         let number = state.store_application(&settings, stream, (msg_type, body), now, &mut bytes);
         let numbers = state.numbers;
         let left = state.take_left_behind();

@@ -149,6 +149,7 @@ impl Door {
     }
 
     fn turn(&mut self, events: &mio::Events, now: Now) {
+        self.look_at_week(now);
         let mut again = std::mem::take(&mut self.again);
         for event in events {
             let token = event.token();
@@ -224,12 +225,16 @@ impl Door {
         }
     }
 
-    /// What is done about once a second: the week, measurements, the log.
-    fn look(&mut self, now: Now) {
+    /// Before anything else of a turn, so that nothing of it belongs to a week that is over.
+    fn look_at_week(&mut self, now: Now) {
         let over = self.week.closes.filter(|_| !self.told_closed);
         if now.wall >= over.unwrap_or(self.week.next_open) {
             self.week_changes(now);
         }
+    }
+
+    /// What is done about once a second: measurements, the log.
+    fn look(&mut self, now: Now) {
         if now.mono < self.look_at {
             return;
         }
