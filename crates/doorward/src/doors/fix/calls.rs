@@ -165,7 +165,10 @@ impl Door {
         let mut numbers = Vec::with_capacity(messages.len());
         for (msg_type, body) in messages {
             match self.send(stream, msg_type, body, now) {
-                Some(number) => numbers.push(number),
+                Some(number) => {
+                    numbers.push(number);
+                    self.settle_if_much(now);
+                }
                 None if self.settings_of(stream).is_none() => {
                     return Err(Unfit::Unknown(no_listener(stream)));
                 }

@@ -156,12 +156,14 @@ impl Door {
                 self.listeners[token.0].ready = true;
             } else if token != MAILBOX {
                 self.connection_event(Token::from_poller(token), event, now);
+                self.settle_if_much(now);
             }
         }
         for token in again.drain(..) {
             if let Some(connection) = self.connections.get_mut(token) {
                 connection.again = false;
                 self.read(token, now);
+                self.settle_if_much(now);
             }
         }
         if self.again.is_empty() {

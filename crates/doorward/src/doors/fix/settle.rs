@@ -23,6 +23,8 @@ const LINGER_MAX: Duration = Duration::from_secs(2);
 const RESEND_BELOW_BYTES: usize = 64 * 1024;
 /// Stored messages that are read at once, in bytes.
 const RESEND_BYTES_MAX: usize = 256 * 1024;
+/// A batch of the stream log is committed in the middle of a turn where it grows beyond this, in bytes.
+const BATCH_BYTES_MAX: usize = 16 << 20;
 /// How long after a failure the log is opened again.
 pub(super) const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
@@ -56,6 +58,13 @@ impl Door {
             if self.shared.touched.is_empty() && stored && self.shared.decided.is_empty() {
                 return;
             }
+        }
+    }
+
+    /// Settles before the turn ends where so much has come together that one batch would not take it all.
+    pub(super) fn settle_if_much(&mut self, now: Now) {
+        if self.shared.log.waiting_bytes() > BATCH_BYTES_MAX && self.shared.failing.is_none() {
+            self.settle(now);
         }
     }
 

@@ -37,6 +37,9 @@ struct Open {
     granted: AtomicUsize,
     booked: Mutex<HashMap<StreamKey, Numbers>>,
     cannot_save: AtomicBool,
+    /// The next answer about something saved is held back.
+    hold: AtomicBool,
+    held: Mutex<Vec<Box<dyn FnOnce(bool) + Send>>>,
     notes: Mutex<Vec<(Event, Option<Deny>)>>,
 }
 
@@ -64,6 +67,9 @@ impl Authority for Open {
             self.granted.fetch_add(usize::from(granted && can_save), Ordering::Relaxed);
             self.notes.lock().unwrap().push((record.entry.event, record.entry.reason));
             self.booked.lock().unwrap().extend(numbers.filter(|_| can_save));
+        }
+        if self.hold.swap(false, Ordering::Relaxed) {
+            return self.held.lock().unwrap().push(done);
         }
         done(can_save);
     }
@@ -186,6 +192,31 @@ impl World {
     fn close(&mut self) {
         let running = self.running.take().unwrap();
         self.runtime.block_on(running.stop(Duration::from_secs(5)));
+    }
+
+    /// Waits until an answer is held back.
+    fn wait_until_held(&self) {
+        let began = std::time::Instant::now();
+        while self.authority.held.lock().unwrap().is_empty() {
+            assert!(began.elapsed() < SOON, "nothing was saved");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Gives the answers that were held back.
+    fn let_go(&self) {
+        let held = std::mem::take(&mut *self.authority.held.lock().unwrap());
+        held.into_iter().for_each(|done| done(true));
+    }
+
+    /// All streams, once everything that came before was carried out.
+    fn shown(&self) -> Vec<crate::gate::fix::StreamInfo> {
+        self.runtime.block_on(self.handle().streams()).unwrap()
+    }
+
+    fn send(&self, stream: StreamKey, text: &str) -> Result<Vec<u64>, Unfit> {
+        let news = (b"B".to_vec(), format!("148={text}\x0133=1\x0158=text\x01").into_bytes());
+        self.runtime.block_on(self.handle().send(stream, vec![news]))
     }
 
     fn noted(&self) -> Vec<Deny> {
