@@ -568,6 +568,33 @@ fn numbers_are_set_while_nobody_is_logged_on() {
 }
 
 #[test]
+fn f8_what_the_venue_sends_while_numbers_are_set_is_kept_under_numbers_of_its_own() {
+    let stream = StreamKey::parse("cgw/ABC/001").unwrap();
+    for next_in in [2, 50] {
+        let world = World::new();
+        let mut client = world.logged_on("ABC001N", 1);
+        client.say("5", "");
+        while client.hear_or_end().is_some() {}
+        let next_out = world.shown()[0].numbers.next_out;
+        world.authority.hold.store(true, Ordering::Relaxed);
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let record = Box::new(record(Event::FixSessionChanged));
+        let ask = SetNext { stream, next_in: Some(next_in), next_out: None, record };
+        world.handle().set_next(ask, answer);
+        world.wait_until_held();
+        assert_eq!(world.send(stream, "meanwhile").unwrap(), [next_out]);
+        world.let_go();
+        let set = world.runtime.block_on(answered).unwrap().unwrap();
+        assert_eq!((set.next_in, set.next_out), (next_in, next_out + 1));
+        let mut back = world.logged_on("ABC001N", next_in);
+        back.say("2", &format!("7={next_out}|16=0|"));
+        let message = back.hear_type("B");
+        assert!(message.contains("|148=meanwhile|"), "{message}");
+        assert_eq!(get(&message, "34"), Some(next_out.to_string().as_str()));
+    }
+}
+
+#[test]
 fn the_week_rolls_under_a_live_session() {
     let world = World::new();
     let mut client = world.logged_on("ABC001N", 1);
