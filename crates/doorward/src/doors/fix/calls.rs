@@ -306,9 +306,8 @@ fn is_of(connection: &Connection, whose: &Whose) -> bool {
     match whose {
         Whose::Connection(_) => true,
         Whose::Person(person) => connection.stream == Some(StreamKey::Person(*person)),
-        Whose::Session(session) => {
-            matches!(connection.stream, Some(StreamKey::Session { session: held, .. }) if held == *session)
-        }
+        // Also whoever waits for a stream of it.
+        Whose::Session(session) => who.is_some_and(|who| who.session == Some(*session)),
         Whose::Key(key) => who.is_some_and(|who| who.access_key == Some(*key)),
         Whose::Firm(firm) => who.is_some_and(|who| who.firm.as_ref() == Some(firm)),
     }

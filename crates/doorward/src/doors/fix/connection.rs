@@ -3,7 +3,7 @@
 use std::io;
 
 use doorward_core::fix::session::Session;
-use doorward_core::id::{AccessKeyId, FirmCode, OperatorId};
+use doorward_core::id::{AccessKeyId, FirmCode, OperatorId, SessionId};
 use doorward_core::limits::Limit;
 use doorward_core::stream::StreamKey;
 use doorward_core::time::{Mono, Wall};
@@ -60,6 +60,7 @@ pub(super) struct LoggedOn {
     pub(super) operator: Option<OperatorId>,
     pub(super) access_key: Option<AccessKeyId>,
     pub(super) firm: Option<FirmCode>,
+    pub(super) session: Option<SessionId>,
 }
 
 /// One connection.

@@ -154,6 +154,7 @@ fn judge(
             operator: Some(grant.operator.clone()),
             access_key: Some(grant.access_key),
             firm: Some(grant.firm_code.clone()),
+            session: Some(grant.comp.session),
         }));
     }
     if shared.delay.is_zero() {

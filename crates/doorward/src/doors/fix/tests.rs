@@ -463,6 +463,24 @@ fn a_live_session_that_is_silent_makes_room_for_its_successor() {
 }
 
 #[test]
+fn s8_a_session_that_ends_lets_nobody_in_who_waits_for_its_stream() {
+    let world = World::new();
+    let mut live = world.logged_on("ABC001N", 1);
+    live.say("1", "112=mark|");
+    live.hear_type("0");
+    let mut waiting = world.connect();
+    let logon = waiting.logon("ABC001N", live.next);
+    waiting.stream.write_all(&logon).unwrap();
+    live.hear_type("1");
+    world.handle().end(EndOf::Session(doorward_core::id::SessionId::parse(b"ABC").unwrap()));
+    live.hear_type("5");
+    drop(live);
+    let answer = waiting.hear();
+    assert_eq!(get(&answer, "35"), Some("5"), "{answer}");
+    assert_eq!(waiting.hear_or_end(), None);
+}
+
+#[test]
 fn f6_s10_silent_connections_make_room_and_a_logon_gets_through() {
     let world = World::with(|settings| settings.listeners = vec![(listener(10), None)]);
     let mut silent: Vec<Client> = (0..30).map(|_| world.connect()).collect();
