@@ -157,6 +157,11 @@ impl StreamLog {
         self.streams.change(no, |stream| stream.state(numbers));
     }
 
+    /// A stream's numbers: the latest statement, raised by its messages, committed or not.
+    pub fn numbers_of(&self, stream: &StreamKey) -> Option<Numbers> {
+        self.streams.at(self.streams.no_of(stream)?)?.numbers
+    }
+
     /// Notes that the back end has this inbound message of a stream, and all before it.
     pub fn acknowledged(&mut self, stream: &StreamKey, epoch: Epoch, number: u64) {
         let no = self.stream(stream);

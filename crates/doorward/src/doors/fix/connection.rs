@@ -5,7 +5,7 @@ use std::io;
 use doorward_core::fix::session::Session;
 use doorward_core::id::{AccessKeyId, FirmCode, OperatorId, SessionId};
 use doorward_core::limits::Limit;
-use doorward_core::stream::StreamKey;
+use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::{Mono, Wall};
 
 use super::silent::Rank;
@@ -95,6 +95,8 @@ pub(super) struct Connection {
     pub(super) armed: Option<Mono>,
     /// The stream that it holds.
     pub(super) stream: Option<StreamKey>,
+    /// The stream's numbers as the machine stated them last.
+    pub(super) stated: Option<Numbers>,
     /// Who is logged on, or about to be.
     pub(super) logging_on: Option<Box<LoggedOn>>,
     /// Logged on by the listener's count.

@@ -309,10 +309,12 @@ impl Door {
     }
 
     /// Lets go of a connection for good.
-    pub(super) fn forget(&mut self, token: Token) {
+    pub(super) fn forget(&mut self, token: Token, now: Now) {
         let Some(mut connection) = self.connections.remove(token) else { return };
         if let Some((stream, state)) = connection.session.release() {
-            self.give_back(stream, state);
+            self.pass_on(stream, state, now);
+        } else if let Some(stream) = connection.stream {
+            self.free_orphan(&stream, connection.stated, now);
         }
         let listener = &mut self.listeners[connection.listener];
         listener.silent.leave(connection.rank);

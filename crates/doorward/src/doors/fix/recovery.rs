@@ -27,7 +27,8 @@ pub(super) fn merged(
     all
 }
 
-fn later(one: Numbers, other: Numbers) -> Numbers {
+/// Of two accounts of a stream the one that holds.
+pub(super) fn later(one: Numbers, other: Numbers) -> Numbers {
     let (older, newer) = if other.supersedes(&one) { (one, other) } else { (other, one) };
     if older.epoch != newer.epoch {
         return newer;

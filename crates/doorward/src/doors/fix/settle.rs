@@ -184,7 +184,7 @@ impl Door {
             }
             Stage::Proxy(_) | Stage::Handshake | Stage::Open | Stage::Lingering => {
                 self.release(token, now);
-                self.forget(token);
+                self.forget(token, now);
             }
         }
     }

@@ -481,6 +481,22 @@ fn s8_a_session_that_ends_lets_nobody_in_who_waits_for_its_stream() {
 }
 
 #[test]
+fn a_stream_is_free_again_whatever_its_connection_ends_with() {
+    let world = World::new();
+    let mut client = world.logged_on("ABC001N", 1);
+    let logon = client.logon("ABC001N", 3);
+    let mut out = Vec::new();
+    let _ = Builder::begin(&mut out, b"FIX.4.2", b"A").number(34, 3).finish();
+    assert!(out.len() < logon.len(), "one without a SenderCompID (49)");
+    client.stream.write_all(&out).unwrap();
+    drop(client);
+    let mut back = world.connect();
+    back.log_on("ABC001N", 4);
+    world.send(StreamKey::parse("cgw/ABC/001").unwrap(), "there").unwrap();
+    assert!(back.hear_type("B").contains("|148=there|"));
+}
+
+#[test]
 fn f6_s10_silent_connections_make_room_and_a_logon_gets_through() {
     let world = World::with(|settings| settings.listeners = vec![(listener(10), None)]);
     let mut silent: Vec<Client> = (0..30).map(|_| world.connect()).collect();
