@@ -101,8 +101,12 @@ impl Door {
     /// Keeps a stream, or gives it to whoever waited for it.
     pub(super) fn pass_on(&mut self, stream: StreamKey, state: StreamState, now: Now) {
         let waiting = self.shared.seats.keep(stream, state);
-        if let Some(Challenger { token, ask }) = waiting {
-            self.seat(token, ask, stream, now);
+        match waiting {
+            Some(Challenger { token, ask }) if self.shared.failing.is_some() => {
+                self.claimed(token, ask, Claimed::Unavailable, now);
+            }
+            Some(Challenger { token, ask }) => self.seat(token, ask, stream, now),
+            None => {}
         }
     }
 

@@ -109,6 +109,8 @@ impl Door {
             self.shared.retry_at = now.mono + REOPEN_AFTER;
             self.shared.handle.set_storing(false);
         }
+        // First: who waits for the stream of one that ends here must not get it with numbers that are not stored.
+        self.shared.failing = Some(fault);
         for token in waiting {
             if let Some(connection) = self.connections.get_mut(*token) {
                 connection.out.clear();
@@ -122,7 +124,6 @@ impl Door {
                 connection.waits = false;
             }
         }
-        self.shared.failing = Some(fault);
     }
 
     /// Writes what a connection has to say, and ends it where nothing follows.

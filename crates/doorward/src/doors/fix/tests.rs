@@ -491,7 +491,9 @@ fn a_stream_is_free_again_whatever_its_connection_ends_with() {
     client.stream.write_all(&out).unwrap();
     drop(client);
     let mut back = world.connect();
-    back.log_on("ABC001N", 4);
+    let logon = back.logon("ABC001N", 4);
+    back.stream.write_all(&logon).unwrap();
+    back.hear_type("A");
     world.send(StreamKey::parse("cgw/ABC/001").unwrap(), "there").unwrap();
     assert!(back.hear_type("B").contains("|148=there|"));
 }
@@ -561,6 +563,23 @@ fn f8_without_a_disk_nobody_hears_of_what_is_not_stored_and_logons_wait_for_it()
     back.next = next;
     back.say("D", ORDER);
     assert!(back.hear_type("8").contains("|150=0|"), "the order that was lost is no duplicate");
+}
+
+#[test]
+fn f8_without_a_disk_nobody_gets_a_stream_whose_numbers_are_not_stored() {
+    let world = World::new();
+    let mut live = world.logged_on("ABC001N", 1);
+    live.say("1", "112=mark|");
+    live.hear_type("0");
+    let mut waiting = world.connect();
+    let logon = waiting.logon("ABC001N", live.next);
+    waiting.stream.write_all(&logon).unwrap();
+    live.hear_type("1");
+    world.disk_full.store(true, Ordering::Relaxed);
+    world.send(StreamKey::parse("cgw/ABC/001").unwrap(), "lost").unwrap_err();
+    assert_eq!(live.hear_or_end(), None);
+    let answer = waiting.hear();
+    assert!(answer.contains("Logon Could not be Authenticated at This Time."), "{answer}");
 }
 
 #[test]
