@@ -88,6 +88,8 @@ pub(super) struct Shared {
     pub(super) touched: Vec<Token>,
     /// Of those of this turn, the ones that wait for the commit.
     pub(super) waiting: Vec<Token>,
+    /// Connections that have stated numbers in this turn and wait for nothing.
+    pub(super) lazily: Vec<Token>,
     pub(super) reads: Vec<(Token, AskId, ReadRange)>,
     pub(super) delay: Duration,
     pub(super) delayed: VecDeque<Delayed>,

@@ -83,6 +83,9 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
             (Output::SaveNumbers { numbers, durable }, Some(stream)) => {
                 connection.stated = Some(numbers);
                 connection.waits |= durable || shared.failing.is_some();
+                if !durable {
+                    shared.lazily.push(token);
+                }
                 shared.state(&stream, &numbers);
             }
             (

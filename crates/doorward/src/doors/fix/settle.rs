@@ -45,8 +45,9 @@ impl Door {
             touched.append(&mut self.shared.touched);
             self.shared.touched = touched;
             self.save_logons();
+            let lazily = std::mem::take(&mut self.shared.lazily);
             if !waiting.is_empty() || (!self.shared.log.is_empty() && self.shared.failing.is_none()) {
-                self.commit(&waiting, now);
+                self.commit(&waiting, &lazily, now);
             }
             for token in waiting.drain(..) {
                 self.write(token, now);
@@ -83,7 +84,8 @@ impl Door {
         self.shared.authority.save(decided, Box::new(done));
     }
 
-    fn commit(&mut self, waiting: &[Token], now: Now) {
+    /// `lazily`: those who wait for nothing, but have stated numbers that they count on from the next turn.
+    fn commit(&mut self, waiting: &[Token], lazily: &[Token], now: Now) {
         let began = self.clock.now().mono;
         let result = match &self.shared.failing {
             Some(fault) => Err(fault.clone()),
@@ -98,7 +100,10 @@ impl Door {
                     }
                 }
             }
-            Err(fault) => self.not_saved(waiting, fault, now),
+            Err(fault) => {
+                self.not_saved(waiting, fault.clone(), now);
+                self.not_saved(lazily, fault, now);
+            }
         }
     }
 

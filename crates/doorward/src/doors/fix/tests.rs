@@ -583,6 +583,17 @@ fn f8_without_a_disk_nobody_gets_a_stream_whose_numbers_are_not_stored() {
 }
 
 #[test]
+fn f8_who_counts_on_numbers_that_could_not_be_stored_is_closed() {
+    let world = World::new();
+    let mut client = world.logged_on("ABC001N", 1);
+    world.disk_full.store(true, Ordering::Relaxed);
+    // Enough for numbers to be reserved ahead.
+    let burst: Vec<u8> = (0..50).flat_map(|n| client.build("1", &format!("112=burst-{n}|"))).collect();
+    client.stream.write_all(&burst).unwrap();
+    while client.hear_or_end().is_some() {}
+}
+
+#[test]
 fn a_stop_logs_everybody_out() {
     let mut world = World::new();
     let mut client = world.logged_on("ABC001N", 1);
