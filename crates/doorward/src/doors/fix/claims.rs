@@ -48,11 +48,15 @@ impl Door {
         let Some(Seat::Held { challenger: waiting, .. }) = self.shared.seats.get_mut(&claim.stream) else {
             return;
         };
+        // One that waited, and was refused or has gone meanwhile, waits no more.
+        let is_there = |token| self.connections.get(token).is_some_and(|other| !other.session.is_closed());
+        *waiting = waiting.filter(|waiting| is_there(waiting.token));
         let Some(live) = self.connections.get_mut(holder) else { return };
         let numbers = live.session.numbers().filter(|_| holder != token);
         let answer = match numbers {
             // Its Logon is not answered yet.
             _ if !live.session.is_live() && live.closing.is_none() => Claimed::InProgress,
+            _ if live.session.is_renewing() => Claimed::InProgress,
             _ if waiting.is_some() => Claimed::InProgress,
             Some(numbers) if claim.deserves_probe(&numbers) => {
                 *waiting = Some(challenger);

@@ -463,6 +463,25 @@ fn a_live_session_that_is_silent_makes_room_for_its_successor() {
 }
 
 #[test]
+fn a_logon_while_the_holder_renews_its_own_hears_so_at_once() {
+    let world = World::new();
+    let mut live = world.logged_on("ABC001N", 1);
+    live.say("1", "112=mark|");
+    live.hear_type("0");
+    world.authority.hold.store(true, Ordering::Relaxed);
+    let (next, mut second) = (live.next, world.connect());
+    let logon = live.logon("ABC001N", next);
+    live.stream.write_all(&logon).unwrap();
+    world.wait_until_held();
+    let logon = second.logon("ABC001N", next + 1);
+    second.stream.write_all(&logon).unwrap();
+    let answer = second.hear();
+    assert!(answer.contains("58=Invalid Logon. Logon Already in Progress. Logout Forced|"), "{answer}");
+    world.let_go();
+    live.hear_type("A");
+}
+
+#[test]
 fn s8_a_session_that_ends_lets_nobody_in_who_waits_for_its_stream() {
     let world = World::new();
     let mut live = world.logged_on("ABC001N", 1);
