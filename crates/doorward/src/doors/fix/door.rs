@@ -9,7 +9,7 @@ use doorward_core::ask::{AskId, Judged};
 use doorward_core::calendar::{Calendar, Week};
 use doorward_core::fix::message::Fields;
 use doorward_core::fix::session::{Claim, End, ReadRange};
-use doorward_core::stream::StreamKey;
+use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::{Mono, Now};
 
 use super::authority::Authority;
@@ -151,6 +151,8 @@ impl Door {
     }
 
     fn turn(&mut self, events: &mio::Events, now: Now) {
+        // First: who logs on at the open comes into the week that opens.
+        self.look_at_week(now);
         let mut again = std::mem::take(&mut self.again);
         for event in events {
             let token = event.token();
@@ -228,12 +230,15 @@ impl Door {
         }
     }
 
-    /// What is done about once a second: the week, measurements, the log.
-    fn look(&mut self, now: Now) {
+    fn look_at_week(&mut self, now: Now) {
         let over = self.week.closes.filter(|_| !self.told_closed);
         if now.wall >= over.unwrap_or(self.week.next_open) {
             self.week_changes(now);
         }
+    }
+
+    /// What is done about once a second: measurements, the log.
+    fn look(&mut self, now: Now) {
         if now.mono < self.look_at {
             return;
         }
@@ -258,7 +263,7 @@ impl Door {
         }
     }
 
-    /// The week closes, or another one opens: everybody is logged out.
+    /// The week closes: everybody is logged out. Or another one opens: those are who are still in an earlier one.
     fn week_changes(&mut self, now: Now) {
         // T4: not by a clock that may be wrong.
         if !self.shared.authority.clock_good() {
@@ -269,7 +274,9 @@ impl Door {
         self.week = week;
         self.told_closed = !week.is_open(now.wall);
         for token in self.connections.tokens() {
-            if let Some(connection) = self.connections.get_mut(token) {
+            let Some(connection) = self.connections.get_mut(token) else { continue };
+            let is_earlier = |numbers: Numbers| numbers.epoch.week < week.number;
+            if self.told_closed || connection.session.numbers().is_some_and(is_earlier) {
                 connection.session.end(End::WeekClosed, now);
                 self.drain(token, now);
             }

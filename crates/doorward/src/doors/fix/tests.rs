@@ -689,6 +689,25 @@ fn the_week_rolls_under_a_live_session() {
 }
 
 #[test]
+fn who_waits_for_the_open_may_log_on_at_the_open() {
+    let calendar = Arc::new(Calendar::new(Hours::default()).unwrap());
+    let world = World::with(|settings| settings.calendar = Arc::clone(&calendar));
+    let week = calendar.week_at(world.clock.now().wall);
+    world.clock.set(week.closes.unwrap() + Duration::from_secs(1));
+    world.handle().clock_moved();
+    world.shown();
+    let mut client = world.connect();
+    // It was taken, and has heard nothing.
+    world.shown();
+    world.clock.set(week.next_open + Duration::from_secs(1));
+    world.handle().clock_moved();
+    world.shown();
+    client.log_on("ABC001N", 1);
+    client.say("1", "112=in|");
+    assert!(client.hear_type("0").contains("112=in"));
+}
+
+#[test]
 fn a_refused_logon_is_told_so_and_closed() {
     let world = World::new();
     let mut client = world.connect();
