@@ -27,11 +27,16 @@ pub(super) fn merged(
     all
 }
 
-/// Of two accounts of a stream the one that holds.
+/// Of the log's account of a stream and another one, the one that holds.
 pub(super) fn later(one: Numbers, other: Numbers) -> Numbers {
     let (older, newer) = if other.supersedes(&one) { (one, other) } else { (other, one) };
     if older.epoch != newer.epoch {
         return newer;
+    }
+    // What the log states later holds as it is: it may take a number back that was never used, and every message
+    // that raises it is there. A statement of the book knows of no messages behind it.
+    if one.supersedes(&other) {
+        return one;
     }
     // Within an epoch both numbers only grow; the ceiling comes down where a session ended in order.
     let next_out = newer.next_out.max(older.next_out);
@@ -171,6 +176,9 @@ mod tests {
         let both = merged(&BTreeMap::from([(stream, log)]), [(stream, book)]);
         let numbers = both[&stream];
         assert_eq!((numbers.rev, numbers.next_in, numbers.next_out, numbers.ceiling), (9, 7, 66, 66));
+        let refused = Numbers { rev: 10, next_in: 3, ..log };
+        let both_now = merged(&BTreeMap::from([(stream, refused)]), [(stream, book)])[&stream];
+        assert_eq!((both_now.next_in, both_now.ceiling), (3, 5), "a Logon that was refused moves no number");
         let next_week = Numbers::new(Epoch { week: 6, reset: 0 });
         assert_eq!(merged(&both, [(stream, next_week)])[&stream], next_week);
         let over = Numbers { rev: 10, next_in: 7, next_out: 8, ceiling: 8, ..Numbers::new(epoch) };
