@@ -138,6 +138,8 @@ impl Door {
             self.shared.log.numbers(&stream, &numbers);
         }
         self.shared.log.commit()?;
+        // From here on the log takes what is said.
+        self.shared.failing = None;
         self.tell_backend(now)
     }
 
@@ -152,7 +154,8 @@ impl Door {
         for (stream, epoch, number) in &told {
             self.shared.log.acknowledged(stream, *epoch, *number);
         }
-        self.shared.log.commit()
+        self.settle(now);
+        self.shared.failing.clone().map_or(Ok(()), Err)
     }
 }
 
