@@ -345,12 +345,16 @@ impl StreamLog {
 
     /// Drops full segments, the oldest first, whose newest message is older than `before`.
     ///
-    /// It ends at the first that is not, or of which the back end lacks a message.
+    /// It ends at the first that is not, of which the back end lacks a message, or which is still worked at.
     pub fn prune(&mut self, before: Wall) -> Result<Pruned, Fault> {
-        while self.hear(true) {}
+        self.hear(false);
         let mut pruned = Pruned::default();
         while let Some(oldest) = self.sealed.first() {
             if oldest.summary.newest.is_some_and(|newest| newest >= before) {
+                break;
+            }
+            // Its index is being written; the next call finds it done.
+            if oldest.whole.is_some() && self.worker.is_busy() {
                 break;
             }
             if oldest.is_lacked(&self.streams) {

@@ -70,7 +70,7 @@ pub(super) fn replay(log: &StreamLog, week: &Week, backend: &mut dyn Backend) ->
     let (mut untold, mut told, mut fields, mut replies) =
         (Vec::new(), Vec::new(), Fields::new(), Replies::default());
     // Streams of people have no weeks.
-    for message in log.replay_inbound(0) {
+    for message in log.replay_present(week.number, week.opened) {
         let message = message?;
         let is_lacked = lacked.remove(&name(&message));
         let is_present = match message.stream {
