@@ -363,7 +363,8 @@ mod tests {
 
     #[test]
     fn f8_what_was_sent_while_numbers_were_set_keeps_its_numbers() {
-        let before = Numbers { rev: 7, next_in: 5, next_out: 9, ceiling: 9, ..Numbers::new(Epoch::default()) };
+        let before =
+            Numbers { rev: 7, next_in: 5, next_out: 9, ceiling: 9, ..Numbers::new(Epoch::default()) };
         let since = Numbers { next_out: 11, ceiling: 11, unsent_from: 9, unsent_to: 11, ..before };
         for next_in in [2, 6] {
             let set = moved(before, Some(next_in), None).unwrap();
