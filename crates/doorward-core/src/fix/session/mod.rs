@@ -394,6 +394,20 @@ impl Session {
         }
     }
 
+    /// Whether a Logon in session is being decided: [`Self::probe`] asks nothing then.
+    pub fn is_renewing(&self) -> bool {
+        match &self.state {
+            State::Judging(judging) => judging.live.is_some(),
+            State::Saving(saving) => saving.then.is_in_session(),
+            State::AwaitLogon { .. }
+            | State::Asking(_)
+            | State::Claiming(_)
+            | State::Live(_)
+            | State::LoggingOut { .. }
+            | State::Closed => false,
+        }
+    }
+
     /// Whether nothing follows any more.
     pub const fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)

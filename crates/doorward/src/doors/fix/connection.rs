@@ -3,9 +3,9 @@
 use std::io;
 
 use doorward_core::fix::session::Session;
-use doorward_core::id::{AccessKeyId, FirmCode, OperatorId};
+use doorward_core::id::{AccessKeyId, FirmCode, OperatorId, SessionId};
 use doorward_core::limits::Limit;
-use doorward_core::stream::StreamKey;
+use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::{Mono, Wall};
 
 use super::silent::Rank;
@@ -60,6 +60,7 @@ pub(super) struct LoggedOn {
     pub(super) operator: Option<OperatorId>,
     pub(super) access_key: Option<AccessKeyId>,
     pub(super) firm: Option<FirmCode>,
+    pub(super) session: Option<SessionId>,
 }
 
 /// One connection.
@@ -94,6 +95,8 @@ pub(super) struct Connection {
     pub(super) armed: Option<Mono>,
     /// The stream that it holds.
     pub(super) stream: Option<StreamKey>,
+    /// The stream's numbers as the machine stated them last.
+    pub(super) stated: Option<Numbers>,
     /// Who is logged on, or about to be.
     pub(super) logging_on: Option<Box<LoggedOn>>,
     /// Logged on by the listener's count.

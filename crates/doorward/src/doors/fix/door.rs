@@ -9,7 +9,7 @@ use doorward_core::ask::{AskId, Judged};
 use doorward_core::calendar::{Calendar, Week};
 use doorward_core::fix::message::Fields;
 use doorward_core::fix::session::{Claim, End, ReadRange};
-use doorward_core::stream::StreamKey;
+use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::{Mono, Now};
 
 use super::authority::Authority;
@@ -88,6 +88,8 @@ pub(super) struct Shared {
     pub(super) touched: Vec<Token>,
     /// Of those of this turn, the ones that wait for the commit.
     pub(super) waiting: Vec<Token>,
+    /// Connections that have stated numbers in this turn and wait for nothing.
+    pub(super) lazily: Vec<Token>,
     pub(super) reads: Vec<(Token, AskId, ReadRange)>,
     pub(super) delay: Duration,
     pub(super) delayed: VecDeque<Delayed>,
@@ -157,12 +159,14 @@ impl Door {
                 self.listeners[token.0].ready = true;
             } else if token != MAILBOX {
                 self.connection_event(Token::from_poller(token), event, now);
+                self.settle_if_much(now);
             }
         }
         for token in again.drain(..) {
             if let Some(connection) = self.connections.get_mut(token) {
                 connection.again = false;
                 self.read(token, now);
+                self.settle_if_much(now);
             }
         }
         if self.again.is_empty() {
@@ -259,7 +263,7 @@ impl Door {
         }
     }
 
-    /// The week closes, or another one opens: everybody is logged out.
+    /// The week closes: everybody is logged out. Or another one opens: those are who are still in an earlier one.
     fn week_changes(&mut self, now: Now) {
         // T4: not by a clock that may be wrong.
         if !self.shared.authority.clock_good() {
@@ -270,7 +274,9 @@ impl Door {
         self.week = week;
         self.told_closed = !week.is_open(now.wall);
         for token in self.connections.tokens() {
-            if let Some(connection) = self.connections.get_mut(token) {
+            let Some(connection) = self.connections.get_mut(token) else { continue };
+            let is_earlier = |numbers: Numbers| numbers.epoch.week < week.number;
+            if self.told_closed || connection.session.numbers().is_some_and(is_earlier) {
                 connection.session.end(End::WeekClosed, now);
                 self.drain(token, now);
             }
@@ -312,10 +318,12 @@ impl Door {
     }
 
     /// Lets go of a connection for good.
-    pub(super) fn forget(&mut self, token: Token) {
+    pub(super) fn forget(&mut self, token: Token, now: Now) {
         let Some(mut connection) = self.connections.remove(token) else { return };
         if let Some((stream, state)) = connection.session.release() {
-            self.give_back(stream, state);
+            self.pass_on(stream, state, now);
+        } else if let Some(stream) = connection.stream {
+            self.free_orphan(&stream, connection.stated, now);
         }
         let listener = &mut self.listeners[connection.listener];
         listener.silent.leave(connection.rank);

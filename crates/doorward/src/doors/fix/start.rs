@@ -155,6 +155,7 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         jobs: VecDeque::new(),
         touched: Vec::new(),
         waiting: Vec::new(),
+        lazily: Vec::new(),
         reads: Vec::new(),
         delay: settings.delay,
         delayed: VecDeque::new(),
