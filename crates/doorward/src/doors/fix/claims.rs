@@ -129,7 +129,7 @@ impl Door {
             (Some(numbers), None) | (None, Some(numbers)) => numbers,
             // Never was a number of it stated.
             (None, None) => match self.settings_of(stream) {
-                Some(settings) => StreamState::new(&settings, now).numbers,
+                Some(settings) => StreamState::new(settings.week(self.week.number)).numbers,
                 None => return,
             },
         };
