@@ -6,8 +6,9 @@ mod fix_peer;
 #[path = "support/node.rs"]
 mod node;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,6 +47,22 @@ fn refused(folder: &Path, demo: &Demo) -> Vec<String> {
     items.iter().filter_map(|entry| entry["reason"].as_str().map(str::to_owned)).collect()
 }
 
+/// Posts to the messages of a stream over the administration socket; the status and the answer.
+fn post(socket: &str, stream: &str, body: &str) -> (u16, String) {
+    let mut connection = UnixStream::connect(socket).unwrap();
+    let path = format!("/api/v1/streams/{}/messages", stream.replace('/', "%2F"));
+    write!(
+        connection,
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
+}
+
 #[test]
 fn f8_a_killed_node_goes_on_where_it_was_and_what_waits_is_fetched_whole() {
     let folder = folder();
@@ -69,6 +86,10 @@ fn f8_a_killed_node_goes_on_where_it_was_and_what_waits_is_fetched_whole() {
     let first = sent["first"].as_u64().unwrap();
     let before: u64 = get(&report, "34").unwrap().parse().unwrap();
     assert!(first > before, "{first} was used before");
+    let (status, problem) = post(&socket, &stream, r#"{"count":10001}"#);
+    assert!(status == 422 && problem.contains("10001 is out of range 1..=10000"), "l1: {problem}");
+    let (status, problem) = post(&socket, "cgw/ZZZ/001", "{}");
+    assert!(status == 404, "a stream of nobody's: {problem}");
     let mut back = FixPeer::logged_on(&demo.ready, &seat, client.next);
     back.say("2", &format!("7={first}|16=0|"));
     for n in 0..1_000 {
@@ -134,7 +155,7 @@ fn f6_bad_input_harms_nobody_else() {
     live.assert_live();
     soon("the reasons in the audit", || {
         let reasons = refused(folder.path(), &demo);
-        ["too-slow", "no-logon", "garbled"].iter().all(|reason| reasons.iter().any(|known| known == reason))
+        ["too-slow", "no-logon", "too-long"].iter().all(|reason| reasons.iter().any(|known| known == reason))
     });
     let logged_out = done(
         folder.path(),
@@ -225,6 +246,8 @@ fn the_second_logon_for_a_stream_under_verification_is_told_so() {
     let demo = Demo::start(folder.path(), &["--fault", "gate-delay=1"]);
     let seat = Seat::of(&demo.ready, 0);
     let (mut one, mut two) = (FixPeer::connect(&demo.ready, &seat), FixPeer::connect(&demo.ready, &seat));
+    // Another instant, or it would be the same Logon again.
+    two.ahead = Duration::from_millis(7);
     for peer in [&mut one, &mut two] {
         let logon = peer.logon();
         peer.stream.write_all(&logon).unwrap();
@@ -294,7 +317,7 @@ fn e7_a_listener_with_a_certificate_speaks_tls_and_nothing_else() {
     plain.set_read_timeout(Some(fix_peer::SOON)).unwrap();
     plain.write_all(b"8=FIX.4.2\x019=5\x0135=A\x01").unwrap();
     let mut heard = Vec::new();
-    let _ = std::io::Read::read_to_end(&mut plain, &mut heard);
+    let _ = plain.read_to_end(&mut heard);
     assert!(!heard.windows(5).any(|part| part == b"8=FIX"), "{}", heard.escape_ascii());
 }
 

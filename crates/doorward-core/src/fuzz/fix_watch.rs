@@ -155,7 +155,8 @@ impl FixWatched {
         if self.session.numbers().is_some() {
             let live = [(1, 0), (2, 0), (4, 0), (3, -1)].map(|(kind, off)| FixInput::Message(kind, off));
             inputs.extend(live);
-            inputs.extend([FixInput::Application, FixInput::Logon(1), FixInput::Probe]);
+            // The last one without a sender.
+            inputs.extend([FixInput::Application, FixInput::Logon(1), FixInput::Probe, FixInput::Logon(128)]);
         }
         match self.waits {
             Waits::Nothing => inputs.push(FixInput::Stale(0)),
@@ -174,6 +175,7 @@ impl FixWatched {
             self.seen.durable = self.seen.durable.max(numbers.ceiling);
         }
         let was_over = self.over;
+        let held = self.session.stream();
         match input {
             FixInput::Logon(kind) => {
                 let bytes = self.logon(*kind);
@@ -217,6 +219,7 @@ impl FixWatched {
             assert_eq!(self.session.deadline(), None);
             let left = self.session.release();
             assert!(left.is_none() || !self.released, "a stream goes back twice");
+            assert!(held.is_none() || left.is_some(), "a stream that was held does not go back");
             self.released |= left.is_some();
         }
     }
@@ -230,7 +233,8 @@ impl FixWatched {
             Waits::Claim => {
                 let claimed = match kind % 5 {
                     0 | 3 => {
-                        let mut state = StreamState::new(&self.settings, now);
+                        let week = self.settings.week(self.settings.calendar.week(now.wall));
+                        let mut state = StreamState::new(week);
                         if kind % 5 == 3 {
                             state.numbers.next_in = 3;
                             state.numbers.next_out = 9;
@@ -391,14 +395,19 @@ impl FixWatched {
             4 => (7, ""),
             _ => (1, "43=Y|"),
         };
+        let sender = match (kind < 128, self.signed) {
+            (true, true) => "49=ABC001N|",
+            (true, false) => "49=julian|",
+            (false, _) => "",
+        };
         let password = if kind % 12 < 6 { "" } else { "925=new|" };
         self.frame(&if self.signed {
             format!(
-                "35=A|34={number}|49=ABC001N|50=OPER|52=NOW|56=CME|57=G|108=30|142=US|354=20|355=oNDxM33uE81ohWuVRtWT|\
+                "35=A|34={number}|{sender}50=OPER|52=NOW|56=CME|57=G|108=30|142=US|354=20|355=oNDxM33uE81ohWuVRtWT|\
                  1400=CME-1-SHA-256|1401=43|1402=oHZ2Dx1ihFAp7kHOFcJPkijm27xfApJFp-ZhsSCxr3s|1603=a|1604=b|1605=c|{more}"
             )
         } else {
-            format!("35=A|34={number}|49=julian|52=NOW|56=CME|98=0|108=30|554=secret|20030=123456|{password}{more}")
+            format!("35=A|34={number}|{sender}52=NOW|56=CME|98=0|108=30|554=secret|20030=123456|{password}{more}")
         })
     }
 

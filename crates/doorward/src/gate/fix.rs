@@ -131,17 +131,18 @@ impl Gate {
     /// The record of something that a FIX session saw and nobody decided, to be saved with the Logons of its turn;
     /// `None` where there were too many of its source already (Q10).
     pub fn note_of_session(&self, note: Note, origin: &Origin) -> Option<Record> {
-        let refused = note.event == Event::ConnectionRefused;
-        if refused && !self.refusals.count(source_group(origin.source), self.clock.now().mono) {
+        let bare = note.event == Event::ConnectionRefused;
+        if bare && !self.refusals.count(source_group(origin.source), self.clock.now().mono) {
             return None;
         }
+        // Refused Logons are counted where they are saved, whoever refused them.
+        let refused = bare || note.event == Event::LogonRefused;
+        let session = concerned(&note);
         let mut entry = Entry::new(&self.context(origin), note.event, note.actor);
         entry.outcome = if refused { Outcome::Refused } else { Outcome::Allowed };
         entry.reason = note.reason;
-        entry.firm = note.firm;
-        if let Some(StreamKey::Session { session, .. }) = note.stream {
-            entry.session = Some(session);
-        }
+        entry.firm = note.firm.or_else(|| Some(self.sessions.read().get(session?)?.session.firm.clone()));
+        entry.session = session;
         entry.detail = match (note.stream, note.count) {
             (Some(stream), Some(count)) => Some(format!("{stream}: {count}")),
             (Some(stream), None) => Some(stream.to_string()),
@@ -260,6 +261,19 @@ impl Gate {
 
     pub(super) fn node_context(&self, at: Wall) -> Context {
         Context { at, door: Door::Node, source: None, attempt: new_attempt() }
+    }
+}
+
+/// The FIX session that a note is about.
+const fn concerned(note: &Note) -> Option<SessionId> {
+    match (&note.stream, &note.actor) {
+        (Some(StreamKey::Session { session, .. }), _) => Some(*session),
+        (Some(StreamKey::Person(_)), _) => None,
+        (None, Actor::FixSession { id, .. }) => Some(*id),
+        (
+            None,
+            Actor::Person { .. } | Actor::Unknown { .. } | Actor::Nobody | Actor::Local { .. } | Actor::Node,
+        ) => None,
     }
 }
 

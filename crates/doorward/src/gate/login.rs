@@ -137,19 +137,34 @@ impl Gate {
         finished
     }
 
-    /// Decides with the person locked, and again with a fresh snapshot where another node was faster.
+    /// Decides on somebody; an attempt that comes to no decision is not counted, wherever it fails.
     async fn decide_known(
         &self,
         attempt: &Attempt<'_>,
         id: PersonId,
-        mut compared: Compared,
+        compared: Compared,
         ticket: Ticket<'_>,
+    ) -> Result<Verdict, Fault> {
+        let mut settled = None;
+        let decided = self.decide_locked(attempt, id, compared, ticket, &mut settled).await;
+        if let (Err(_), Some(settled)) = (&decided, settled) {
+            settled.undo();
+        }
+        decided
+    }
+
+    /// Decides with the person locked, and again with a fresh snapshot where another node was faster.
+    async fn decide_locked<'t>(
+        &self,
+        attempt: &Attempt<'_>,
+        id: PersonId,
+        mut compared: Compared,
+        ticket: Ticket<'t>,
+        settled: &mut Option<Settled<'t>>,
     ) -> Result<Verdict, Fault> {
         let source = source_group(attempt.origin.source);
         let mut ticket = Some(ticket);
-        let mut settled = None;
         let mut lock = self.person_lock(id).await;
-        let mut failed = Fault::Book("too many conflicts".to_owned());
         for _ in 0..Limit::ConflictRetries.max() {
             let snapshot = self.store.load(&Load::Person(id))?;
             let Some(person) = &snapshot.person else { return Err(Fault::Book(format!("{id} has gone"))) };
@@ -163,7 +178,7 @@ impl Gate {
             let code = self.code_to_judge(attempt, &snapshot, person, compared.matches)?;
             let decision = self.decide(attempt, &snapshot, Admission::Go, compared.matches, code);
             if let Some(ticket) = ticket.take() {
-                settled = Some(ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall));
+                *settled = Some(ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall));
             }
             let counted = settled.as_ref().and_then(Settled::change);
             let batch = batch_of(&snapshot, with_changes(decision.record, counted));
@@ -176,16 +191,10 @@ impl Gate {
                     return Ok(verdict);
                 }
                 Err(CommitError::Conflict(_)) => metrics::book_conflict(),
-                Err(CommitError::Fault(fault)) => {
-                    failed = fault;
-                    break;
-                }
+                Err(CommitError::Fault(fault)) => return Err(fault),
             }
         }
-        if let Some(settled) = settled {
-            settled.undo();
-        }
-        Err(failed)
+        Err(Fault::Book("too many conflicts".to_owned()))
     }
 
     /// The one-time password as the vault finds it, where it matters at all.

@@ -76,7 +76,7 @@ impl Gate {
         let given = logon.signature.unwrap_or_default();
         let equal = bool::from(mac.ct_eq(&given));
         let matches = equal && key.is_some() && logon.signature.is_some();
-        match self.seen.look(&given, matches, now.mono) {
+        match self.seen.look(&given, matches, now) {
             Sight::First => Ok(Verified { matches, replayed: false }),
             Sight::Again => Ok(Verified { matches, replayed: true }),
             Sight::Full => Err(Fault::Busy("too many Logons at once")),

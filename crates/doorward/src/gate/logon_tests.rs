@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use aws_lc_rs::hmac;
 use doorward_core::ask::{Judged, LogonRefusal, SignedLogon};
 use doorward_core::audit::{Actor, Deny, Door, Event, Outcome, Record};
+use doorward_core::fix::session::Note;
 use doorward_core::id::{AccessKeyId, CompStem, FirmCode, OperatorId, SessionId};
 use doorward_core::identity::decide::fix_session::{Edit, New};
 use doorward_core::identity::fix_session::SessionKind;
@@ -311,6 +312,51 @@ async fn q10_refusals_of_one_source_become_a_count() {
     world.gate.record_start(false).await;
     let counted = world.entries(9).into_iter().find(|entry| entry.event == Event::RefusalsCounted).unwrap();
     assert!(counted.detail.unwrap().starts_with("80 more"));
+}
+
+/// A Logon that the machine refused on its own, from somebody who says that B08 is theirs.
+fn refused_by_the_machine() -> Note {
+    let actor = Actor::FixSession {
+        id: SessionId::parse(b"B08").unwrap(),
+        sender_comp_id: None,
+        operator: None,
+        access_key: None,
+    };
+    let reason = Some(Deny::LogonInProgress);
+    Note { event: Event::LogonRefused, actor, firm: None, stream: None, reason, count: None }
+}
+
+#[tokio::test]
+async fn q10_logons_that_the_machine_refuses_on_its_own_are_refusals_and_become_a_count() {
+    let mut center = center().await;
+    center.client("B08", "B08004N").await;
+    let world = &center.world;
+    let before = world.gate.describe().unwrap().head_no;
+    for _ in 0..100 {
+        let record = world.gate.note_of_session(refused_by_the_machine(), &from(1)).unwrap();
+        world.save(vec![LogonSave { record: Box::new(record), numbers: None }]).unwrap();
+    }
+    assert_eq!(world.gate.describe().unwrap().head_no - before, 20);
+    let entry = &world.entries(1)[0];
+    assert_eq!((entry.event, entry.outcome), (Event::LogonRefused, Outcome::Refused));
+    assert_eq!((entry.firm.as_ref().unwrap().as_str(), entry.session.is_some()), ("ACME", true));
+    assert_eq!(world.session("B08").usage.locked, None, "they name no key: nothing is locked");
+    world.gate.record_start(false).await;
+    let counted = world.entries(9).into_iter().find(|entry| entry.event == Event::RefusalsCounted).unwrap();
+    assert!(counted.detail.unwrap().starts_with("80 more"));
+}
+
+#[tokio::test]
+async fn q4_what_is_noted_of_a_stream_is_found_by_the_firm_that_it_concerns() {
+    let mut center = center().await;
+    let client = center.client("B08", "B08004N").await;
+    let world = &center.world;
+    let stream = world.judge(&client.logon(world.now())).verdict.unwrap().stream;
+    let note = Note { event: Event::UndeliveredLeft, actor: Actor::Node, ..refused_by_the_machine() };
+    let note = Note { stream: Some(stream), reason: None, count: Some(3), ..note };
+    let entry = world.gate.note_of_session(note, &from(1)).unwrap().entry;
+    assert_eq!((entry.firm.unwrap().as_str(), entry.outcome), ("ACME", Outcome::Allowed));
+    assert_eq!(entry.detail.unwrap(), "cgw/B08/004: 3");
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ mod logon_tests;
 mod password;
 mod refusals;
 #[cfg(test)]
+mod rival;
+#[cfg(test)]
 mod rule_tests;
 mod seen;
 pub mod session_admin;

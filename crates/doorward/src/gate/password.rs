@@ -11,7 +11,7 @@ use doorward_core::identity::person::{Person, Phc};
 use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
 
-use super::attempts::{Settled, Who};
+use super::attempts::{Settled, Ticket, Who};
 use super::facts::{NotOpened, OpenedPassword};
 use super::login::{batch_of, with_changes};
 use super::{Gate, Origin, effective};
@@ -79,7 +79,7 @@ impl Gate {
         let policy = effective(&snapshot);
         let now = || self.clock.now().wall;
         let admitted = self.attempts.admit(Who::Person(change.id), source, &policy, now).await;
-        let (mut ticket, admission) = match admitted {
+        let (ticket, admission) = match admitted {
             Ok(ticket) => (Some(ticket), Admission::Go),
             Err(Admission::Wait) => return Err(Fault::Busy("attempts of the same source")),
             Err(refused) => (None, refused),
@@ -88,7 +88,21 @@ impl Gate {
             self.hashes.pretend(SourceKey::from(origin.source)).await?;
         }
         let mut settled = None;
-        let mut failed = Fault::Book("too many conflicts".to_owned());
+        let decided = self.decide_admitted(change, origin, (ticket, admission), &mut settled).await;
+        // Wherever it failed: what came to no decision is not counted.
+        if let (Err(_), Some(settled)) = (&decided, settled) {
+            settled.undo();
+        }
+        decided
+    }
+
+    async fn decide_admitted<'t>(
+        &self,
+        change: &Change,
+        origin: &Origin,
+        (mut ticket, admission): (Option<Ticket<'t>>, Admission),
+        settled: &mut Option<Settled<'t>>,
+    ) -> Result<Verdict, Fault> {
         for _ in 0..Limit::ConflictRetries.max() {
             let snapshot = self.store.load(&Load::Person(change.id))?;
             let Some(person) = &snapshot.person else {
@@ -103,22 +117,16 @@ impl Gate {
             let _lock = self.person_lock(change.id).await;
             let decision = password_change(&self.view(&snapshot), person, &facts, &self.context(origin));
             if let Some(ticket) = ticket.take() {
-                settled = Some(ticket.settle(decision.settle, &policy, self.clock.now().wall));
+                *settled = Some(ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall));
             }
             let record = with_changes(decision.record, settled.as_ref().and_then(Settled::change));
             match self.commit(batch_of(&snapshot, record)).await {
                 Ok(_) => return Ok(decision.verdict),
                 Err(CommitError::Conflict(_)) => metrics::book_conflict(),
-                Err(CommitError::Fault(fault)) => {
-                    failed = fault;
-                    break;
-                }
+                Err(CommitError::Fault(fault)) => return Err(fault),
             }
         }
-        if let Some(settled) = settled {
-            settled.undo();
-        }
-        Err(failed)
+        Err(Fault::Book("too many conflicts".to_owned()))
     }
 
     async fn facts(

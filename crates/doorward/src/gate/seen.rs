@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use doorward_core::limits::Limit;
-use doorward_core::time::Mono;
+use doorward_core::time::{Mono, Now, Wall};
 
 /// How long a Logon is remembered: longer than its SendingTime (52) can be fresh, which is 5 s before its receipt to
 /// 1 s behind it.
@@ -21,7 +21,34 @@ pub(super) struct Seen {
 #[derive(Debug, Default)]
 struct Kept {
     signatures: HashSet<[u8; 32]>,
-    by_age: VecDeque<(Mono, [u8; 32])>,
+    by_age: VecDeque<Good>,
+    /// Those that are old enough by the steady clock, but not by the wall clock: it stepped back, and their SendingTime
+    /// will be fresh once more.
+    ahead: VecDeque<Good>,
+}
+
+/// A signature that was good, and when.
+#[derive(Clone, Copy, Debug)]
+struct Good {
+    mono: Mono,
+    wall: Wall,
+    signature: [u8; 32],
+}
+
+impl Kept {
+    /// Forgets what can be fresh no more, whichever way the wall clock went meanwhile.
+    fn forget_stale(&mut self, now: Now) {
+        while let Some(good) = self.by_age.pop_front_if(|good| now.mono.since(good.mono) >= AGE_MAX) {
+            if now.wall >= good.wall + AGE_MAX {
+                self.signatures.remove(&good.signature);
+            } else {
+                self.ahead.push_back(good);
+            }
+        }
+        while let Some(good) = self.ahead.pop_front_if(|good| now.wall >= good.wall + AGE_MAX) {
+            self.signatures.remove(&good.signature);
+        }
+    }
 }
 
 /// What is known of a signature.
@@ -37,23 +64,18 @@ pub(super) enum Sight {
 
 impl Seen {
     /// Looks a signature up and, where it is good and new, takes it in.
-    pub(super) fn look(&self, signature: &[u8; 32], is_good: bool, now: Mono) -> Sight {
+    pub(super) fn look(&self, signature: &[u8; 32], is_good: bool, now: Now) -> Sight {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((at, old)) = kept.by_age.front().copied()
-            && now.since(at) >= AGE_MAX
-        {
-            kept.by_age.pop_front();
-            kept.signatures.remove(&old);
-        }
+        kept.forget_stale(now);
         if kept.signatures.contains(signature) {
             return Sight::Again;
         }
-        if kept.by_age.len() as u64 >= Limit::LogonsSeen.max() {
+        if kept.signatures.len() as u64 >= Limit::LogonsSeen.max() {
             return Sight::Full;
         }
         if is_good {
             kept.signatures.insert(*signature);
-            kept.by_age.push_back((now, *signature));
+            kept.by_age.push_back(Good { mono: now.mono, wall: now.wall, signature: *signature });
         }
         Sight::First
     }
@@ -63,8 +85,29 @@ impl Seen {
 mod tests {
     use super::*;
 
-    fn at(s: u64) -> Mono {
-        Mono::from_ns(s * 1_000_000_000)
+    fn at(s: u64) -> Now {
+        stepped(s, 0)
+    }
+
+    /// An instant after the wall clock stepped by some seconds.
+    fn stepped(s: u64, step_s: i64) -> Now {
+        let wall_s = 1_000_000 + i64::try_from(s).unwrap() + step_s;
+        Now { mono: Mono::from_ns(s * 1_000_000_000), wall: Wall::from_s(wall_s) }
+    }
+
+    #[test]
+    fn f5_a_wall_clock_that_steps_back_makes_no_seen_logon_good_again() {
+        let seen = Seen::default();
+        assert_eq!(seen.look(&[1; 32], true, at(100)), Sight::First);
+        assert_eq!(seen.look(&[2; 32], true, stepped(111, -60)), Sight::First);
+        assert_eq!(seen.look(&[1; 32], true, stepped(160, -60)), Sight::Again, "its second has come again");
+        assert_eq!(seen.look(&[1; 32], true, stepped(169, -60)), Sight::Again);
+        assert_eq!(
+            seen.look(&[2; 32], true, stepped(169, -60)),
+            Sight::First,
+            "later ones end in their time"
+        );
+        assert_eq!(seen.look(&[1; 32], true, stepped(170, -60)), Sight::First, "stale for good");
     }
 
     #[test]

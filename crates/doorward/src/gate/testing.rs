@@ -18,6 +18,7 @@ use doorward_core::time::Wall;
 use tempfile::TempDir;
 
 use super::admin::{NewPassword, NewPerson};
+use super::rival::RivalledStore;
 use super::{BreachList, Connection, Gate, Origin, Settings, new_attempt};
 use crate::book::{AuditFilter, sqlite};
 use crate::clock::Clock;
@@ -38,6 +39,7 @@ pub(crate) struct World {
     pub(crate) folder: TempDir,
     vault: Arc<FaultyVault>,
     full: Arc<AtomicBool>,
+    rival: Arc<AtomicBool>,
 }
 
 /// A gate with nobody in it.
@@ -52,15 +54,16 @@ pub(crate) fn world_with(settings: Settings) -> World {
     let folder = TempDir::new().unwrap();
     let clock = Arc::new(Clock::system());
     let full = Arc::new(AtomicBool::new(false));
-    let gate = open(folder.path(), &vault, &clock, &full, HashParams::tiny(), settings);
-    World { gate, clock, folder, vault, full }
+    let rival = Arc::new(AtomicBool::new(false));
+    let gate = open(folder.path(), &vault, &clock, (&full, &rival), HashParams::tiny(), settings);
+    World { gate, clock, folder, vault, full, rival }
 }
 
 fn open(
     folder: &Path,
     vault: &Arc<FaultyVault>,
     clock: &Arc<Clock>,
-    full: &Arc<AtomicBool>,
+    (full, rival): (&Arc<AtomicBool>, &Arc<AtomicBool>),
     params: HashParams,
     settings: Settings,
 ) -> Arc<Gate> {
@@ -78,6 +81,7 @@ fn open(
     let hashes = HashPool::new(Arc::<FaultyVault>::clone(vault), pool).unwrap();
     let shared: Arc<dyn Vault> = Arc::<FaultyVault>::clone(vault);
     let breached = BreachList::default();
+    let store = RivalledStore::new(Arc::new(store), rival);
     Arc::new(Gate::new(Arc::new(store), shared, hashes, Arc::clone(clock), breached, settings).unwrap())
 }
 
@@ -90,6 +94,11 @@ impl World {
         self.full.store(full, std::sync::atomic::Ordering::Relaxed);
     }
 
+    /// The next commit meets a conflict, and the look-up behind it a fault.
+    pub(crate) fn plant_rival(&self) {
+        self.rival.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// How many HMACs of Logons were computed.
     pub(crate) fn macs(&self) -> u64 {
         self.vault.macs()
@@ -97,10 +106,10 @@ impl World {
 
     /// The same data under a new gate with other hashing parameters.
     pub(crate) fn reopened(self, params: HashParams) -> Self {
-        let Self { gate, clock, folder, vault, full } = self;
+        let Self { gate, clock, folder, vault, full, rival } = self;
         drop(gate);
-        let gate = open(folder.path(), &vault, &clock, &full, params, Settings::default());
-        Self { gate, clock, folder, vault, full }
+        let gate = open(folder.path(), &vault, &clock, (&full, &rival), params, Settings::default());
+        Self { gate, clock, folder, vault, full, rival }
     }
 
     /// Adds somebody of the firm ACME with the password [`GOOD`].

@@ -253,6 +253,33 @@ async fn s2_an_attempt_that_cannot_be_written_down_is_not_counted() {
 }
 
 #[tokio::test]
+async fn s2_an_attempt_whose_second_try_fails_is_not_counted() {
+    let world = world();
+    let id = world.person("julian", AuthSystem::Password, false).await.id;
+    let change = |present: &str| Ask::PasswordChange {
+        person: id,
+        present: world.encrypted(present, Padding::OaepSha256).into(),
+        new: world.encrypted("amber harbour 62 kites", Padding::OaepSha256).into(),
+    };
+    assert_eq!(world.login("julian", "not the password", None).await, Verdict::Refused);
+    let before = world.gate.access(id);
+    assert_eq!(before.wrong, 1);
+    // Somebody was faster, and then the book does not answer.
+    for password in ["not the password", GOOD] {
+        world.plant_rival();
+        let verdict = world.login("julian", password, None).await;
+        assert!(matches!(verdict, Verdict::TryAgainLater { .. }), "{verdict:?}");
+        assert_eq!(world.gate.access(id), before);
+        world.plant_rival();
+        let verdict = world.ask(1, change(password)).await;
+        assert!(matches!(verdict, Verdict::TryAgainLater { .. }), "{verdict:?}");
+        assert_eq!(world.gate.access(id), before);
+    }
+    assert_eq!(world.login("julian", "not the password", None).await, Verdict::Refused);
+    assert_eq!(world.gate.access(id).wrong, 2);
+}
+
+#[tokio::test]
 async fn s8_a_login_that_was_decided_while_its_firm_was_closed_ends_as_it_begins() {
     let world = world();
     let firm = world.person("julian", AuthSystem::Password, false).await.firm.unwrap();

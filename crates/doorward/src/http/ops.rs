@@ -127,7 +127,9 @@ async fn readiness(State(ops): State<Ops>) -> Response {
         let asked = tokio::task::spawn_blocking(move || gate.ready()).await;
         let asked = asked.unwrap_or_else(|error| Err(format!("the question was broken off: {error}")));
         let storing = ops.fix.as_ref().is_none_or(FixHandle::is_storing);
-        asked.and_then(|()| if storing { Ok(()) } else { Err("stream log degraded: see the log".to_owned()) })
+        asked.and_then(|()| {
+            if storing { Ok(()) } else { Err("FIX door degraded: messages cannot be stored".to_owned()) }
+        })
     };
     metrics::ready(u64::from(ready.is_ok()));
     match ready {

@@ -7,7 +7,7 @@ use super::disk::{Disk, DiskFile, fault, read_whole};
 use super::segment::{
     ALIGN, HEADER_BYTES, Header, SEAL_BYTES, SEGMENT_BYTES_MAX, Seal, WRONG_VERSION, name_of, number_of,
 };
-use super::walk::{Frames, Tail};
+use super::walk::{Frames, Tail, used};
 use super::{Head, Torn};
 use crate::fault::Fault;
 
@@ -192,8 +192,7 @@ impl Last {
     }
 
     fn unfinished(name: &str, first: u64, bytes: &[u8]) -> Self {
-        let used = bytes.iter().rposition(|&b| b != 0).map_or(0, |last| last as u64 + 1);
-        let torn = Some(Torn { segment: name.to_owned(), offset: 0, bytes: used });
+        let torn = Some(Torn { segment: name.to_owned(), offset: 0, bytes: used(bytes) as u64 });
         let at = Frames::BEGIN;
         Self {
             name: name.to_owned(),

@@ -55,14 +55,17 @@ impl<'a> Frames<'a> {
     /// Judges the bytes from `at` on, where no valid frame begins.
     pub(crate) fn tail(&self, at: usize) -> Tail {
         let rest = self.bytes.get(at..).unwrap_or_default();
-        let Some(last) = rest.iter().rposition(|&b| b != 0) else { return Tail::Clean };
+        let used = used(rest);
+        if used == 0 {
+            return Tail::Clean;
+        }
         if let Some(next) = self.next_valid(at) {
             let why = self.at(at).err().unwrap_or("no batch begins here");
             return Tail::Damaged { next: Some(next), why };
         }
         match self.not_torn(at) {
             Some(why) => Tail::Damaged { next: None, why },
-            None => Tail::Torn { bytes: last + 1 },
+            None => Tail::Torn { bytes: used },
         }
     }
 
@@ -91,6 +94,18 @@ impl<'a> Frames<'a> {
         let cut_short = std::iter::once(begun).chain(whole.chunks(SECTOR)).any(|s| s.last() == Some(&0));
         (!cut_short).then_some("the batch is complete but was changed after it was written")
     }
+}
+
+/// How many bytes there are before the zeros at the end. Of a segment most are zero: they are compared block by block.
+pub(super) fn used(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut end = bytes.len();
+    while let Some(begin) = end.checked_sub(ZEROS.len())
+        && bytes[begin..end] == ZEROS
+    {
+        end = begin;
+    }
+    bytes[..end].iter().rposition(|&b| b != 0).map_or(0, |last| last + 1)
 }
 
 #[cfg(test)]
@@ -160,5 +175,17 @@ mod tests {
         let (mut bytes, _) = segment(&[&record]);
         bytes[512..1024].fill(0);
         assert!(matches!(Frames::new(&bytes, SALT).tail(512), Tail::Torn { .. }));
+    }
+
+    #[test]
+    fn zeros_at_the_end_are_not_counted_wherever_they_begin() {
+        for len in [0, 1, 4095, 4096, 4097, 12_288, 12_300] {
+            assert_eq!(used(&vec![0; len]), 0);
+            for last in [0, 1, 4095, 4096, 8191, 8192, 12_287, 12_299].into_iter().filter(|last| *last < len) {
+                let mut bytes = vec![0; len];
+                bytes[last] = 1;
+                assert_eq!(used(&bytes), last + 1, "{len}");
+            }
+        }
     }
 }

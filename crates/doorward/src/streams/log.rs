@@ -157,6 +157,11 @@ impl StreamLog {
         self.streams.change(no, |stream| stream.state(numbers));
     }
 
+    /// A stream's numbers: the latest statement, raised by its messages, committed or not.
+    pub fn numbers_of(&self, stream: &StreamKey) -> Option<Numbers> {
+        self.streams.at(self.streams.no_of(stream)?)?.numbers
+    }
+
     /// Notes that the back end has this inbound message of a stream, and all before it.
     pub fn acknowledged(&mut self, stream: &StreamKey, epoch: Epoch, number: u64) {
         let no = self.stream(stream);
@@ -340,12 +345,16 @@ impl StreamLog {
 
     /// Drops full segments, the oldest first, whose newest message is older than `before`.
     ///
-    /// It ends at the first that is not, or of which the back end lacks a message.
+    /// It ends at the first that is not, of which the back end lacks a message, or which is still worked at.
     pub fn prune(&mut self, before: Wall) -> Result<Pruned, Fault> {
-        while self.hear(true) {}
+        self.hear(false);
         let mut pruned = Pruned::default();
         while let Some(oldest) = self.sealed.first() {
             if oldest.summary.newest.is_some_and(|newest| newest >= before) {
+                break;
+            }
+            // Its index is being written; the next call finds it done.
+            if oldest.whole.is_some() && self.worker.is_busy() {
                 break;
             }
             if oldest.is_lacked(&self.streams) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 
 use doorward_core::stream::{Epoch, StreamKey};
+use doorward_core::time::Wall;
 
 use super::entry::{Direction, Entry, StreamNo};
 use super::index::{Merged, Place, within};
@@ -89,6 +90,17 @@ impl StreamLog {
             sealed.summary.ranges.iter().any(|range| range.inbound > 0 && range.epoch.week >= week)
         };
         InboundReader::new(self, self.sealed.iter().map(has).collect(), Wanted::SinceWeek(week))
+    }
+
+    /// Inbound messages in the order in which they came: all that are there of this week and later ones, that came since
+    /// `opened`, or that the back end lacks, and others that lie among them.
+    pub fn replay_present(&self, week: u32, opened: Wall) -> InboundReader<'_> {
+        let has = |sealed: &Sealed| {
+            let is_new = sealed.summary.newest.is_some_and(|newest| newest >= opened);
+            let mut ranges = sealed.summary.ranges.iter().filter(|range| range.inbound > 0);
+            ranges.any(|range| is_new || range.epoch.week >= week) || sealed.is_lacked(&self.streams)
+        };
+        InboundReader::new(self, self.sealed.iter().map(has).collect(), Wanted::SinceWeek(0))
     }
 
     /// The segments that may hold outbound messages of `range`, the oldest first, the active one last.

@@ -541,6 +541,28 @@ fn pruning_drops_what_is_old_but_never_what_the_back_end_lacks_or_the_numbers() 
 }
 
 #[test]
+fn what_is_long_past_is_not_read_again_and_what_is_lacked_is() {
+    let disk = PowerDisk::new();
+    let (mut log, _) = open(&disk).unwrap();
+    for number in 2..300 {
+        let week = if number < 200 { 7 } else { 8 };
+        log.inbound(&key(0), epoch(week, 0), number, at(number), &[b'i'; 100]);
+        log.commit().unwrap();
+    }
+    let numbers = |log: &StreamLog| -> Vec<u64> {
+        inbound(log.replay_present(8, at(250))).iter().map(|message| message.number).collect()
+    };
+    assert_eq!(numbers(&log), (2..300).collect::<Vec<_>>(), "all are lacked");
+    log.acknowledged(&key(0), epoch(8, 0), 299);
+    log.commit().unwrap();
+    let read = numbers(&log);
+    assert!((150..=200).contains(&read[0]), "{read:?}");
+    assert_eq!(read, (read[0]..300).collect::<Vec<_>>());
+    let since: Vec<_> = inbound(log.replay_present(9, at(250)));
+    assert!((200..=250).contains(&since[0].number), "by their instant, where they have no week");
+}
+
+#[test]
 fn f8_a_power_cut_while_pruning_leaves_a_log_that_opens() {
     let disk = PowerDisk::new();
     run_on(&disk, false, &mut 0).unwrap();

@@ -87,6 +87,11 @@ impl Worker {
         Some(done)
     }
 
+    /// Whether outcomes are to come.
+    pub(super) fn is_busy(&self) -> bool {
+        self.waiting > 0
+    }
+
     /// Lets the thread finish what it was given and ends it.
     pub(super) fn stop(&mut self) {
         if let Some(Thread { jobs, outcomes, handle }) = self.thread.take() {

@@ -40,6 +40,19 @@ impl Seat {
         Self { comp, operator, access_key, pair }
     }
 
+    /// The same session with another key pair: an answer of `doorward key`.
+    pub(crate) fn with_key(&self, made: &Value) -> Self {
+        let text = |field: &str| made[field].as_str().unwrap().to_owned();
+        let access_key = text("access_key_id");
+        let pair = KeyPair::new(&access_key, &Secret::new(text("secret_key"))).unwrap();
+        Self { access_key, pair, ..self.clone() }
+    }
+
+    /// The Session ID.
+    pub(crate) fn session(&self) -> &str {
+        &self.comp[..3]
+    }
+
     /// The stream at the Convenience Gateway.
     pub(crate) fn stream(&self) -> String {
         format!("cgw/{}/{}", &self.comp[..3], &self.comp[3..6])
@@ -60,12 +73,17 @@ pub(crate) struct FixPeer {
 impl FixPeer {
     /// Connects to the Convenience Gateway of a demo.
     pub(crate) fn connect(ready: &Value, seat: &Seat) -> Self {
+        Self::try_connect(ready, seat).unwrap()
+    }
+
+    /// The same, of a demo that may be gone.
+    pub(crate) fn try_connect(ready: &Value, seat: &Seat) -> std::io::Result<Self> {
         let cgw = &ready["fix"]["cgw"];
         let address = format!("{}:{}", cgw["host"].as_str().unwrap(), cgw["port"]);
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, seat: seat.clone(), next: 1, heard: Vec::new(), ahead: Duration::ZERO }
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(SOON))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, seat: seat.clone(), next: 1, heard: Vec::new(), ahead: Duration::ZERO })
     }
 
     /// The same, logged on with this number, and our Test Request answered.

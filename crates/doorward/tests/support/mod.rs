@@ -2,13 +2,14 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+pub(crate) mod fix;
 mod peer;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use doorward_client::api::AdminClient;
@@ -52,7 +53,10 @@ pub(crate) struct Server {
     pub(crate) dir: PathBuf,
     admin: PathBuf,
     metrics: SocketAddr,
-    sample_users: Vec<Value>,
+    /// The demo's ready file.
+    pub(crate) ready: Value,
+    seats: AtomicUsize,
+    streams: AtomicUsize,
     keeper: Child,
 }
 
@@ -188,7 +192,9 @@ impl Server {
             dir,
             admin: PathBuf::from(json["admin_socket"].as_str().unwrap()),
             metrics: address("metrics", "http://"),
-            sample_users: json["users"].as_array().unwrap().clone(),
+            ready: json,
+            seats: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
             keeper,
         }
     }
@@ -211,15 +217,57 @@ impl Server {
         })
         .await;
         let admin = dir.join("s/admin.sock");
-        let server = Self { door, pid, dir, admin, metrics, sample_users: Vec::new(), keeper };
+        let (seats, streams) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let server = Self { door, pid, dir, admin, metrics, ready: Value::Null, seats, streams, keeper };
         let firm = json!({"code": "NORTH", "name": "Northwind Futures"});
         server.api().post("/api/v1/firms", &firm).await.unwrap();
         server
     }
 
+    /// The data of a demo that was told to stop, served again with these lines of configuration and the same listeners.
+    pub(crate) async fn serve_again(demo: &Self, more: &str) -> Self {
+        let (dir, data) = (directory(), demo.dir.join("d"));
+        let mut text = String::from(
+            "data_dir = \"store\"\nmetrics.listen = \"127.0.0.1:0\"\nvault.key_file = \"keys/vault.key\"\n\
+             node.name = \"demo\"\nws.listen = [\"127.0.0.1:0\"]\ncalendar.mode = \"always\"\n",
+        );
+        text.push_str(more);
+        for (name, kind) in [
+            ("cgw", "kind = \"cgw\""),
+            ("msgw", "kind = \"msgw\"\nsegment = \"92\""),
+            ("trader", "profile = \"trader-otp\""),
+        ] {
+            let listen = "listen = \"127.0.0.1:0\"";
+            text.push_str(&format!("\n[[fix.listeners]]\nname = \"{name}\"\n{listen}\n{kind}\n"));
+        }
+        let config = data.join("serve.toml");
+        std::fs::write(&config, text).unwrap();
+        wait_for("the demo's end", &demo.dir, || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", demo.pid)).unwrap_or_default();
+            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+        })
+        .await;
+        let (keeper, pid) = keep(&dir, &["serve", "--config", config.to_str().unwrap()]);
+        let address = |log: &str, name: &str| log.split_once(name)?.1.split_whitespace().next()?.parse().ok();
+        let mut ready = demo.ready.clone();
+        let (door, metrics) = wait_for("open doors", &dir, || {
+            let log = logged(&dir);
+            let fix = log.split(" fix=").skip(1).zip(["cgw", "msgw", "trader"]);
+            for (line, name) in fix {
+                let at: SocketAddr = line.split_whitespace().next()?.parse().ok()?;
+                ready["fix"][name]["port"] = at.port().into();
+            }
+            Some((address(&log, " address=")?, address(&log, " metrics=")?))
+        })
+        .await;
+        let (seats, streams) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { door, pid, dir, admin: data.join("store/admin.sock"), metrics, ready, seats, streams, keeper }
+    }
+
     /// A sample person of the demo.
     pub(crate) fn sample(&self, userid: &str) -> User {
-        let user = self.sample_users.iter().find(|user| user["userid"] == userid).unwrap();
+        let user =
+            self.ready["users"].as_array().unwrap().iter().find(|user| user["userid"] == userid).unwrap();
         let text = |name: &str| user[name].as_str().map(str::to_owned);
         User { userid: userid.to_owned(), password: text("password").unwrap(), seed: text("otp_seed") }
     }
@@ -337,6 +385,11 @@ impl Server {
     /// Moves the demo's clock forward.
     pub(crate) async fn advance(&self, seconds: u64) {
         self.api().post("/api/v1/demo/clock", &json!({"advance_s": seconds})).await.unwrap();
+    }
+
+    /// Sets the demo's clock, not back.
+    pub(crate) async fn clock(&self, to: &str) {
+        self.api().post("/api/v1/demo/clock", &json!({"set": to})).await.unwrap();
     }
 
     /// Sets fields of a policy: the venue's at `/api/v1/policy`, a firm's at `/api/v1/firms/CODE/policy`.

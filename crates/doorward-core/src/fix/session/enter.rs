@@ -2,7 +2,7 @@
 
 use super::gap::Gap;
 use super::live::{Cx, Live, Who};
-use super::logon::{Broken, Logon, in_session_rule, initial_rule, week_rule};
+use super::logon::{Broken, Logon, in_session_rule, initial_rule, present_week_rule, week_rule};
 use super::output::{Claim, Note, Wants};
 use super::stream::{Claimed, StreamState};
 use super::trader::SessionStatus;
@@ -50,6 +50,11 @@ pub(super) enum AfterSave {
     /// The session goes on with both series at 1.
     Renew { logon: Logon, live: Box<Live>, next: Box<StreamState> },
 }
+
+/// What a Logon expects of its stream.
+const NO_OTHER: &str = "no other connection";
+/// What it may see instead.
+pub(super) const ANOTHER: &str = "another Logon on this connection";
 
 /// A stream that goes back.
 type Left = Option<Box<(StreamKey, StreamState)>>;
@@ -116,12 +121,22 @@ impl AfterSave {
 
 impl Session {
     pub(super) fn on_judged(&mut self, judging: Judging, judged: Judged, now: Now) {
-        let Judging { mut logon, live, .. } = judging;
+        let Judging { mut logon, live, another, .. } = judging;
         let Judged { verdict, strikes, mut record } = judged;
         let from = |live: Option<Box<Live>>, logon: &Logon| match live {
             Some(live) => From::Live(live),
             None => From::Stranger(logon.party.clone()),
         };
+        if another {
+            let broken = Broken {
+                check: Check::StreamFree,
+                deny: Deny::LogonInProgress,
+                text: Refusal::InProgress.text(&[]),
+                expected: NO_OTHER.to_owned(),
+                seen: ANOTHER.to_owned(),
+            };
+            return self.refuse_broken(from(live, &logon), record, strikes, broken, now);
+        }
         let grant = match (verdict, &logon.flaw) {
             (Ok(grant), None) => grant,
             // The gate was told of the flaw: a grant can only be a mistake, and lets nobody in.
@@ -206,13 +221,16 @@ impl Session {
             }
             Claimed::Unavailable => (Deny::NotVerified, later(), "it could not be told"),
         };
-        let expected = "no other connection".to_owned();
+        let expected = NO_OTHER.to_owned();
         let broken = Broken { check: Check::StreamFree, deny, text, expected, seen: seen.to_owned() };
         self.refuse_proved(From::Stranger(logon.party), proof, broken, now);
     }
 
     fn on_yours(&mut self, logon: Logon, stream: StreamKey, mut state: StreamState, proof: Proof, now: Now) {
-        state.roll(&self.settings, now);
+        if let Some(broken) = present_week_rule(&self.settings, &state, now) {
+            let from = From::Claimed { party: logon.party, stream, state };
+            return self.refuse_proved(from, proof, broken, now);
+        }
         let before = state.numbers;
         let ahead = match initial_rule(&logon, &self.settings, &mut state) {
             Ok(ahead) => ahead,
@@ -255,6 +273,33 @@ impl Session {
                 });
                 self.refuse_from(from, &broken.text, broken.deny, now);
             }
+        }
+    }
+
+    /// Refuses a Logon whose stream is being claimed.
+    pub(super) fn refuse_claiming(
+        &mut self,
+        claiming: Claiming,
+        text: Vec<u8>,
+        deny: Deny,
+        seen: &str,
+        now: Now,
+    ) {
+        let (check, expected) = (Check::StreamFree, NO_OTHER.to_owned());
+        let broken = Broken { check, deny, text, expected, seen: seen.to_owned() };
+        self.refuse_proved(From::Stranger(claiming.logon.party), claiming.proof, broken, now);
+    }
+
+    /// Has it written down that a Logon that somebody proved to have sent led to nothing; nobody waits for that.
+    pub(super) fn drop_proved(&mut self, logon: &Logon, proof: Proof, reason: Option<Deny>, seen: &str) {
+        match proof {
+            Proof::Signed { mut record, .. } => {
+                let (check, deny) = (Check::StreamFree, reason.unwrap_or(Deny::NotVerified));
+                let (text, expected) = (Vec::new(), NO_OTHER.to_owned());
+                refuse_record(&mut record, &Broken { check, deny, text, expected, seen: seen.to_owned() });
+                self.out.save_logon(record, None);
+            }
+            Proof::Password { .. } => self.refused_note(Some(logon), reason),
         }
     }
 

@@ -1,16 +1,20 @@
 //! The peer's bytes: cut into messages, held while something is waited for, and where each message leads.
 
+use super::enter::ANOTHER;
 use super::live::{Cx, Then};
 use super::logon::{Logon, Place};
+use super::peer::not_present;
 use super::trader::Purpose;
 use super::{Asking, Deny, IDLE_BYTES_MAX, Judging, Live, Session, State, usize_of};
 use crate::fix::frame::Cut;
 use crate::fix::message::{Flaw, Message};
 use crate::fix::profile::Credentials;
 use crate::fix::refusal::Refusal;
+use crate::fix::tag;
 use crate::id::CompId;
 use crate::limits::Limit;
 use crate::time::Now;
+use zeroize::{Zeroize, Zeroizing};
 
 impl Session {
     /// Whether bytes are kept until something that is waited for has come.
@@ -28,14 +32,30 @@ impl Session {
         }
         let mut bytes = std::mem::take(&mut self.inbound);
         let used = self.consume(&bytes, now);
-        bytes.drain(..used);
+        drop_front(&mut bytes, used, self.wipes());
         self.inbound = bytes;
         self.after_consuming(now);
     }
 
+    /// Whether there may be a password among the peer's bytes.
+    fn wipes(&self) -> bool {
+        matches!(self.settings.profile.credentials, Credentials::Password)
+    }
+
+    /// Keeps bytes. Where a password may be among those that are there, growing leaves none of them behind.
+    pub(super) fn hold(&mut self, bytes: &[u8]) {
+        let len = self.inbound.len() + bytes.len();
+        if self.wipes() && len > self.inbound.capacity() {
+            let mut grown = Vec::with_capacity(len.max(2 * self.inbound.capacity()));
+            grown.extend_from_slice(&self.inbound);
+            self.inbound = Zeroizing::new(grown);
+        }
+        self.inbound.extend_from_slice(bytes);
+    }
+
     pub(super) fn after_consuming(&mut self, now: Now) {
         if self.is_closed() || (self.inbound.is_empty() && self.inbound.capacity() > IDLE_BYTES_MAX) {
-            self.inbound = Vec::new();
+            self.inbound = Zeroizing::default();
         }
         if self.is_holding() {
             let mut cutter = self.cutter;
@@ -96,12 +116,12 @@ impl Session {
     fn in_progress(&mut self, now: Now) {
         let (text, reason) = (Refusal::InProgress.text(&[]), Deny::LogonInProgress);
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Judging(judging) => match judging.live {
-                Some(live) => self.log_out_now(live, &text, reason, now),
-                None => self.refuse_now(&judging.logon, &text, reason, now),
-            },
+            State::Judging(mut judging) => {
+                judging.another = true;
+                self.state = State::Judging(judging);
+            }
             State::Asking(asking) => self.refuse_now(&asking.logon, &text, reason, now),
-            State::Claiming(claiming) => self.refuse_now(&claiming.logon, &text, reason, now),
+            State::Claiming(claiming) => self.refuse_claiming(*claiming, text, reason, ANOTHER, now),
             other @ (State::AwaitLogon { .. }
             | State::Saving(_)
             | State::Live(_)
@@ -229,14 +249,19 @@ impl Session {
         let place = own.map_or(Place::Initial, Place::InSession);
         let settings = &*self.settings;
         let Some(logon) = Logon::read(message, settings, place, lengths_lie) else {
-            return self.finish(Some(Deny::NoLogon), now);
+            return match live {
+                Some(live) => {
+                    self.log_out_now(live, &not_present(tag::SENDER_COMP_ID), Deny::WrongHeader, now);
+                }
+                None => self.finish(Some(Deny::NoLogon), now),
+            };
         };
         let until = now.mono + settings.profile.verify_max;
         self.state = match settings.profile.credentials {
             Credentials::Signature(scheme) => {
                 let signed = logon.signed(message, settings, place, scheme, now);
                 let ask = self.out.judge(Box::new(signed));
-                State::Judging(Box::new(Judging { ask, until, logon, live }))
+                State::Judging(Box::new(Judging { ask, until, logon, live, another: false }))
             }
             Credentials::Password => {
                 if let Some(flaw) = &logon.flaw {
@@ -250,7 +275,44 @@ impl Session {
     }
 }
 
+/// Drops the first `used` bytes; where `wipes`, nothing of them stays in the memory behind the others.
+fn drop_front(bytes: &mut Vec<u8>, used: usize, wipes: bool) {
+    if wipes {
+        let left = move_down(bytes, used);
+        bytes.truncate(left);
+    } else {
+        bytes.drain(..used);
+    }
+}
+
+/// Moves what lies behind the first `used` bytes to the front and wipes all behind it; its length.
+fn move_down(bytes: &mut [u8], used: usize) -> usize {
+    let left = bytes.len() - used;
+    bytes.copy_within(used.., 0);
+    bytes[left..].zeroize();
+    left
+}
+
 /// Whether a whole frame is a Logon: its third field, MsgType (35), is `A`.
 fn is_logon(frame: &[u8]) -> bool {
     frame.split(|byte| *byte == crate::fix::SOH).nth(2) == Some(b"35=A")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v6_of_bytes_that_are_dealt_with_nothing_stays_behind_the_others() {
+        let mut bytes = *b"554=secret|35=0|";
+        let left = move_down(&mut bytes, 11);
+        assert_eq!((left, &bytes), (5, b"35=0|\0\0\0\0\0\0\0\0\0\0\0"));
+        for wipes in [true, false] {
+            let mut bytes = b"554=secret|35=0|".to_vec();
+            drop_front(&mut bytes, 11, wipes);
+            assert_eq!(bytes, b"35=0|");
+            drop_front(&mut bytes, 5, wipes);
+            assert!(bytes.is_empty());
+        }
+    }
 }

@@ -285,14 +285,20 @@ impl Live {
         }
     }
 
+    /// How long the peer may be silent before something is done: no Test Request goes out while a resend runs, but the
+    /// close comes no later for it.
+    fn silence_max(&self, settings: &Settings) -> Duration {
+        let silence = settings.profile.silence(self.heart_bt_int);
+        if self.resend.is_some() { 2 * silence } else { silence }
+    }
+
     pub(super) fn deadline(&self, settings: &Settings) -> Mono {
         let heartbeat = self.last_out + self.heart_bt_int;
         let silence = match self.silence {
-            Silence::Tested { until } | Silence::Probed { until } => Some(until),
-            Silence::None if self.resend.is_some() => None,
-            Silence::None => Some(self.last_in + settings.profile.silence(self.heart_bt_int)),
+            Silence::Tested { until } | Silence::Probed { until } => until,
+            Silence::None => self.last_in + self.silence_max(settings),
         };
-        silence.map_or(heartbeat, |silence| silence.min(heartbeat))
+        silence.min(heartbeat)
     }
 
     pub(super) fn timeout(&mut self, cx: &mut Cx<'_>) -> Then {
@@ -304,9 +310,12 @@ impl Live {
                 }
             }
             Silence::None => {
-                let silence = cx.settings.profile.silence(self.heart_bt_int);
-                if self.resend.is_none() && now >= self.last_in + silence {
-                    self.silence = Silence::Tested { until: now + silence };
+                if now >= self.last_in + self.silence_max(cx.settings) {
+                    if self.resend.is_some() {
+                        return Then::Close(Deny::NotAnswering);
+                    }
+                    let until = now + cx.settings.profile.silence(self.heart_bt_int);
+                    self.silence = Silence::Tested { until };
                     self.test_request(cx);
                 }
             }

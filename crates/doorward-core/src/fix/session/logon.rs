@@ -314,6 +314,19 @@ pub(super) fn week_rule(settings: &Settings, now: Now) -> Option<Broken> {
     })
 }
 
+/// Whether the shell is in the week that the clock shows. It begins none by a clock that may be wrong (T4), and till
+/// then no Logon of that week may be held against the numbers of an earlier one.
+pub(super) fn present_week_rule(settings: &Settings, state: &StreamState, now: Now) -> Option<Broken> {
+    let (week, begun) = (settings.calendar.week(now.wall), state.numbers.epoch.week);
+    (settings.profile.weekly && week > begun).then(|| Broken {
+        check: Check::WeekOpen,
+        deny: Deny::NotVerified,
+        text: Refusal::TryAgainLater.text(&[]),
+        expected: format!("week {week}, as the clock shows"),
+        seen: format!("week {begun}, which the clock has not been trusted to end"),
+    })
+}
+
 /// Applies the rules of numbers to an initial Logon and moves the stream on: the first message that is missing, where
 /// the client is ahead.
 pub(super) fn initial_rule(

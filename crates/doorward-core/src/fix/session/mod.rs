@@ -20,8 +20,11 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use zeroize::Zeroizing;
 
 use self::enter::{AfterSave, From, Proof};
 use self::live::{Cx, Live};
@@ -74,6 +77,8 @@ struct Judging {
     logon: Logon,
     /// The session that the Logon came in; `None` for an initial one.
     live: Option<Box<Live>>,
+    /// Another Logon came behind it: both end, once it is judged, so that the judgement is written down.
+    another: bool,
 }
 
 #[derive(Debug)]
@@ -105,14 +110,14 @@ struct Saving {
 }
 
 /// One FIX connection.
-#[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
 pub struct Session {
     settings: Arc<Settings>,
     state: State,
     cutter: Cutter,
-    /// Bytes that are not dealt with yet: the first part of a message, or what waits behind a Logon.
-    inbound: Vec<u8>,
+    /// Bytes that are not dealt with yet: the first part of a message, or what waits behind a Logon. There may be a
+    /// password among them.
+    inbound: Zeroizing<Vec<u8>>,
     /// How far the bytes behind a Logon were searched for another one.
     searched: (usize, Cutter),
     fields: Fields,
@@ -134,7 +139,7 @@ impl Session {
             settings,
             state: State::AwaitLogon { until },
             cutter,
-            inbound: Vec::new(),
+            inbound: Zeroizing::default(),
             searched: (0, cutter),
             fields: Fields::new(),
             out: Outbox::default(),
@@ -150,14 +155,14 @@ impl Session {
     pub fn receive(&mut self, bytes: &[u8], now: Now) {
         self.begin_turn(now);
         if self.is_holding() {
-            self.inbound.extend_from_slice(bytes);
+            self.hold(bytes);
             self.look_at_held(now);
         } else if self.inbound.is_empty() {
             let used = self.consume(bytes, now);
-            self.inbound.extend_from_slice(&bytes[used..]);
+            self.hold(&bytes[used..]);
             self.after_consuming(now);
         } else {
-            self.inbound.extend_from_slice(bytes);
+            self.hold(bytes);
             self.go_on(now);
         }
     }
@@ -278,7 +283,9 @@ impl Session {
                 None => self.refuse_now(&judging.logon, &refusal.text(&[]), reason, now),
             },
             State::Asking(asking) => self.refuse_now(&asking.logon, &refusal.text(&[]), reason, now),
-            State::Claiming(claiming) => self.refuse_now(&claiming.logon, &refusal.text(&[]), reason, now),
+            State::Claiming(claiming) => {
+                self.refuse_claiming(*claiming, refusal.text(&[]), reason, "a session that ends", now);
+            }
             State::Saving(saving) => {
                 self.state = State::Saving(saving);
                 self.ending = Some(why);
@@ -312,7 +319,12 @@ impl Session {
                 None => self.refuse_now(&judging.logon, &later(), Deny::NotVerified, now),
             },
             State::Asking(asking) => self.refuse_now(&asking.logon, &later(), Deny::NotVerified, now),
-            State::Claiming(claiming) => self.refuse_now(&claiming.logon, &later(), Deny::NotVerified, now),
+            State::Claiming(claiming) => {
+                let Claiming { logon, proof, .. } = *claiming;
+                self.drop_proved(&logon, proof, Some(Deny::NotVerified), "no answer in time");
+                self.send_refusal(&From::Stranger(logon.party), &later(), now);
+                self.close(Some(Deny::NotVerified));
+            }
             State::Saving(saving) => self.on_saved(saving.then, false, now),
             State::LoggingOut { live, reason, .. } => self.part(*live, Some(reason), now),
         }
@@ -382,6 +394,20 @@ impl Session {
         }
     }
 
+    /// Whether a Logon in session is being decided: [`Self::probe`] asks nothing then.
+    pub fn is_renewing(&self) -> bool {
+        match &self.state {
+            State::Judging(judging) => judging.live.is_some(),
+            State::Saving(saving) => saving.then.is_in_session(),
+            State::AwaitLogon { .. }
+            | State::Asking(_)
+            | State::Claiming(_)
+            | State::Live(_)
+            | State::LoggingOut { .. }
+            | State::Closed => false,
+        }
+    }
+
     /// Whether nothing follows any more.
     pub const fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
@@ -406,7 +432,7 @@ impl Session {
 
     /// Closes without a word.
     fn finish(&mut self, reason: Option<Deny>, now: Now) {
-        self.inbound = Vec::new();
+        self.inbound = Zeroizing::default();
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Closed => {}
             State::Live(live) => self.part(*live, reason, now),
@@ -414,7 +440,8 @@ impl Session {
             State::Saving(saving) => match saving.then.into_held() {
                 Ok(live) => self.part(*live, reason, now),
                 Err(left) => {
-                    self.left = left;
+                    // What was claimed too late may still lie there.
+                    self.left = left.or(self.left.take());
                     self.out.close(reason);
                 }
             },
@@ -423,7 +450,11 @@ impl Session {
                 None => self.turn_away(Some(&judging.logon), reason),
             },
             State::Asking(asking) => self.turn_away(Some(&asking.logon), reason),
-            State::Claiming(claiming) => self.turn_away(Some(&claiming.logon), reason),
+            State::Claiming(claiming) => {
+                let Claiming { logon, proof, .. } = *claiming;
+                self.drop_proved(&logon, proof, reason, "the connection ended");
+                self.out.close(reason);
+            }
             State::AwaitLogon { .. } => self.turn_away(None, reason),
         }
     }
@@ -438,7 +469,7 @@ impl Session {
     fn part(&mut self, mut live: Live, reason: Option<Deny>, now: Now) {
         live.farewell(&mut Cx { settings: &self.settings, out: &mut self.out, now }, reason);
         self.left = Some(Box::new((live.stream, live.state)));
-        self.inbound = Vec::new();
+        self.inbound = Zeroizing::default();
         self.state = State::Closed;
     }
 
@@ -475,7 +506,7 @@ impl Session {
 
     fn close(&mut self, reason: Option<Deny>) {
         self.out.close(reason);
-        self.inbound = Vec::new();
+        self.inbound = Zeroizing::default();
         self.state = State::Closed;
     }
 
@@ -488,7 +519,31 @@ impl Session {
     fn shrink(&mut self) {
         self.out.shrink();
         self.fields = Fields::new();
-        self.inbound = Vec::new();
+        self.inbound = Zeroizing::default();
+    }
+}
+
+impl fmt::Debug for Session {
+    /// Where it stands; of the bytes of either side only how many.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::AwaitLogon { .. } => "awaits a Logon",
+            State::Judging(_) => "judging",
+            State::Asking(_) => "asking",
+            State::Claiming(_) => "claiming",
+            State::Saving(_) => "saving",
+            State::Live(_) => "live",
+            State::LoggingOut { .. } => "logging out",
+            State::Closed => "closed",
+        };
+        f.debug_struct("Session")
+            .field("profile", &self.settings.profile.name)
+            .field("state", &state)
+            .field("stream", &self.stream())
+            .field("numbers", &self.numbers())
+            .field("inbound_bytes", &self.inbound.len())
+            .field("out", &self.out)
+            .finish_non_exhaustive()
     }
 }
 

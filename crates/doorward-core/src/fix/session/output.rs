@@ -1,6 +1,7 @@
 //! What a session hands out, and the queue in which it waits for `poll`.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Range;
 
 use crate::ask::{Ask, AskId, SignedLogon};
@@ -163,7 +164,7 @@ enum Item {
 }
 
 /// Outputs in their order, and the one buffer that holds their bytes: it is used again once all are taken.
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Outbox {
     items: VecDeque<Item>,
@@ -176,6 +177,16 @@ pub(super) struct Outbox {
 const IDLE_BYTES_MAX: usize = 512;
 /// What an idle session's queue may keep, in outputs.
 const IDLE_ITEMS_MAX: usize = 8;
+
+impl fmt::Debug for Outbox {
+    /// How much waits, and none of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("outputs", &self.items.len())
+            .field("bytes", &self.arena.len())
+            .finish_non_exhaustive()
+    }
+}
 
 impl Outbox {
     fn span(range: &Range<usize>) -> Span {

@@ -7,7 +7,7 @@ use crate::calendar::Calendar;
 use crate::fix::profile::Profile;
 use crate::id::{FaultTolerance, OperatorId};
 use crate::stream::{Epoch, Gateway, Numbers, StreamKey};
-use crate::time::{Now, Wall};
+use crate::time::Now;
 
 /// What a listener's sessions have in common.
 #[derive(Clone, Debug)]
@@ -30,9 +30,9 @@ impl Settings {
     /// The tag of the one-time password where configuration says nothing.
     pub const CODE_TAG: u32 = 20_030;
 
-    /// The week that a stream belongs to now.
-    fn week(&self, now: Now) -> u32 {
-        if self.profile.weekly { self.calendar.week(now.wall) } else { 0 }
+    /// The week that its streams belong to while the shell is in `present`.
+    pub const fn week(&self, present: u32) -> u32 {
+        if self.profile.weekly { present } else { 0 }
     }
 }
 
@@ -57,30 +57,24 @@ pub struct StreamState {
     /// The operator who was logged on last.
     pub operator: Option<OperatorId>,
     left_behind: u64,
-    /// Until when no roll is due, as the calendar said last.
-    week_until: Wall,
 }
 
 impl StreamState {
-    /// A stream that nobody has used yet.
-    pub fn new(settings: &Settings, now: Now) -> Self {
-        Self::with(Numbers::new(Epoch { week: settings.week(now), reset: 0 }))
+    /// A stream that nobody has used yet, in a week as [`Settings::week`] says it.
+    pub const fn new(week: u32) -> Self {
+        Self::with(Numbers::new(Epoch { week, reset: 0 }))
     }
 
     /// A stream that goes on with these numbers.
     pub const fn with(numbers: Numbers) -> Self {
-        Self { numbers, operator: None, left_behind: 0, week_until: Wall::from_us(i64::MIN) }
+        Self { numbers, operator: None, left_behind: 0 }
     }
 
-    /// Begins the week of `now` where the stream is still in an earlier one; says whether it did.
+    /// Begins a week, as [`Settings::week`] says it, where the stream is still in an earlier one; says whether it did.
     ///
-    /// The roll is told of with the next statement of numbers; until then it comes out the same after a crash.
-    pub fn roll(&mut self, settings: &Settings, now: Now) -> bool {
-        if !settings.profile.weekly || now.wall < self.week_until {
-            return false;
-        }
-        let week = settings.week(now);
-        self.week_until = settings.calendar.next_open(now.wall);
+    /// To be called before each use of a stream that nobody holds. The roll is told of with the next statement of
+    /// numbers; until then it comes out the same after a crash.
+    pub fn roll(&mut self, week: u32) -> bool {
         let rolls = week > self.numbers.epoch.week;
         if rolls {
             self.begin(Epoch { week, reset: 0 });
@@ -114,7 +108,6 @@ impl StreamState {
         now: Now,
         out: &mut Vec<u8>,
     ) -> u64 {
-        self.roll(settings, now);
         let party = Party {
             begin_string: settings.profile.begin_strings.first().copied().unwrap_or_default(),
             comp: match stream {

@@ -120,6 +120,7 @@ impl Door {
             challenged: false,
             armed: None,
             stream: None,
+            stated: None,
             logging_on: None,
             counted: false,
             watch: None,
@@ -135,7 +136,7 @@ impl Door {
         );
         if let Err(error) = registered {
             tracing::warn!(%error, "a connection cannot be waited for");
-            return self.forget(token);
+            return self.forget(token, now);
         }
         self.arm(token);
     }
@@ -147,6 +148,6 @@ impl Door {
             connection.session.fail(Deny::Evicted, now);
         }
         self.drain(token, now);
-        self.forget(token);
+        self.forget(token, now);
     }
 }

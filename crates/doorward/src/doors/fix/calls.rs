@@ -11,10 +11,15 @@ use super::connection::Connection;
 use super::door::Door;
 use super::mailbox::{Command, Unfit, Whose};
 use super::seats::Seat;
+use crate::fault::Fault;
 use crate::gate::fix::{LiveStream, LogonSave, SetNext, StreamInfo};
 
 /// The greatest MsgSeqNum that a stream may be set to: nine digits, as most clients read.
 const NEXT_MAX: u64 = 999_999_999;
+/// Stored messages that are carried into another epoch at once.
+const CARRIED_AT_ONCE: usize = 1_000;
+/// The same in bytes.
+const CARRIED_BYTES_MAX: usize = 1 << 20;
 
 impl Door {
     pub(super) fn open_mailbox(&mut self, now: Now) {
@@ -41,9 +46,9 @@ impl Door {
                 }
             }
             Command::End(whose, why) => self.end_those(&whose, why, now),
-            Command::SetNext(ask, answer) => self.set_next(ask, answer, now),
+            Command::SetNext(ask, answer) => self.set_next(ask, answer),
             Command::NumbersSaved { stream, numbers, saved, answer } => {
-                let set = self.numbers_saved(&stream, numbers, saved);
+                let set = self.numbers_saved(&stream, numbers, saved, now);
                 // Nobody waits any more.
                 let _ = answer.send(set);
             }
@@ -91,9 +96,9 @@ impl Door {
     }
 
     /// Sets numbers: they count once they are durable, and nobody gets the stream until then.
-    fn set_next(&mut self, ask: SetNext, answer: oneshot::Sender<Result<Numbers, Misuse>>, now: Now) {
+    fn set_next(&mut self, ask: SetNext, answer: oneshot::Sender<Result<Numbers, Misuse>>) {
         let stream = ask.stream;
-        let numbers = match self.wanted_numbers(&ask, now) {
+        let numbers = match self.wanted_numbers(&ask) {
             Ok(numbers) => numbers,
             // Nobody waits any more.
             Err(misuse) => return drop(answer.send(Err(misuse))),
@@ -108,7 +113,7 @@ impl Door {
         self.shared.authority.save(vec![save], Box::new(done));
     }
 
-    fn wanted_numbers(&mut self, ask: &SetNext, now: Now) -> Result<Numbers, Misuse> {
+    fn wanted_numbers(&mut self, ask: &SetNext) -> Result<Numbers, Misuse> {
         let SetNext { stream, next_in, next_out, .. } = ask;
         let Some(settings) = self.settings_of(stream) else {
             return Err(Misuse::conflict("stream", no_listener(stream)));
@@ -116,19 +121,20 @@ impl Door {
         if self.shared.setting.contains(stream) || self.shared.failing.is_some() {
             return Err(Misuse::conflict("stream", format!("{stream} cannot be written now; try again")));
         }
+        let week = settings.week(self.week.number);
         for (field, number) in [("next_in", next_in), ("next_out", next_out)] {
             if let Some(number) = number.filter(|number| !(1..=NEXT_MAX).contains(number)) {
                 return Err(Misuse::invalid(field, format!("{number} is out of range 1..={NEXT_MAX}")));
             }
         }
         if self.shared.seats.get_mut(stream).is_none() {
-            self.shared.seats.keep(*stream, StreamState::new(&settings, now));
+            self.shared.seats.keep(*stream, StreamState::new(week));
         }
         let Some(Seat::Free(state)) = self.shared.seats.get_mut(stream) else {
             let text = format!("somebody is logged on to {stream}; end the session first");
             return Err(Misuse::conflict("stream", text));
         };
-        state.roll(&settings, now);
+        state.roll(week);
         moved(state.numbers, *next_in, *next_out)
     }
 
@@ -137,19 +143,56 @@ impl Door {
         stream: &StreamKey,
         numbers: Numbers,
         saved: bool,
+        now: Now,
     ) -> Result<Numbers, Misuse> {
+        // What the venue has sent to the stream meanwhile is found in the log then.
+        self.settle(now);
         self.shared.setting.retain(|other| other != stream);
-        if !saved {
-            return Err(Misuse::conflict(
-                "stream",
-                format!("{stream}: the numbers could not be written; try again"),
-            ));
+        let set = if saved { self.set_numbers(stream, numbers, now) } else { None };
+        set.filter(|_| self.shared.failing.is_none()).ok_or_else(|| {
+            Misuse::conflict("stream", format!("{stream}: the numbers could not be written; try again"))
+        })
+    }
+
+    fn set_numbers(&mut self, stream: &StreamKey, set: Numbers, now: Now) -> Option<Numbers> {
+        let Some(Seat::Free(state)) = self.shared.seats.get_mut(stream) else { return None };
+        let since = state.numbers;
+        let numbers = joined(since, set)?;
+        if numbers.epoch != since.epoch
+            && let Err(fault) = self.carry_over(stream, &since, numbers.epoch, now)
+        {
+            tracing::error!(%fault, %stream, "stored FIX messages cannot be read");
+            return None;
         }
         if let Some(Seat::Free(state)) = self.shared.seats.get_mut(stream) {
             state.numbers = numbers;
         }
         self.shared.log.numbers(stream, &numbers);
-        Ok(numbers)
+        self.settle(now);
+        Some(numbers)
+    }
+
+    /// Stores in another epoch, under the same numbers, what the client did not fetch in this one.
+    fn carry_over(
+        &mut self,
+        stream: &StreamKey,
+        from: &Numbers,
+        epoch: Epoch,
+        now: Now,
+    ) -> Result<(), Fault> {
+        let mut next = from.unsent_from;
+        while next < from.unsent_to {
+            let range = next..=from.unsent_to - 1;
+            let stored =
+                self.shared.log.read(stream, from.epoch, range, CARRIED_AT_ONCE, CARRIED_BYTES_MAX)?;
+            let Some(last) = stored.last() else { break };
+            next = last.number + 1;
+            for message in &stored {
+                self.shared.log.outbound(stream, epoch, message.number, message.at, &message.bytes);
+            }
+            self.settle_if_much(now);
+        }
+        Ok(())
     }
 
     fn send_all(
@@ -165,7 +208,10 @@ impl Door {
         let mut numbers = Vec::with_capacity(messages.len());
         for (msg_type, body) in messages {
             match self.send(stream, msg_type, body, now) {
-                Some(number) => numbers.push(number),
+                Some(number) => {
+                    numbers.push(number);
+                    self.settle_if_much(now);
+                }
                 None if self.settings_of(stream).is_none() => {
                     return Err(Unfit::Unknown(no_listener(stream)));
                 }
@@ -238,15 +284,31 @@ fn no_listener(stream: &StreamKey) -> String {
     format!("no listener serves {stream}; see fix.listeners")
 }
 
+/// The numbers that were set, and what the venue has sent since they were asked for: no number is used twice. `None`
+/// where a later epoch has begun since.
+fn joined(since: Numbers, set: Numbers) -> Option<Numbers> {
+    if since.epoch > set.epoch {
+        return None;
+    }
+    let next_out = set.next_out.max(since.next_out);
+    let ceiling = if since.epoch == set.epoch { set.ceiling.max(since.ceiling) } else { set.ceiling };
+    let (unsent_from, unsent_to) = if since.unsent_from < since.unsent_to {
+        (since.unsent_from, since.unsent_to)
+    } else {
+        (next_out, next_out)
+    };
+    let rev = set.rev + 1;
+    Some(Numbers { rev, next_out, ceiling: ceiling.max(next_out), unsent_from, unsent_to, ..set })
+}
+
 /// Whether a connection is among those that are meant.
 fn is_of(connection: &Connection, whose: &Whose) -> bool {
     let who = connection.logging_on.as_deref();
     match whose {
         Whose::Connection(_) => true,
         Whose::Person(person) => connection.stream == Some(StreamKey::Person(*person)),
-        Whose::Session(session) => {
-            matches!(connection.stream, Some(StreamKey::Session { session: held, .. }) if held == *session)
-        }
+        // Also whoever waits for a stream of it.
+        Whose::Session(session) => who.is_some_and(|who| who.session == Some(*session)),
         Whose::Key(key) => who.is_some_and(|who| who.access_key == Some(*key)),
         Whose::Firm(firm) => who.is_some_and(|who| who.firm.as_ref() == Some(firm)),
     }
@@ -298,5 +360,21 @@ mod tests {
         );
         assert!(back.supersedes(&now));
         assert_eq!(moved(now, None, Some(8)).unwrap_err().text, "8 is below 9: a number is never used twice");
+    }
+
+    #[test]
+    fn f8_what_was_sent_while_numbers_were_set_keeps_its_numbers() {
+        let before =
+            Numbers { rev: 7, next_in: 5, next_out: 9, ceiling: 9, ..Numbers::new(Epoch::default()) };
+        let since = Numbers { next_out: 11, ceiling: 11, unsent_from: 9, unsent_to: 11, ..before };
+        for next_in in [2, 6] {
+            let set = moved(before, Some(next_in), None).unwrap();
+            let both = joined(since, set).unwrap();
+            assert_eq!((both.epoch, both.next_in, both.next_out), (set.epoch, next_in, 11));
+            assert_eq!((both.ceiling, both.unsent_from, both.unsent_to), (11, 9, 11));
+            assert!(both.supersedes(&set) && both.supersedes(&since));
+        }
+        let next_week = Numbers::new(Epoch { week: 1, reset: 0 });
+        assert_eq!(joined(next_week, moved(before, Some(2), None).unwrap()), None);
     }
 }

@@ -2,11 +2,12 @@
 
 use doorward_core::ask::AskId;
 use doorward_core::fix::session::{Claim, Claimed, Settings, StreamState};
-use doorward_core::stream::StreamKey;
+use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::Now;
 
 use super::door::{Door, Job};
 use super::drive::carry_out;
+use super::recovery::later;
 use super::seats::{Challenger, Seat};
 use super::slab::Token;
 
@@ -21,6 +22,7 @@ impl Door {
         if overtaken {
             return self.claimed(token, ask, Claimed::InProgress, now);
         }
+        self.free_orphan(&claim.stream, None, now);
         match self.shared.seats.holder(&claim.stream) {
             None => self.seat(token, ask, claim.stream, now),
             Some(holder) => self.challenge(holder, Challenger { token, ask }, claim, now),
@@ -30,9 +32,10 @@ impl Door {
     /// Gives a free stream to a connection.
     fn seat(&mut self, token: Token, ask: AskId, stream: StreamKey, now: Now) {
         let Some(connection) = self.connections.get_mut(token) else { return };
-        let settings = &self.listeners[connection.listener].settings;
-        let state = self.shared.seats.take(stream, token, || StreamState::new(settings, now));
-        let Some(state) = state else { return };
+        let week = self.listeners[connection.listener].settings.week(self.week.number);
+        let state = self.shared.seats.take(stream, token, || StreamState::new(week));
+        let Some(mut state) = state else { return };
+        state.roll(week);
         connection.stream = Some(stream);
         for delayed in &mut self.shared.delayed {
             let wanted = delayed.judged.verdict.as_ref().is_ok_and(|grant| grant.stream == stream);
@@ -46,11 +49,15 @@ impl Door {
         let Some(Seat::Held { challenger: waiting, .. }) = self.shared.seats.get_mut(&claim.stream) else {
             return;
         };
+        // One that waited, and was refused or has gone meanwhile, waits no more.
+        let is_there = |token| self.connections.get(token).is_some_and(|other| !other.session.is_closed());
+        *waiting = waiting.filter(|waiting| is_there(waiting.token));
         let Some(live) = self.connections.get_mut(holder) else { return };
         let numbers = live.session.numbers().filter(|_| holder != token);
         let answer = match numbers {
             // Its Logon is not answered yet.
             _ if !live.session.is_live() && live.closing.is_none() => Claimed::InProgress,
+            _ if live.session.is_renewing() => Claimed::InProgress,
             _ if waiting.is_some() => Claimed::InProgress,
             Some(numbers) if claim.deserves_probe(&numbers) => {
                 *waiting = Some(challenger);
@@ -93,15 +100,40 @@ impl Door {
         let Some((stream, state)) = connection.session.release() else { return };
         connection.stream = None;
         connection.challenged = false;
-        let waiting = self.give_back(stream, state);
-        if let Some(Challenger { token, ask }) = waiting {
-            self.seat(token, ask, stream, now);
+        self.pass_on(stream, state, now);
+    }
+
+    /// Keeps a stream, or gives it to whoever waited for it.
+    pub(super) fn pass_on(&mut self, stream: StreamKey, state: StreamState, now: Now) {
+        let waiting = self.shared.seats.keep(stream, state);
+        match waiting {
+            Some(Challenger { token, ask }) if self.shared.failing.is_some() => {
+                self.claimed(token, ask, Claimed::Unavailable, now);
+            }
+            Some(Challenger { token, ask }) => self.seat(token, ask, stream, now),
+            None => {}
         }
     }
 
-    /// Keeps a stream; whoever waited for it.
-    pub(super) fn give_back(&mut self, stream: StreamKey, state: StreamState) -> Option<Challenger> {
-        self.shared.seats.keep(stream, state).filter(|waiting| self.connections.get(waiting.token).is_some())
+    /// Frees a stream whose holder has gone without giving it back: it goes on as after a crash. `stated`: the numbers
+    /// that the holder stated last.
+    pub(super) fn free_orphan(&mut self, stream: &StreamKey, stated: Option<Numbers>, now: Now) {
+        let Some(holder) = self.shared.seats.holder(stream) else { return };
+        if self.connections.get(holder).is_some() {
+            return;
+        }
+        tracing::error!(%stream, "a FIX connection has gone without its stream, which goes on as after a crash");
+        let logged = self.shared.log.numbers_of(stream);
+        let numbers = match (logged, stated) {
+            (Some(logged), Some(stated)) => later(logged, stated),
+            (Some(numbers), None) | (None, Some(numbers)) => numbers,
+            // Never was a number of it stated.
+            (None, None) => match self.settings_of(stream) {
+                Some(settings) => StreamState::new(&settings, now).numbers,
+                None => return,
+            },
+        };
+        self.pass_on(*stream, StreamState::with(numbers.after_crash()), now);
     }
 
     /// What streams of a kind are written with; `None` where no listener serves them.
@@ -123,12 +155,15 @@ impl Door {
         now: Now,
     ) -> Option<u64> {
         let settings = self.settings_of(stream)?;
+        self.free_orphan(stream, None, now);
+        let week = settings.week(self.week.number);
         if self.shared.seats.get_mut(stream).is_none() {
-            self.shared.seats.keep(*stream, StreamState::new(&settings, now));
+            self.shared.seats.keep(*stream, StreamState::new(week));
         }
         let Some(Seat::Free(state)) = self.shared.seats.get_mut(stream) else { return None };
         let mut bytes = std::mem::take(&mut self.shared.scratch);
         bytes.clear();
+        state.roll(week);
         let number = state.store_application(&settings, stream, (msg_type, body), now, &mut bytes);
         let numbers = state.numbers;
         let left = state.take_left_behind();

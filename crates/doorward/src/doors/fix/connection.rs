@@ -3,8 +3,9 @@
 use std::io;
 
 use doorward_core::fix::session::Session;
-use doorward_core::id::{AccessKeyId, FirmCode, OperatorId};
-use doorward_core::stream::StreamKey;
+use doorward_core::id::{AccessKeyId, FirmCode, OperatorId, SessionId};
+use doorward_core::limits::Limit;
+use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::{Mono, Wall};
 
 use super::silent::Rank;
@@ -12,8 +13,32 @@ use super::transport::Transport;
 use crate::doors::proxy_header::Pending;
 use crate::gate::Origin;
 
-/// What a connection's buffer of outbound bytes may keep when it is empty.
-pub(super) const KEPT_BYTES_MAX: usize = 64 * 1024;
+/// The largest buffer that is kept for another connection.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+/// Spare buffers that are kept.
+const SPARE_MAX: usize = Limit::FixSpareBuffers.max() as usize;
+
+/// Buffers of connections that have nothing to write, for those that will.
+#[derive(Debug, Default)]
+pub(super) struct Pool(Vec<Vec<u8>>);
+
+impl Pool {
+    /// Puts bytes behind what a buffer holds; one without memory gets a spare one's.
+    pub(super) fn append(&mut self, buffer: &mut Vec<u8>, bytes: &[u8]) {
+        if buffer.capacity() == 0 {
+            *buffer = self.0.pop().unwrap_or_default();
+        }
+        buffer.extend_from_slice(bytes);
+    }
+
+    /// Takes a buffer back, unless there are enough or it is large.
+    pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
+        if (1..=KEPT_BYTES_MAX).contains(&buffer.capacity()) && self.0.len() < SPARE_MAX {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+}
 
 /// What is expected of the peer next.
 #[derive(Debug)]
@@ -35,6 +60,7 @@ pub(super) struct LoggedOn {
     pub(super) operator: Option<OperatorId>,
     pub(super) access_key: Option<AccessKeyId>,
     pub(super) firm: Option<FirmCode>,
+    pub(super) session: Option<SessionId>,
 }
 
 /// One connection.
@@ -69,6 +95,8 @@ pub(super) struct Connection {
     pub(super) armed: Option<Mono>,
     /// The stream that it holds.
     pub(super) stream: Option<StreamKey>,
+    /// The stream's numbers as the machine stated them last.
+    pub(super) stated: Option<Numbers>,
     /// Who is logged on, or about to be.
     pub(super) logging_on: Option<Box<LoggedOn>>,
     /// Logged on by the listener's count.
@@ -123,5 +151,23 @@ impl Connection {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l1_as_many_buffers_are_kept_as_there_may_be_and_none_that_is_large() {
+        let mut pool = Pool::default();
+        for _ in 0..SPARE_MAX + 5 {
+            pool.give(Vec::with_capacity(100));
+        }
+        assert_eq!(pool.0.len(), SPARE_MAX);
+        pool.0.clear();
+        pool.give(Vec::with_capacity(KEPT_BYTES_MAX + 1));
+        pool.give(Vec::new());
+        assert!(pool.0.is_empty());
     }
 }

@@ -9,12 +9,11 @@ use doorward_core::ask::{AskId, Judged};
 use doorward_core::calendar::{Calendar, Week};
 use doorward_core::fix::message::Fields;
 use doorward_core::fix::session::{Claim, End, ReadRange};
-use doorward_core::limits::Limit;
-use doorward_core::stream::StreamKey;
+use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::{Mono, Now};
 
 use super::authority::Authority;
-use super::connection::Connection;
+use super::connection::{Connection, Pool};
 use super::listener::Listener;
 use super::mailbox::{FixHandle, Mailbox};
 use super::seats::Seats;
@@ -89,6 +88,8 @@ pub(super) struct Shared {
     pub(super) touched: Vec<Token>,
     /// Of those of this turn, the ones that wait for the commit.
     pub(super) waiting: Vec<Token>,
+    /// Connections that have stated numbers in this turn and wait for nothing.
+    pub(super) lazily: Vec<Token>,
     pub(super) reads: Vec<(Token, AskId, ReadRange)>,
     pub(super) delay: Duration,
     pub(super) delayed: VecDeque<Delayed>,
@@ -97,7 +98,7 @@ pub(super) struct Shared {
     /// Logons that came while another one for their stream was held back.
     pub(super) overtaken: Vec<Token>,
     /// Buffers of connections that have nothing to write.
-    pub(super) pool: Vec<Vec<u8>>,
+    pub(super) pool: Pool,
     pub(super) outbound_bytes_max: usize,
     pub(super) counts: Counts,
     pub(super) scratch: Vec<u8>,
@@ -150,6 +151,7 @@ impl Door {
     }
 
     fn turn(&mut self, events: &mio::Events, now: Now) {
+        self.look_at_week(now);
         let mut again = std::mem::take(&mut self.again);
         for event in events {
             let token = event.token();
@@ -157,12 +159,14 @@ impl Door {
                 self.listeners[token.0].ready = true;
             } else if token != MAILBOX {
                 self.connection_event(Token::from_poller(token), event, now);
+                self.settle_if_much(now);
             }
         }
         for token in again.drain(..) {
             if let Some(connection) = self.connections.get_mut(token) {
                 connection.again = false;
                 self.read(token, now);
+                self.settle_if_much(now);
             }
         }
         if self.again.is_empty() {
@@ -225,12 +229,16 @@ impl Door {
         }
     }
 
-    /// What is done about once a second: the week, measurements, the log.
-    fn look(&mut self, now: Now) {
+    /// Before anything else of a turn, so that nothing of it belongs to a week that is over.
+    fn look_at_week(&mut self, now: Now) {
         let over = self.week.closes.filter(|_| !self.told_closed);
         if now.wall >= over.unwrap_or(self.week.next_open) {
             self.week_changes(now);
         }
+    }
+
+    /// What is done about once a second: measurements, the log.
+    fn look(&mut self, now: Now) {
         if now.mono < self.look_at {
             return;
         }
@@ -255,7 +263,7 @@ impl Door {
         }
     }
 
-    /// The week closes, or another one opens: everybody is logged out.
+    /// The week closes: everybody is logged out. Or another one opens: those are who are still in an earlier one.
     fn week_changes(&mut self, now: Now) {
         // T4: not by a clock that may be wrong.
         if !self.shared.authority.clock_good() {
@@ -266,7 +274,9 @@ impl Door {
         self.week = week;
         self.told_closed = !week.is_open(now.wall);
         for token in self.connections.tokens() {
-            if let Some(connection) = self.connections.get_mut(token) {
+            let Some(connection) = self.connections.get_mut(token) else { continue };
+            let is_earlier = |numbers: Numbers| numbers.epoch.week < week.number;
+            if self.told_closed || connection.session.numbers().is_some_and(is_earlier) {
                 connection.session.end(End::WeekClosed, now);
                 self.drain(token, now);
             }
@@ -308,10 +318,12 @@ impl Door {
     }
 
     /// Lets go of a connection for good.
-    pub(super) fn forget(&mut self, token: Token) {
+    pub(super) fn forget(&mut self, token: Token, now: Now) {
         let Some(mut connection) = self.connections.remove(token) else { return };
         if let Some((stream, state)) = connection.session.release() {
-            self.give_back(stream, state);
+            self.pass_on(stream, state, now);
+        } else if let Some(stream) = connection.stream {
+            self.free_orphan(&stream, connection.stated, now);
         }
         let listener = &mut self.listeners[connection.listener];
         listener.silent.leave(connection.rank);
@@ -322,7 +334,7 @@ impl Door {
         if let Some(watch) = connection.watch.take() {
             watch.abort();
         }
-        self.shared.recycle(std::mem::take(&mut connection.out));
+        self.shared.pool.give(std::mem::take(&mut connection.out));
     }
 
     fn end(&mut self) {
@@ -340,21 +352,5 @@ impl Door {
             tracing::error!(%fault, "the last numbers of FIX streams could not be written");
         }
         self.measure();
-    }
-}
-
-/// Spare buffers that are kept.
-const POOL_MAX: usize = Limit::FixSpareBuffers.max() as usize;
-
-impl Shared {
-    /// Keeps a buffer for the next connection that has something to say.
-    pub(super) fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() > 0
-            && buffer.capacity() <= super::connection::KEPT_BYTES_MAX
-            && self.pool.len() < POOL_MAX
-        {
-            buffer.clear();
-            self.pool.push(buffer);
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use doorward_core::ask::{Ask, AskId, SignedLogon};
 use doorward_core::fix::session::Output;
-use doorward_core::stream::StreamKey;
+use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::Now;
 
 use super::connection::{Connection, LoggedOn};
@@ -77,41 +77,27 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
     while let Some(output) = connection.session.poll() {
         match (output, stream) {
             (Output::Send(bytes), _) => {
-                if connection.out.capacity() == 0
-                    && let Some(spare) = shared.pool.pop()
-                {
-                    connection.out = spare;
-                }
-                connection.out.extend_from_slice(bytes);
+                shared.pool.append(&mut connection.out, bytes);
                 shared.counts.sent += 1;
             }
-            // Nothing is taken by a log that failed: the commit of this turn fails, and so does the connection.
-            (
-                Output::SaveOutbound { .. }
-                | Output::SaveInbound { .. }
-                | Output::Deliver { .. }
-                | Output::SaveNumbers { .. },
-                Some(_),
-            ) if shared.failing.is_some() => connection.waits = true,
-            (Output::SaveOutbound { epoch, number, message }, Some(stream)) => {
-                shared.log.outbound(&stream, epoch, number, now.wall, message);
-                connection.waits = true;
-                shared.counts.application_out += 1;
-            }
-            (Output::SaveInbound { epoch, number, message }, Some(stream)) => {
-                shared.log.inbound(&stream, epoch, number, now.wall, message);
-                connection.waits = true;
-                shared.counts.application_in += 1;
-            }
-            (Output::Deliver { epoch, number, message }, Some(stream)) => {
-                shared.deliver(&From { stream: &stream, epoch, number, at: now.wall }, message);
-            }
             (Output::SaveNumbers { numbers, durable }, Some(stream)) => {
-                shared.log.numbers(&stream, &numbers);
-                connection.waits |= durable;
+                connection.stated = Some(numbers);
+                connection.waits |= durable || shared.failing.is_some();
+                if !durable {
+                    shared.lazily.push(token);
+                }
+                shared.state(&stream, &numbers);
+            }
+            (
+                output @ (Output::SaveOutbound { .. } | Output::SaveInbound { .. } | Output::Deliver { .. }),
+                Some(stream),
+            ) => {
+                connection.waits = true;
+                shared.store(&stream, output, now);
             }
             (Output::Judge(ask, logon), _) => judge(connection, token, ask, &logon, shared, now),
             (Output::SaveLogon(ask, record, numbers), _) => {
+                connection.stated = numbers.or(connection.stated);
                 shared.decided.push(LogonSave { record, numbers: connection.stream.zip(numbers) });
                 shared.deciding.push((token, ask));
             }
@@ -159,6 +145,7 @@ fn judge(
             operator: Some(grant.operator.clone()),
             access_key: Some(grant.access_key),
             firm: Some(grant.firm_code.clone()),
+            session: Some(grant.comp.session),
         }));
     }
     if shared.delay.is_zero() {
@@ -190,6 +177,42 @@ fn ask_gate(connection: &mut Connection, token: Token, id: AskId, ask: Ask, shar
 }
 
 impl Shared {
+    /// Puts numbers into the batch. A log that failed takes nothing: the commit of this turn fails.
+    fn state(&mut self, stream: &StreamKey, numbers: &Numbers) {
+        if self.failing.is_none() {
+            self.log.numbers(stream, numbers);
+        }
+    }
+
+    /// The same for a message, which the back end hears of where it is for that.
+    fn store(&mut self, stream: &StreamKey, output: Output<'_>, now: Now) {
+        if self.failing.is_some() {
+            return;
+        }
+        match output {
+            Output::SaveOutbound { epoch, number, message } => {
+                self.log.outbound(stream, epoch, number, now.wall, message);
+                self.counts.application_out += 1;
+            }
+            Output::SaveInbound { epoch, number, message } => {
+                self.log.inbound(stream, epoch, number, now.wall, message);
+                self.counts.application_in += 1;
+            }
+            Output::Deliver { epoch, number, message } => {
+                self.deliver(&From { stream, epoch, number, at: now.wall }, message);
+            }
+            Output::Judge(..)
+            | Output::Ask(..)
+            | Output::Claim(..)
+            | Output::SaveLogon(..)
+            | Output::SaveNumbers { .. }
+            | Output::Send(_)
+            | Output::Read(..)
+            | Output::Note(_)
+            | Output::Close(_) => {}
+        }
+    }
+
     /// Gives a message to the back end; it has it, since both lie in one batch.
     fn deliver(&mut self, from: &From<'_>, message: &[u8]) {
         match self.fields.read(message) {

@@ -143,7 +143,7 @@ impl Door {
         }
         connection.session.fail(Deny::TlsFailed, now);
         self.drain(token, now);
-        self.forget(token);
+        self.forget(token, now);
     }
 
     fn closed_by_peer(&mut self, token: Token, now: Now) {
@@ -165,12 +165,12 @@ impl Door {
             Stage::Proxy(_) => Deny::ProxyHeader,
             Stage::Handshake => Deny::TlsFailed,
             Stage::Open => return,
-            Stage::Lingering => return self.forget(token),
+            Stage::Lingering => return self.forget(token, now),
         };
         metrics::connection_refused(DOOR, if reason == Deny::TlsFailed { "tls" } else { "proxy-header" });
         connection.session.fail(reason, now);
         self.drain(token, now);
-        self.forget(token);
+        self.forget(token, now);
     }
 
     /// A connection has something to be written or to be closed.

@@ -27,16 +27,23 @@ pub(super) fn merged(
     all
 }
 
-fn later(one: Numbers, other: Numbers) -> Numbers {
+/// Of the log's account of a stream and another one, the one that holds.
+pub(super) fn later(one: Numbers, other: Numbers) -> Numbers {
     let (older, newer) = if other.supersedes(&one) { (one, other) } else { (other, one) };
     if older.epoch != newer.epoch {
         return newer;
     }
-    // Within an epoch numbers only grow.
+    // What the log states later holds as it is: it may take a number back that was never used, and every message
+    // that raises it is there. A statement of the book knows of no messages behind it.
+    if one.supersedes(&other) {
+        return one;
+    }
+    // Within an epoch both numbers only grow; the ceiling comes down where a session ended in order.
+    let next_out = newer.next_out.max(older.next_out);
     Numbers {
         next_in: newer.next_in.max(older.next_in),
-        next_out: newer.next_out.max(older.next_out),
-        ceiling: newer.ceiling.max(older.ceiling),
+        next_out,
+        ceiling: newer.ceiling.max(next_out),
         ..newer
     }
 }
@@ -63,7 +70,7 @@ pub(super) fn replay(log: &StreamLog, week: &Week, backend: &mut dyn Backend) ->
     let (mut untold, mut told, mut fields, mut replies) =
         (Vec::new(), Vec::new(), Fields::new(), Replies::default());
     // Streams of people have no weeks.
-    for message in log.replay_inbound(0) {
+    for message in log.replay_present(week.number, week.opened) {
         let message = message?;
         let is_lacked = lacked.remove(&name(&message));
         let is_present = match message.stream {
@@ -131,6 +138,8 @@ impl Door {
             self.shared.log.numbers(&stream, &numbers);
         }
         self.shared.log.commit()?;
+        // From here on the log takes what is said.
+        self.shared.failing = None;
         self.tell_backend(now)
     }
 
@@ -145,7 +154,8 @@ impl Door {
         for (stream, epoch, number) in &told {
             self.shared.log.acknowledged(stream, *epoch, *number);
         }
-        self.shared.log.commit()
+        self.settle(now);
+        self.shared.failing.clone().map_or(Ok(()), Err)
     }
 }
 
@@ -169,8 +179,17 @@ mod tests {
         let both = merged(&BTreeMap::from([(stream, log)]), [(stream, book)]);
         let numbers = both[&stream];
         assert_eq!((numbers.rev, numbers.next_in, numbers.next_out, numbers.ceiling), (9, 7, 66, 66));
+        let refused = Numbers { rev: 10, next_in: 3, ..log };
+        let both_now = merged(&BTreeMap::from([(stream, refused)]), [(stream, book)])[&stream];
+        assert_eq!((both_now.next_in, both_now.ceiling), (3, 5), "a Logon that was refused moves no number");
         let next_week = Numbers::new(Epoch { week: 6, reset: 0 });
         assert_eq!(merged(&both, [(stream, next_week)])[&stream], next_week);
+        let over = Numbers { rev: 10, next_in: 7, next_out: 8, ceiling: 8, ..Numbers::new(epoch) };
+        assert_eq!(
+            merged(&BTreeMap::from([(stream, over)]), [(stream, book)])[&stream].next_out,
+            8,
+            "in order"
+        );
         let exact = Numbers { next_out: 66, ..book };
         assert_eq!(merged(&BTreeMap::new(), [(stream, exact)])[&stream], exact, "nothing is left out");
     }

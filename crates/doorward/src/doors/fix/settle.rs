@@ -23,6 +23,8 @@ const LINGER_MAX: Duration = Duration::from_secs(2);
 const RESEND_BELOW_BYTES: usize = 64 * 1024;
 /// Stored messages that are read at once, in bytes.
 const RESEND_BYTES_MAX: usize = 256 * 1024;
+/// A batch of the stream log is committed in the middle of a turn where it grows beyond this, in bytes.
+const BATCH_BYTES_MAX: usize = 16 << 20;
 /// How long after a failure the log is opened again.
 pub(super) const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
@@ -43,8 +45,9 @@ impl Door {
             touched.append(&mut self.shared.touched);
             self.shared.touched = touched;
             self.save_logons();
+            let lazily = std::mem::take(&mut self.shared.lazily);
             if !waiting.is_empty() || (!self.shared.log.is_empty() && self.shared.failing.is_none()) {
-                self.commit(&waiting, now);
+                self.commit(&waiting, &lazily, now);
             }
             for token in waiting.drain(..) {
                 self.write(token, now);
@@ -56,6 +59,13 @@ impl Door {
             if self.shared.touched.is_empty() && stored && self.shared.decided.is_empty() {
                 return;
             }
+        }
+    }
+
+    /// Settles before the turn ends where so much has come together that one batch would not take it all.
+    pub(super) fn settle_if_much(&mut self, now: Now) {
+        if self.shared.log.waiting_bytes() > BATCH_BYTES_MAX && self.shared.failing.is_none() {
+            self.settle(now);
         }
     }
 
@@ -74,7 +84,8 @@ impl Door {
         self.shared.authority.save(decided, Box::new(done));
     }
 
-    fn commit(&mut self, waiting: &[Token], now: Now) {
+    /// `lazily`: those who wait for nothing, but have stated numbers that they count on from the next turn.
+    fn commit(&mut self, waiting: &[Token], lazily: &[Token], now: Now) {
         let began = self.clock.now().mono;
         let result = match &self.shared.failing {
             Some(fault) => Err(fault.clone()),
@@ -89,7 +100,10 @@ impl Door {
                     }
                 }
             }
-            Err(fault) => self.not_saved(waiting, fault, now),
+            Err(fault) => {
+                self.not_saved(waiting, fault.clone(), now);
+                self.not_saved(lazily, fault, now);
+            }
         }
     }
 
@@ -100,6 +114,8 @@ impl Door {
             self.shared.retry_at = now.mono + REOPEN_AFTER;
             self.shared.handle.set_storing(false);
         }
+        // First: who waits for the stream of one that ends here must not get it with numbers that are not stored.
+        self.shared.failing = Some(fault);
         for token in waiting {
             if let Some(connection) = self.connections.get_mut(*token) {
                 connection.out.clear();
@@ -113,7 +129,6 @@ impl Door {
                 connection.waits = false;
             }
         }
-        self.shared.failing = Some(fault);
     }
 
     /// Writes what a connection has to say, and ends it where nothing follows.
@@ -135,7 +150,7 @@ impl Door {
             }
             Ok(Wrote::All) => {
                 let spare = std::mem::take(&mut connection.out);
-                self.shared.recycle(spare);
+                self.shared.pool.give(spare);
                 self.want_write(token, false);
                 if let Some(lingers) = closing {
                     self.close(token, lingers, now);
@@ -175,7 +190,7 @@ impl Door {
             }
             Stage::Proxy(_) | Stage::Handshake | Stage::Open | Stage::Lingering => {
                 self.release(token, now);
-                self.forget(token);
+                self.forget(token, now);
             }
         }
     }

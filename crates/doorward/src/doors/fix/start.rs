@@ -13,6 +13,7 @@ use doorward_core::stream::Gateway;
 use mio::Interest;
 
 use super::authority::Authority;
+use super::connection::Pool;
 use super::door::{Counts, Door, MAILBOX, READ_BYTES, Shared};
 use super::listener::Listener;
 use super::mailbox::{FixHandle, mailbox};
@@ -128,16 +129,9 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
     let poll = mio::Poll::new()?;
     let waker = mio::Waker::new(poll.registry(), MAILBOX)?;
     let (handle, mailbox) = mailbox(waker);
-    let mut listeners = Vec::new();
     // Before the first one is bound: from then on the kernel takes connections, whose Logons are good.
     parts.authority.listens_now();
-    for (at, (config, tls)) in settings.listeners.iter().enumerate() {
-        let session = Arc::new(session_settings(&settings, config));
-        let mut listener =
-            Listener::open(config, session, tls.as_ref(), &settings.trusted, settings.descriptors)?;
-        poll.registry().register(&mut listener.socket, mio::Token(at), Interest::READABLE)?;
-        listeners.push(listener);
-    }
+    let listeners = open_listeners(&settings, &poll)?;
     let bound = listeners.iter().map(Listener::bound).collect();
     let (log, recovered) = parts.log;
     let now = parts.clock.now();
@@ -161,12 +155,13 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         jobs: VecDeque::new(),
         touched: Vec::new(),
         waiting: Vec::new(),
+        lazily: Vec::new(),
         reads: Vec::new(),
         delay: settings.delay,
         delayed: VecDeque::new(),
         setting: Vec::new(),
         overtaken: Vec::new(),
-        pool: Vec::new(),
+        pool: Pool::default(),
         outbound_bytes_max: settings.outbound_bytes_max,
         counts: Counts::default(),
         scratch: Vec::new(),
@@ -192,8 +187,34 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         stopping: None,
     };
     door.tell_backend(now)?;
-    let thread = std::thread::Builder::new().name("fix".to_owned()).spawn(move || door.run())?;
+    let ends = Ends(handle.clone());
+    let thread = std::thread::Builder::new().name("fix".to_owned()).spawn(move || {
+        let _ends = ends;
+        door.run();
+    })?;
     Ok(Running { handle, bound, thread })
+}
+
+/// Listens on every address, with the places of the listeners as the poller's tokens.
+fn open_listeners(settings: &FixSettings, poll: &mio::Poll) -> Result<Vec<Listener>, StartFault> {
+    let mut listeners = Vec::new();
+    for (at, (config, tls)) in settings.listeners.iter().enumerate() {
+        let session = Arc::new(session_settings(settings, config));
+        let mut listener =
+            Listener::open(config, session, tls.as_ref(), &settings.trusted, settings.descriptors)?;
+        poll.registry().register(&mut listener.socket, mio::Token(at), Interest::READABLE)?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// However the thread ends, `/readyz` says so.
+struct Ends(FixHandle);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.set_storing(false);
+    }
 }
 
 fn session_settings(settings: &FixSettings, listener: &FixListener) -> Settings {

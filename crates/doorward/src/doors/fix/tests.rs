@@ -37,6 +37,9 @@ struct Open {
     granted: AtomicUsize,
     booked: Mutex<HashMap<StreamKey, Numbers>>,
     cannot_save: AtomicBool,
+    /// The next answer about something saved is held back.
+    hold: AtomicBool,
+    held: Mutex<Vec<Box<dyn FnOnce(bool) + Send>>>,
     notes: Mutex<Vec<(Event, Option<Deny>)>>,
 }
 
@@ -64,6 +67,9 @@ impl Authority for Open {
             self.granted.fetch_add(usize::from(granted && can_save), Ordering::Relaxed);
             self.notes.lock().unwrap().push((record.entry.event, record.entry.reason));
             self.booked.lock().unwrap().extend(numbers.filter(|_| can_save));
+        }
+        if self.hold.swap(false, Ordering::Relaxed) {
+            return self.held.lock().unwrap().push(done);
         }
         done(can_save);
     }
@@ -186,6 +192,31 @@ impl World {
     fn close(&mut self) {
         let running = self.running.take().unwrap();
         self.runtime.block_on(running.stop(Duration::from_secs(5)));
+    }
+
+    /// Waits until an answer is held back.
+    fn wait_until_held(&self) {
+        let began = std::time::Instant::now();
+        while self.authority.held.lock().unwrap().is_empty() {
+            assert!(began.elapsed() < SOON, "nothing was saved");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Gives the answers that were held back.
+    fn let_go(&self) {
+        let held = std::mem::take(&mut *self.authority.held.lock().unwrap());
+        held.into_iter().for_each(|done| done(true));
+    }
+
+    /// All streams, once everything that came before was carried out.
+    fn shown(&self) -> Vec<crate::gate::fix::StreamInfo> {
+        self.runtime.block_on(self.handle().streams()).unwrap()
+    }
+
+    fn send(&self, stream: StreamKey, text: &str) -> Result<Vec<u64>, Unfit> {
+        let news = (b"B".to_vec(), format!("148={text}\x0133=1\x0158=text\x01").into_bytes());
+        self.runtime.block_on(self.handle().send(stream, vec![news]))
     }
 
     fn noted(&self) -> Vec<Deny> {
@@ -432,6 +463,61 @@ fn a_live_session_that_is_silent_makes_room_for_its_successor() {
 }
 
 #[test]
+fn a_logon_while_the_holder_renews_its_own_hears_so_at_once() {
+    let world = World::new();
+    let mut live = world.logged_on("ABC001N", 1);
+    live.say("1", "112=mark|");
+    live.hear_type("0");
+    world.authority.hold.store(true, Ordering::Relaxed);
+    let (next, mut second) = (live.next, world.connect());
+    let logon = live.logon("ABC001N", next);
+    live.stream.write_all(&logon).unwrap();
+    world.wait_until_held();
+    let logon = second.logon("ABC001N", next + 1);
+    second.stream.write_all(&logon).unwrap();
+    let answer = second.hear();
+    assert!(answer.contains("58=Invalid Logon. Logon Already in Progress. Logout Forced|"), "{answer}");
+    world.let_go();
+    live.hear_type("A");
+}
+
+#[test]
+fn s8_a_session_that_ends_lets_nobody_in_who_waits_for_its_stream() {
+    let world = World::new();
+    let mut live = world.logged_on("ABC001N", 1);
+    live.say("1", "112=mark|");
+    live.hear_type("0");
+    let mut waiting = world.connect();
+    let logon = waiting.logon("ABC001N", live.next);
+    waiting.stream.write_all(&logon).unwrap();
+    live.hear_type("1");
+    world.handle().end(EndOf::Session(doorward_core::id::SessionId::parse(b"ABC").unwrap()));
+    live.hear_type("5");
+    drop(live);
+    let answer = waiting.hear();
+    assert_eq!(get(&answer, "35"), Some("5"), "{answer}");
+    assert_eq!(waiting.hear_or_end(), None);
+}
+
+#[test]
+fn a_stream_is_free_again_whatever_its_connection_ends_with() {
+    let world = World::new();
+    let mut client = world.logged_on("ABC001N", 1);
+    let logon = client.logon("ABC001N", 3);
+    let mut out = Vec::new();
+    let _ = Builder::begin(&mut out, b"FIX.4.2", b"A").number(34, 3).finish();
+    assert!(out.len() < logon.len(), "one without a SenderCompID (49)");
+    client.stream.write_all(&out).unwrap();
+    drop(client);
+    let mut back = world.connect();
+    let logon = back.logon("ABC001N", 4);
+    back.stream.write_all(&logon).unwrap();
+    back.hear_type("A");
+    world.send(StreamKey::parse("cgw/ABC/001").unwrap(), "there").unwrap();
+    assert!(back.hear_type("B").contains("|148=there|"));
+}
+
+#[test]
 fn f6_s10_silent_connections_make_room_and_a_logon_gets_through() {
     let world = World::with(|settings| settings.listeners = vec![(listener(10), None)]);
     let mut silent: Vec<Client> = (0..30).map(|_| world.connect()).collect();
@@ -499,6 +585,34 @@ fn f8_without_a_disk_nobody_hears_of_what_is_not_stored_and_logons_wait_for_it()
 }
 
 #[test]
+fn f8_without_a_disk_nobody_gets_a_stream_whose_numbers_are_not_stored() {
+    let world = World::new();
+    let mut live = world.logged_on("ABC001N", 1);
+    live.say("1", "112=mark|");
+    live.hear_type("0");
+    let mut waiting = world.connect();
+    let logon = waiting.logon("ABC001N", live.next);
+    waiting.stream.write_all(&logon).unwrap();
+    live.hear_type("1");
+    world.disk_full.store(true, Ordering::Relaxed);
+    world.send(StreamKey::parse("cgw/ABC/001").unwrap(), "lost").unwrap_err();
+    assert_eq!(live.hear_or_end(), None);
+    let answer = waiting.hear();
+    assert!(answer.contains("Logon Could not be Authenticated at This Time."), "{answer}");
+}
+
+#[test]
+fn f8_who_counts_on_numbers_that_could_not_be_stored_is_closed() {
+    let world = World::new();
+    let mut client = world.logged_on("ABC001N", 1);
+    world.disk_full.store(true, Ordering::Relaxed);
+    // Enough for numbers to be reserved ahead.
+    let burst: Vec<u8> = (0..50).flat_map(|n| client.build("1", &format!("112=burst-{n}|"))).collect();
+    client.stream.write_all(&burst).unwrap();
+    while client.hear_or_end().is_some() {}
+}
+
+#[test]
 fn a_stop_logs_everybody_out() {
     let mut world = World::new();
     let mut client = world.logged_on("ABC001N", 1);
@@ -537,6 +651,33 @@ fn numbers_are_set_while_nobody_is_logged_on() {
 }
 
 #[test]
+fn f8_what_the_venue_sends_while_numbers_are_set_is_kept_under_numbers_of_its_own() {
+    let stream = StreamKey::parse("cgw/ABC/001").unwrap();
+    for next_in in [2, 50] {
+        let world = World::new();
+        let mut client = world.logged_on("ABC001N", 1);
+        client.say("5", "");
+        while client.hear_or_end().is_some() {}
+        let next_out = world.shown()[0].numbers.next_out;
+        world.authority.hold.store(true, Ordering::Relaxed);
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let record = Box::new(record(Event::FixSessionChanged));
+        let ask = SetNext { stream, next_in: Some(next_in), next_out: None, record };
+        world.handle().set_next(ask, answer);
+        world.wait_until_held();
+        assert_eq!(world.send(stream, "meanwhile").unwrap(), [next_out]);
+        world.let_go();
+        let set = world.runtime.block_on(answered).unwrap().unwrap();
+        assert_eq!((set.next_in, set.next_out), (next_in, next_out + 1));
+        let mut back = world.logged_on("ABC001N", next_in);
+        back.say("2", &format!("7={next_out}|16=0|"));
+        let message = back.hear_type("B");
+        assert!(message.contains("|148=meanwhile|"), "{message}");
+        assert_eq!(get(&message, "34"), Some(next_out.to_string().as_str()));
+    }
+}
+
+#[test]
 fn the_week_rolls_under_a_live_session() {
     let world = World::new();
     let mut client = world.logged_on("ABC001N", 1);
@@ -545,6 +686,25 @@ fn the_week_rolls_under_a_live_session() {
     world.handle().clock_moved();
     let logout = client.hear_type("5");
     assert!(logout.contains("58=Session closed. Logout forced.|"), "{logout}");
+}
+
+#[test]
+fn who_waits_for_the_open_may_log_on_at_the_open() {
+    let calendar = Arc::new(Calendar::new(Hours::default()).unwrap());
+    let world = World::with(|settings| settings.calendar = Arc::clone(&calendar));
+    let week = calendar.week_at(world.clock.now().wall);
+    world.clock.set(week.closes.unwrap() + Duration::from_secs(1));
+    world.handle().clock_moved();
+    world.shown();
+    let mut client = world.connect();
+    // It was taken, and has heard nothing.
+    world.shown();
+    world.clock.set(week.next_open + Duration::from_secs(1));
+    world.handle().clock_moved();
+    world.shown();
+    client.log_on("ABC001N", 1);
+    client.say("1", "112=in|");
+    assert!(client.hear_type("0").contains("112=in"));
 }
 
 #[test]

@@ -17,7 +17,7 @@ mod venue;
 
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, ETAG};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
@@ -29,6 +29,7 @@ use serde_json::Value;
 use super::problem::{self, Problem};
 use crate::clock::Clock;
 use crate::doors::fix::FixHandle;
+use crate::fault::Fault;
 use crate::gate::Gate;
 
 /// Largest body of a request, in bytes.
@@ -93,6 +94,7 @@ pub fn router(state: ApiState) -> Router {
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .layer(middleware::map_response(not_stored))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state.gate), to_the_end))
         .with_state(state)
 }
 
@@ -101,6 +103,27 @@ type Tagged = (AppendHeaders<[(HeaderName, String); 1]>, Json<Value>);
 
 fn tagged(version: u64, shown: Value) -> Tagged {
     (AppendHeaders([(ETAG, format!("\"{version}\""))]), Json(shown))
+}
+
+/// What changes something is done to its end once begun, whoever has gone meanwhile: what is in the journal is in
+/// memory, too (S8, H7). A node that stops waits for it.
+async fn to_the_end(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    let working = gate.begin();
+    let done = tokio::spawn(async move {
+        let response = next.run(request).await;
+        drop(working);
+        response
+    });
+    match done.await {
+        Ok(response) => response,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Problem::from(Fault::Stopping).into_response(),
+        },
+    }
 }
 
 async fn no_parameters(request: Request, next: Next) -> Response {

@@ -556,3 +556,28 @@ async fn a_demos_clock_moves_forward_only_and_t4_does_not_mind() {
     assert_eq!(serious.get("/demo/clock").await.problem().0, 404);
     assert_eq!(serious.ask("POST", "/demo/clock", json!({"advance_s": 1})).await.problem().0, 404);
 }
+
+#[tokio::test]
+async fn s8_a_change_is_done_to_its_end_although_its_caller_goes_away() {
+    let desk = desk();
+    desk.firm("ACME").await;
+    let session = json!({
+        "session_id": "B08", "firm": "ACME", "kind": "order", "environment": "test",
+        "sender_comp_ids": ["B08004"], "operator_ids": ["0J4L"],
+    });
+    desk.ask("POST", "/sessions", session).await.ok();
+    let (told, ended) = std::sync::mpsc::channel();
+    desk.world.gate.on_end(Box::new(move |what| told.send(what).unwrap()));
+    {
+        let asked = desk.ask("POST", "/sessions/B08/lock", json!({"reason": "too loud"}));
+        // Begun, and broken off while the journal writes.
+        tokio::select! {
+            biased;
+            _ = asked => {}
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    desk.world.gate.idle().await;
+    let id = doorward_core::id::SessionId::parse(b"B08").unwrap();
+    assert_eq!(ended.try_iter().collect::<Vec<_>>(), [crate::gate::fix::EndOf::Session(id)]);
+}

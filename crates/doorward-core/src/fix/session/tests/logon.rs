@@ -117,6 +117,24 @@ fn an_in_session_logon_that_is_refused_logs_out_and_keeps_the_numbers() {
 }
 
 #[test]
+fn an_in_session_logon_without_a_sender_logs_out_and_gives_the_stream_back() {
+    for without in ["-49", "49="] {
+        let mut s = logged_on();
+        s.play(&format!(
+            "
+            logon 34=2|{without}
+            > 35=5|34=3|369=1|58=SenderCompID (49) tag is not present|789=2|
+            > numbers 2/4 exact
+            > note logged-out wrong-header
+            > close wrong-header
+            "
+        ));
+        let (stream, state) = s.session.release().unwrap();
+        assert_eq!((stream, state.numbers.next_in), (super::stream(), 2));
+    }
+}
+
+#[test]
 fn messages_of_the_back_end_go_out_while_an_in_session_logon_is_judged() {
     logged_on().play(
         "
@@ -235,6 +253,28 @@ fn the_first_of_the_week_rolls_a_stream_of_last_week_and_counts_what_was_not_fet
 }
 
 #[test]
+fn t4_a_week_that_the_shell_has_not_begun_takes_no_logon_and_moves_no_number() {
+    let mut s = play(
+        "
+        logon 34=1
+        > judge
+        judged ok strikes=4
+        > claim cgw/ABC/001 34=1
+        yours 17/40 unsent=30..40 distrusted
+        > save logon-refused not-verified
+        app 8 37=a|
+        > save-out 40 8
+        saved
+        > 35=5|34=41|369=16|58=Logon Could not be Authenticated at This Time. Please Try Again Later. Logout Forced|789=17|
+        > close not-verified
+        ",
+    );
+    let (_, state) = s.session.release().unwrap();
+    let numbers = state.numbers;
+    assert_eq!((numbers.next_in, numbers.unsent_from, numbers.unsent_to), (17, 30, 41));
+}
+
+#[test]
 fn outside_of_the_week_nobody_is_let_in_and_no_stream_is_claimed() {
     // Saturday noon, US Central.
     let mut s = opened();
@@ -272,8 +312,8 @@ fn a_verification_that_takes_five_seconds_is_over() {
         judged ok
         > claim cgw/ABC/001 34=1
         wait 5
+        > save logon-refused not-verified
         > {refused}
-        > note logon-refused not-verified
         > close not-verified"
     ));
     logged_on().play(
@@ -343,20 +383,65 @@ fn l1_more_than_64_kib_behind_a_pending_logon_close_the_connection() {
 }
 
 #[test]
-fn a_second_logon_on_the_same_connection_ends_both() {
-    let ends = "
-        > 35=5|34=1|58=Invalid Logon. Logon Already in Progress. Logout Forced|
-        > note logon-refused logon-in-progress
-        > close logon-in-progress";
-    play(&format!("logon 34=1\n> judge\n logon 34=1\n{ends}\n judged ok"));
-    play(&format!(
-        "logon 34=1\n> judge\n judged ok\n> claim cgw/ABC/001 34=1\n 35=0|34=2|\n logon 34=3\n{ends}\n live"
+fn a_second_logon_on_the_same_connection_ends_both_and_the_judgement_is_written_down() {
+    let ends = |deny: &str| {
+        format!(
+            "> save logon-refused {deny}
+            saved
+            > 35=5|34=1|58=Invalid Logon. Logon Already in Progress. Logout Forced|
+            > close {deny}"
+        )
+    };
+    for (judged, deny) in
+        [("ok", "logon-in-progress"), ("refused", "signature-differs"), ("closed", "signature-differs")]
+    {
+        play(&format!("logon 34=1\n> judge\n logon 34=1\n logon 34=2\n judged {judged}\n{}", ends(deny)));
+        // In one piece with the first.
+        let mut s = opened();
+        let two = [s.logon("34=1"), s.logon("34=2")].concat();
+        s.receive(&two);
+        s.play(&format!("> judge\n judged {judged}\n{}", ends(deny)));
+    }
+    let mut s = play(&format!(
+        "logon 34=1\n> judge\n judged ok\n> claim cgw/ABC/001 34=1\n 35=0|34=2|\n logon 34=3\n{}",
+        ends("logon-in-progress")
     ));
-    // In one piece with the first.
-    let mut s = opened();
-    let two = [s.logon("34=1"), s.logon("34=2")].concat();
+    // What was claimed goes back.
+    s.play("yours 1/1");
+    assert!(s.session.release().is_some());
+    let mut s = logged_on();
+    let two = [s.logon("34=1|141=Y"), s.logon("34=1|141=Y")].concat();
     s.receive(&two);
-    s.play(&format!("> judge\n{ends}"));
+    s.play(
+        "
+        > judge in-session ABC001N
+        judged refused
+        > save logon-refused signature-differs
+        saved
+        > 35=5|34=3|369=1|58=Invalid Logon. Logon Already in Progress. Logout Forced|789=2|
+        > numbers 2/4 exact
+        > note logged-out signature-differs
+        > close signature-differs
+        ",
+    );
+}
+
+#[test]
+fn a_logon_that_was_judged_is_written_down_however_its_claim_ends() {
+    let claimed = "logon 34=1\n> judge\n judged ok\n> claim cgw/ABC/001 34=1\n";
+    play(claimed).play("gone\n> save logon-refused not-verified\n> close");
+    play(claimed).play(
+        "
+        end stopping
+        > save logon-refused stopping
+        saved
+        > 35=5|34=1|58=Server is stopping. Please reconnect. Logout forced.|
+        > close stopping
+        ",
+    );
+    let mut s = play(claimed);
+    s.receive(&[b'x'; 64 * 1024 + 1]);
+    s.play("> save logon-refused held-too-much\n> close held-too-much");
 }
 
 #[test]
@@ -657,6 +742,7 @@ fn a_stream_that_comes_too_late_goes_back() {
         judged ok
         > claim cgw/ABC/001 34=1
         gone
+        > save logon-refused not-verified
         > close
         yours 4/9
         ",

@@ -10,7 +10,7 @@
 //! | `logon …` | the client sends a signed Logon; fields given replace or add, `-50` takes one away |
 //! | `raw …` | the client sends these bytes |
 //! | `judged ok`, `refused`, `closed`, `later`; `strikes=4` | the gate answers the last Judge |
-//! | `yours 5/7`, `unsent=3..7`, `live`, `in-progress`, `unavailable` | the shell answers the last Claim |
+//! | `yours 5/7`, `unsent=3..7`, `last-week`, `distrusted`, `live`, `in-progress`, `unavailable` | the shell answers the last Claim |
 //! | `saved`, `not-saved` | the record is durable, or could not be written |
 //! | `stored` | the last Read is answered with what was stored, as far as it lies in the range |
 //! | `app 8 37=1\|` | the back end sends an application message |
@@ -60,6 +60,7 @@ pub(super) struct Script {
     settings: Arc<Settings>,
     comp: &'static str,
     ask: AskId,
+    claim: AskId,
     numbers: Numbers,
     read: Option<ReadRange>,
     store: BTreeMap<(Epoch, u64), Vec<u8>>,
@@ -144,6 +145,7 @@ impl Script {
             settings,
             comp: if profile.indicator { "ABC001N" } else { "julian" },
             ask: AskId(0),
+            claim: AskId(0),
             numbers: Numbers::new(Epoch::default()),
             read: None,
             store: BTreeMap::new(),
@@ -258,12 +260,15 @@ impl Script {
                 self.session.judged(id, judged, now);
             }
             "yours" => {
-                let state = self.state(rest);
-                self.session.claimed(id, Claimed::Yours(state), now);
+                let mut state = self.state(rest);
+                if !rest.contains("distrusted") {
+                    state.roll(self.week());
+                }
+                self.session.claimed(self.claim, Claimed::Yours(state), now);
             }
-            "live" => self.session.claimed(id, Claimed::Live, now),
-            "in-progress" => self.session.claimed(id, Claimed::InProgress, now),
-            "unavailable" => self.session.claimed(id, Claimed::Unavailable, now),
+            "live" => self.session.claimed(self.claim, Claimed::Live, now),
+            "in-progress" => self.session.claimed(self.claim, Claimed::InProgress, now),
+            "unavailable" => self.session.claimed(self.claim, Claimed::Unavailable, now),
             "saved" => self.session.saved(id, true, now),
             "not-saved" => self.session.saved(id, false, now),
             "stored" => self.stored(),
@@ -313,13 +318,13 @@ impl Script {
 
     /// `5/7 unsent=3..7`
     fn state(&self, words: &str) -> StreamState {
-        let mut state = StreamState::new(&self.settings, self.now);
+        let mut state = StreamState::new(self.week());
         for word in words.split_whitespace() {
             if let Some(range) = word.strip_prefix("unsent=") {
                 let (from, to) = range.split_once("..").unwrap();
                 state.numbers.unsent_from = from.parse().unwrap();
                 state.numbers.unsent_to = to.parse().unwrap();
-            } else if word == "last-week" {
+            } else if word == "last-week" || word == "distrusted" {
                 state.numbers.epoch.week -= 1;
             } else {
                 let (next_in, next_out) = word.split_once('/').unwrap();
@@ -329,6 +334,11 @@ impl Script {
             }
         }
         state
+    }
+
+    /// The week that the shell is in.
+    fn week(&self) -> u32 {
+        self.settings.week(self.settings.calendar.week(self.now.wall))
     }
 
     fn stored(&mut self) {
@@ -383,7 +393,7 @@ impl Script {
                 ask_line(&ask)
             }
             Output::Claim(id, claim) => {
-                self.ask = id;
+                (self.ask, self.claim) = (id, id);
                 format!("claim {} 34={}", claim.stream, claim.seq_num)
             }
             Output::SaveLogon(id, record, numbers) => {

@@ -121,6 +121,25 @@ fn no_test_request_is_sent_while_a_resend_runs() {
 }
 
 #[test]
+fn f6_who_asks_for_a_resend_and_falls_silent_is_dropped_as_anybody_else() {
+    let mut s = logged_on();
+    s.play(
+        "
+        35=2|34=2|7=1|16=0|
+        > read 1-2
+        wait 30
+        > 35=0|34=3|369=2|
+        wait 29.999
+        wait 0.001
+        > numbers 3/4 exact
+        > note logged-out not-answering
+        > close not-answering
+        ",
+    );
+    assert!(s.session.release().is_some());
+}
+
+#[test]
 fn application_messages_are_saved_before_they_are_delivered_and_before_they_are_sent() {
     logged_on().play(
         "

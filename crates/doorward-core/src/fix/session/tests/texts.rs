@@ -37,7 +37,7 @@ const TEXTS: &[(Refusal, &str, &str)] = &[
     ),
     (
         Refusal::InProgress,
-        "logon 34=1\n logon 34=1",
+        "logon 34=1\n logon 34=1\n judged ok\n saved",
         "Invalid Logon. Logon Already in Progress. Logout Forced",
     ),
     (

@@ -306,3 +306,21 @@ fn without_a_portal_no_address_is_given() {
     s.feed(&format!("{LOGON}\n verdict register"));
     assert_eq!(s.sent, ["35=5|34=1|58=register an authenticator first|"]);
 }
+
+#[test]
+fn v6_a_session_prints_no_byte_of_its_peer_and_takes_a_password_in_pieces() {
+    let mut s = trader();
+    let logon = LOGON.trim_start_matches("trader ").replace("NOW", &s.time());
+    let logon = frame("FIX.4.4", &format!("35=A|{logon}"));
+    let cut = logon.len() - 9;
+    for piece in logon[..cut].chunks(7) {
+        s.receive(piece);
+        let printed = format!("{:?}", s.session);
+        assert!(!printed.contains("secret") && !printed.contains("115, 101, 99"), "{printed}");
+    }
+    assert!(format!("{:?}", s.session).contains(&format!("inbound_bytes: {cut}")));
+    s.receive(&logon[cut..]);
+    let printed = format!("{:?}", s.session);
+    assert!(!printed.contains("secret") && !printed.contains("115, 101, 99"), "{printed}");
+    s.play("> login julian secret 123456");
+}

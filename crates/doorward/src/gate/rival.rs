@@ -1,0 +1,99 @@
+//! A store beside which somebody else is always faster, and which then cannot be read: for tests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use doorward_core::id::{PersonId, UserId};
+use doorward_core::identity::attempt::Access;
+use doorward_core::identity::firm::Firm;
+use doorward_core::identity::fix_session::{FixSession, SessionUse};
+use doorward_core::identity::person::Person;
+use doorward_core::stream::{Numbers, StreamKey};
+use tokio::sync::oneshot;
+
+use crate::book::{
+    Answer, AuditFilter, Batch, Callback, CommitError, Head, Load, PeopleFilter, Snapshot, Status, Store,
+};
+use crate::fault::Fault;
+
+/// Another store; once a rival is planted, the next commit meets a conflict and every look-up behind it fails.
+pub(super) struct RivalledStore {
+    pub(super) inner: Arc<dyn Store>,
+    pub(super) rival: Arc<AtomicBool>,
+    pub(super) struck: AtomicBool,
+}
+
+impl RivalledStore {
+    pub(super) fn new(inner: Arc<dyn Store>, rival: &Arc<AtomicBool>) -> Self {
+        Self { inner, rival: Arc::clone(rival), struck: AtomicBool::new(false) }
+    }
+}
+
+impl Store for RivalledStore {
+    fn load(&self, what: &Load) -> Result<Snapshot, Fault> {
+        if self.struck.swap(false, Ordering::Relaxed) {
+            return Err(Fault::Book("planted".to_owned()));
+        }
+        self.inner.load(what)
+    }
+
+    fn submit(&self, batch: Batch) -> Answer {
+        if !self.rival.swap(false, Ordering::Relaxed) {
+            return self.inner.submit(batch);
+        }
+        self.struck.store(true, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        drop(answer.send(Err(CommitError::Conflict("planted".to_owned()))));
+        answered
+    }
+
+    fn submit_then(&self, batch: Batch, done: Callback) {
+        self.inner.submit_then(batch, done);
+    }
+
+    fn accesses(&self) -> Result<Vec<(PersonId, Access)>, Fault> {
+        self.inner.accesses()
+    }
+
+    fn sessions(&self) -> Result<Vec<(FixSession, SessionUse)>, Fault> {
+        self.inner.sessions()
+    }
+
+    fn streams(&self) -> Result<Vec<(StreamKey, Numbers)>, Fault> {
+        self.inner.streams()
+    }
+
+    fn week(&self) -> Result<u32, Fault> {
+        self.inner.week()
+    }
+
+    fn firms(&self) -> Result<Vec<Firm>, Fault> {
+        self.inner.firms()
+    }
+
+    fn people(
+        &self,
+        filter: &PeopleFilter,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<Person>, Fault> {
+        self.inner.people(filter, after, limit)
+    }
+
+    fn audit(
+        &self,
+        filter: &AuditFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, doorward_core::audit::Entry)>, Fault> {
+        self.inner.audit(filter, before, limit)
+    }
+
+    fn head(&self) -> Head {
+        self.inner.head()
+    }
+
+    fn status(&self) -> Result<Status, Fault> {
+        self.inner.status()
+    }
+}
