@@ -1,5 +1,7 @@
 //! The peer's bytes: cut into messages, held while something is waited for, and where each message leads.
 
+use zeroize::{Zeroize, Zeroizing};
+
 use super::enter::ANOTHER;
 use super::live::{Cx, Then};
 use super::logon::{Logon, Place};
@@ -14,7 +16,6 @@ use crate::fix::tag;
 use crate::id::CompId;
 use crate::limits::Limit;
 use crate::time::Now;
-use zeroize::{Zeroize, Zeroizing};
 
 impl Session {
     /// Whether bytes are kept until something that is waited for has come.
@@ -249,12 +250,13 @@ impl Session {
         let place = own.map_or(Place::Initial, Place::InSession);
         let settings = &*self.settings;
         let Some(logon) = Logon::read(message, settings, place, lengths_lie) else {
-            return match live {
+            match live {
                 Some(live) => {
                     self.log_out_now(live, &not_present(tag::SENDER_COMP_ID), Deny::WrongHeader, now);
                 }
                 None => self.finish(Some(Deny::NoLogon), now),
-            };
+            }
+            return;
         };
         let until = now.mono + settings.profile.verify_max;
         self.state = match settings.profile.credentials {
