@@ -15,6 +15,7 @@ use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::Wall;
 use tokio::sync::oneshot;
 
+use super::notes::stays_true;
 use super::{Gate, Origin, error_text, new_attempt};
 use crate::book::{Batch, CommitError, Expect};
 use crate::fault::Fault;
@@ -188,7 +189,9 @@ impl Gate {
     ) {
         let events: Vec<Event> = records.iter().map(|record| record.entry.event).collect();
         records.iter().for_each(|record| log_logon(&record.entry));
+        let notes: Vec<Record> = records.iter().filter(|record| stays_true(record)).cloned().collect();
         let (sessions, clock) = (Arc::clone(&self.sessions), Arc::clone(&self.clock));
+        let kept = Arc::clone(&self.notes);
         let began = clock.now().mono;
         let answered = move |answer: Result<_, CommitError>| {
             metrics::journal_commit_seconds(clock.now().mono.since(began));
@@ -203,6 +206,7 @@ impl Gate {
                 Err(fault) => {
                     tracing::error!(%fault, "records of the FIX door could not be written");
                     sessions.give_back(locks);
+                    kept.keep(notes);
                 }
             }
             done(answer);
@@ -256,6 +260,25 @@ impl Gate {
         if let Err(error) = self.commit(Batch { expects: Vec::new(), records }).await {
             tracing::error!(error = %error_text(&error), "a lock could not be written");
             self.sessions.give_back(locks);
+        }
+    }
+
+    /// Writes down what the FIX door noted and a failed write left behind, as it was noted (Q5).
+    pub(super) async fn write_notes(&self) {
+        let lost = self.notes.take_beyond();
+        if lost > 0 {
+            tracing::error!(lost, "records of the FIX door are lost: the journal has failed for too long");
+        }
+        loop {
+            let records = self.notes.take();
+            if records.is_empty() {
+                return;
+            }
+            let batch = Batch { expects: Vec::new(), records: records.clone() };
+            if let Err(error) = self.commit(batch).await {
+                tracing::warn!(error = %error_text(&error), "records of the FIX door still wait");
+                return self.notes.give_back(records);
+            }
         }
     }
 

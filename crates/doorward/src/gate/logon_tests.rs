@@ -360,6 +360,30 @@ async fn q4_what_is_noted_of_a_stream_is_found_by_the_firm_that_it_concerns() {
 }
 
 #[tokio::test]
+async fn q5_what_the_door_noted_while_the_disk_was_full_is_written_later_as_it_was_noted() {
+    let mut center = center().await;
+    let client = center.client("B08", "B08004N").await;
+    let world = &center.world;
+    let before = world.gate.describe().unwrap().head_no;
+    let granted = world.judge(&client.logon(world.now()));
+    let note = Note { event: Event::LoggedOut, reason: None, ..refused_by_the_machine() };
+    let record = world.gate.note_of_session(note, &from(1)).unwrap();
+    let mut expected = record.entry.clone();
+    expected.node = "node1".into();
+    world.disk_full(true);
+    let saves = [granted.record, Box::new(record)].map(|record| LogonSave { record, numbers: None });
+    assert!(world.save(saves.into()).is_err());
+    world.gate.write_notes().await;
+    assert_eq!(world.gate.describe().unwrap().head_no, before);
+    world.disk_full(false);
+    world.gate.write_notes().await;
+    assert_eq!(world.entries(1), [expected]);
+    assert_eq!(world.gate.describe().unwrap().head_no, before + 1, "nobody was let in");
+    world.gate.write_notes().await;
+    assert_eq!(world.gate.describe().unwrap().head_no, before + 1, "once");
+}
+
+#[tokio::test]
 async fn a_vault_that_is_down_refuses_for_now_and_counts_nothing() {
     let mut center = center().await;
     let client = center.client("B08", "B08004N").await;

@@ -16,6 +16,7 @@ mod login;
 mod logon;
 #[cfg(test)]
 mod logon_tests;
+mod notes;
 mod password;
 mod refusals;
 #[cfg(test)]
@@ -148,6 +149,7 @@ pub struct Gate {
     logon_refusals: refusals::Refusals,
     sessions: Arc<sessions::Sessions>,
     seen: seen::Seen,
+    notes: Arc<notes::Notes>,
     /// What stands in for the secret of a key that nobody has.
     nobodys_key: MacKey,
     fix: fix::FixDoor,
@@ -194,6 +196,7 @@ impl Gate {
             logon_refusals: refusals::Refusals::default(),
             sessions: Arc::new(sessions),
             seen: seen::Seen::default(),
+            notes: Arc::default(),
             nobodys_key,
             fix: fix::FixDoor::default(),
             session_edits: tokio::sync::Mutex::default(),
@@ -295,6 +298,7 @@ impl Gate {
         self.write_counts(self.refusals.take_over(now.mono)).await;
         self.write_counts(self.logon_refusals.take_over(now.mono)).await;
         self.write_locks().await;
+        self.write_notes().await;
         self.settle_sessions().await;
         self.roll_week().await;
         self.tell_of_key_ends().await;
@@ -318,6 +322,7 @@ impl Gate {
     pub async fn record_start(&self, started: bool) {
         self.write_counts(self.refusals.take_all()).await;
         self.write_counts(self.logon_refusals.take_all()).await;
+        self.write_notes().await;
         self.record_of_node(if started { Event::ServerStarted } else { Event::ServerStopped }, None).await;
     }
 
