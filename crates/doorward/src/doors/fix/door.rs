@@ -112,6 +112,8 @@ pub(super) struct Door {
     pub(super) listeners: Vec<Listener>,
     pub(super) connections: Slab<Connection>,
     pub(super) timers: Timers,
+    /// Connections whose TLS handshake goes on, the one that waits longest first.
+    pub(super) shaking: VecDeque<Token>,
     /// Connections with more to be read.
     pub(super) again: Vec<Token>,
     pub(super) mailbox: Mailbox,
@@ -172,6 +174,7 @@ impl Door {
         if self.again.is_empty() {
             self.again = again;
         }
+        self.shake_hands(now);
         self.take_connections(now);
         self.open_mailbox(now);
         self.timers(now);
@@ -190,7 +193,7 @@ impl Door {
             }
         }
         // Those who asked for stored messages and do not read are told of by the poller.
-        if !self.again.is_empty() {
+        if !self.again.is_empty() || !self.shaking.is_empty() {
             return Some(Duration::ZERO);
         }
         let delayed = self.shared.delayed.front().map(|delayed| delayed.due);

@@ -93,7 +93,7 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
                 Some(stream),
             ) => {
                 connection.waits = true;
-                shared.store(&stream, output, now);
+                shared.store(&stream, &output, now);
             }
             (Output::Judge(ask, logon), _) => judge(connection, token, ask, &logon, shared, now),
             (Output::SaveLogon(ask, record, numbers), _) => {
@@ -185,21 +185,21 @@ impl Shared {
     }
 
     /// The same for a message, which the back end hears of where it is for that.
-    fn store(&mut self, stream: &StreamKey, output: Output<'_>, now: Now) {
+    fn store(&mut self, stream: &StreamKey, output: &Output<'_>, now: Now) {
         if self.failing.is_some() {
             return;
         }
         match output {
             Output::SaveOutbound { epoch, number, message } => {
-                self.log.outbound(stream, epoch, number, now.wall, message);
+                self.log.outbound(stream, *epoch, *number, now.wall, message);
                 self.counts.application_out += 1;
             }
             Output::SaveInbound { epoch, number, message } => {
-                self.log.inbound(stream, epoch, number, now.wall, message);
+                self.log.inbound(stream, *epoch, *number, now.wall, message);
                 self.counts.application_in += 1;
             }
             Output::Deliver { epoch, number, message } => {
-                self.deliver(&From { stream, epoch, number, at: now.wall }, message);
+                self.deliver(&From { stream, epoch: *epoch, number: *number, at: now.wall }, message);
             }
             Output::Judge(..)
             | Output::Ask(..)

@@ -5,7 +5,7 @@ use doorward_core::time::Now;
 use mio::Interest;
 use mio::event::Event;
 
-use super::connection::Stage;
+use super::connection::{Connection, Stage};
 use super::door::{DOOR, Door, READ_BYTES};
 use super::slab::Token;
 use super::transport::{Got, Transport};
@@ -15,6 +15,9 @@ use crate::metrics;
 
 /// Bytes of one connection in one turn; the others get their turn first.
 const TURN_BYTES_MAX: usize = 4 * READ_BYTES;
+/// Connections that go on with their TLS handshakes in one turn: each costs up to a signature, and whoever is logged on
+/// waits for it.
+const HANDSHAKES_MAX: usize = 8;
 
 impl Door {
     pub(super) fn connection_event(&mut self, token: Token, event: &Event, now: Now) {
@@ -25,7 +28,31 @@ impl Door {
         }
         let Some(connection) = self.connections.get_mut(token) else { return };
         if (event.is_readable() || connection.read_closed) && !connection.again {
+            if matches!(connection.stage, Stage::Handshake) {
+                self.shake_later(token);
+            } else {
+                self.read(token, now);
+            }
+        }
+    }
+
+    fn shake_later(&mut self, token: Token) {
+        if let Some(connection) = self.connections.get_mut(token) {
+            connection.again = true;
+            self.shaking.push_back(token);
+        }
+    }
+
+    /// Goes on with some TLS handshakes; the others have to wait for the next turn.
+    pub(super) fn shake_hands(&mut self, now: Now) {
+        let mut left = HANDSHAKES_MAX;
+        while left > 0 {
+            let Some(token) = self.shaking.pop_front() else { return };
+            let Some(connection) = self.connections.get_mut(token) else { continue };
+            connection.again = false;
+            left -= 1;
             self.read(token, now);
+            self.settle_if_much(now);
         }
     }
 
@@ -58,8 +85,15 @@ impl Door {
                     break;
                 }
             };
+            let is_header = matches!(connection.stage, Stage::Proxy(_));
             taken += bytes;
             self.take_bytes(token, &buffer[..bytes], now);
+            let begins = |connection: &Connection| is_header && matches!(connection.stage, Stage::Handshake);
+            if self.connections.get(token).is_some_and(begins) {
+                // What follows the header may be there already.
+                self.shake_later(token);
+                break;
+            }
             if !more {
                 break;
             }

@@ -174,6 +174,7 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         listeners,
         connections: Slab::default(),
         timers: Timers::default(),
+        shaking: VecDeque::new(),
         again: Vec::new(),
         mailbox,
         shared,

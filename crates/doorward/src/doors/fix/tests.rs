@@ -31,6 +31,8 @@ use crate::streams::{Settings as LogSettings, StreamLog};
 /// Longest that anything here takes.
 const SOON: Duration = Duration::from_secs(30);
 
+type Done = Box<dyn FnOnce(bool) + Send>;
+
 /// Lets everybody in whose access key is not `BAD…`, and remembers what it was told.
 #[derive(Default)]
 struct Open {
@@ -39,7 +41,7 @@ struct Open {
     cannot_save: AtomicBool,
     /// The next answer about something saved is held back.
     hold: AtomicBool,
-    held: Mutex<Vec<Box<dyn FnOnce(bool) + Send>>>,
+    held: Mutex<Vec<Done>>,
     notes: Mutex<Vec<(Event, Option<Deny>)>>,
 }
 
@@ -60,7 +62,7 @@ impl Authority for Open {
         Judged { verdict, strikes: 0, record }
     }
 
-    fn save(&self, saves: Vec<LogonSave>, done: Box<dyn FnOnce(bool) + Send>) {
+    fn save(&self, saves: Vec<LogonSave>, done: Done) {
         let can_save = !self.cannot_save.load(Ordering::Relaxed);
         for LogonSave { record, numbers } in saves {
             let granted = record.entry.event == Event::LogonGranted;
@@ -271,6 +273,10 @@ impl Client {
     }
 
     fn logon(&mut self, comp: &str, seq_num: u64) -> Vec<u8> {
+        self.logon_with(comp, seq_num, "")
+    }
+
+    fn logon_with(&mut self, comp: &str, seq_num: u64, more: &str) -> Vec<u8> {
         self.comp = comp.to_owned();
         self.next = seq_num;
         let signature = "A".repeat(43);
@@ -278,7 +284,7 @@ impl Client {
         self.build(
             "A",
             &format!(
-                "108=30|354=20|355={key}|1400=CME-1-SHA-256|1401=43|1402={signature}|1603=Test|1604=1|1605=Us|"
+                "108=30|354=20|355={key}|1400=CME-1-SHA-256|1401=43|1402={signature}|1603=Test|1604=1|1605=Us|{more}"
             ),
         )
     }
@@ -470,10 +476,10 @@ fn a_logon_while_the_holder_renews_its_own_hears_so_at_once() {
     live.hear_type("0");
     world.authority.hold.store(true, Ordering::Relaxed);
     let (next, mut second) = (live.next, world.connect());
-    let logon = live.logon("ABC001N", next);
+    let logon = live.logon_with("ABC001N", 1, "141=Y|");
     live.stream.write_all(&logon).unwrap();
     world.wait_until_held();
-    let logon = second.logon("ABC001N", next + 1);
+    let logon = second.logon("ABC001N", next);
     second.stream.write_all(&logon).unwrap();
     let answer = second.hear();
     assert!(answer.contains("58=Invalid Logon. Logon Already in Progress. Logout Forced|"), "{answer}");
