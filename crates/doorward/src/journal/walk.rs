@@ -181,7 +181,8 @@ mod tests {
     fn zeros_at_the_end_are_not_counted_wherever_they_begin() {
         for len in [0, 1, 4095, 4096, 4097, 12_288, 12_300] {
             assert_eq!(used(&vec![0; len]), 0);
-            for last in [0, 1, 4095, 4096, 8191, 8192, 12_287, 12_299].into_iter().filter(|last| *last < len) {
+            for last in [0, 1, 4095, 4096, 8191, 8192, 12_287, 12_299].into_iter().filter(|last| *last < len)
+            {
                 let mut bytes = vec![0; len];
                 bytes[last] = 1;
                 assert_eq!(used(&bytes), last + 1, "{len}");
