@@ -574,7 +574,7 @@ async fn s8_a_change_is_done_to_its_end_although_its_caller_goes_away() {
         tokio::select! {
             biased;
             _ = asked => {}
-            () = tokio::task::yield_now() => {}
+            () = std::future::ready(()) => {}
         }
     }
     desk.world.gate.idle().await;
