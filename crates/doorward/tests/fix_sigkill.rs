@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 /// Kills, unless `DOORWARD_FIX_SIGKILL_KILLS` names another number.
 const KILLS: u64 = 200;
 /// The kills end after so long, however many there were.
-const SPAN_MAX: Duration = Duration::from_secs(600);
+const SPAN_MAX: Duration = Duration::from_secs(1_200);
 /// From the moment when all doors listen to the kill, in milliseconds.
 const KILL_AFTER_MS: (u64, u64) = (5, 150);
 /// Clients that trade; one stream more only hears from the venue and is first logged on to at the end.
