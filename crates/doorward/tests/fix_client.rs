@@ -175,7 +175,7 @@ async fn what_was_not_heard_before_a_crash_comes_again() {
             Ok(client) => break client,
             // The server has not noticed yet that the connection before is gone.
             Err(FixError::Ended(Ending::Refused(refusal))) => {
-                assert!(refusal.text.contains("on"), "{refusal}")
+                assert!(refusal.text.contains("on"), "{refusal}");
             }
             Err(error) => panic!("{error}"),
         }
