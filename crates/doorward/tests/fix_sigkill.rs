@@ -20,6 +20,7 @@ use doorward::clock::Clock;
 use doorward::journal::{RealDisk, verify};
 use doorward_client::api::AdminClient;
 use doorward_core::text::percent_encoded;
+use doorward_core::time::Wall;
 use fix_peer::{FixPeer, Seat, get};
 use node::{Chance, Demo};
 use rusqlite::{Connection, OpenFlags};
@@ -41,9 +42,33 @@ const HEADER: [&str; 13] = ["8", "9", "10", "34", "43", "49", "50", "52", "56", 
 /// The connection is gone.
 struct Gone;
 
+/// The clock of a demo over its restarts: this machine's, so much ahead that it is far from the close and the open of a
+/// week.
+struct DemoClock {
+    ahead: Duration,
+}
+
+impl DemoClock {
+    /// Begins at noon (UTC) of the next Wednesday.
+    fn new() -> Self {
+        let real = Clock::system().now().wall;
+        let day = real.as_s().div_euclid(86_400);
+        // The Unix epoch is a Thursday.
+        let wednesday = day + 7 - (day + 1) % 7;
+        Self { ahead: Wall::from_s(wednesday * 86_400 + 43_200).since(real) }
+    }
+
+    fn start(&self, folder: &Path) -> Demo {
+        let now = (Clock::system().now().wall + self.ahead).to_string();
+        Demo::start(folder, &["--data", "d", "--clock", &now])
+    }
+}
+
 /// One honest client: what it sent, and what it was told.
 struct Client {
     seat: Seat,
+    /// The clock of the demo is so far ahead of this machine's.
+    ahead: Duration,
     /// MsgSeqNum of its next message, and of the next one it expects.
     next: u64,
     next_in: u64,
@@ -68,9 +93,10 @@ struct Client {
 }
 
 impl Client {
-    fn new(seat: Seat) -> Self {
+    fn new(seat: Seat, ahead: Duration) -> Self {
         Self {
             seat,
+            ahead,
             next: 1,
             next_in: 1,
             sent: BTreeMap::new(),
@@ -125,7 +151,8 @@ impl Client {
 
     fn log_on(&mut self, ready: &Value) -> Result<FixPeer, Gone> {
         let mut peer = FixPeer::try_connect(ready, &self.seat).map_err(|_| Gone)?;
-        (peer.next, self.asked, self.again) = (self.next, None, None);
+        (peer.next, peer.ahead) = (self.next, self.ahead);
+        (self.asked, self.again) = (None, None);
         let logon = peer.logon();
         self.next = peer.next;
         peer.stream.write_all(&logon).map_err(|_| Gone)?;
@@ -340,9 +367,10 @@ fn f8_what_fix_acknowledged_outlives_a_kill_at_any_moment() {
     let mut chance = Chance::new(seed);
     let dir = tempfile::Builder::new().prefix("dw").tempdir().unwrap();
     let folder = dir.path();
-    let first = Demo::start(folder, &["--data", "d"]);
+    let clock = DemoClock::new();
+    let first = clock.start(folder);
     let mut clients: Vec<Client> =
-        (0..=CLIENTS).map(|nth| Client::new(Seat::of(&first.ready, nth))).collect();
+        (0..=CLIENTS).map(|nth| Client::new(Seat::of(&first.ready, nth), clock.ahead)).collect();
     let streams: Vec<String> = clients.iter().map(|client| client.seat.stream()).collect();
     // The first Logon of the week begins at 1, and must be answered: who does not know whether it was heard has to ask.
     for client in &mut clients[..CLIENTS] {
@@ -353,7 +381,7 @@ fn f8_what_fix_acknowledged_outlives_a_kill_at_any_moment() {
 
     let (began, mut killed, mut sent) = (Instant::now(), 0, Vec::new());
     while killed < kills && began.elapsed() < SPAN_MAX {
-        let demo = Demo::start(folder, &["--data", "d"]);
+        let demo = clock.start(folder);
         let socket = demo.text("admin_socket");
         let (from, to) = KILL_AFTER_MS;
         let span = Duration::from_millis(chance.between(from, to));
@@ -376,7 +404,7 @@ fn f8_what_fix_acknowledged_outlives_a_kill_at_any_moment() {
     let took = began.elapsed();
     assert_eq!(killed, kills, "only so many kills in {} s", took.as_secs());
 
-    everything_is_fetched(folder, &mut clients);
+    everything_is_fetched(clock.start(folder), &mut clients);
     journal_is_whole(folder, killed);
     let messages = venue_messages_are_there_once(&clients, &sent);
     let fills = trades_agree(&clients);
@@ -396,8 +424,16 @@ fn f8_what_fix_acknowledged_outlives_a_kill_at_any_moment() {
 }
 
 /// Each client fetches all that it was ever sent; every order is answered.
-fn everything_is_fetched(folder: &Path, clients: &mut [Client]) {
-    let mut demo = Demo::start(folder, &["--data", "d"]);
+fn everything_is_fetched(mut demo: Demo, clients: &mut [Client]) {
+    // First the orders that nobody has heard yet: they may be filled against those of a client that was here before.
+    for client in clients.iter_mut() {
+        let answered = (|| {
+            let mut peer = client.log_on(&demo.ready)?;
+            client.until_answered(&mut peer)?;
+            client.log_out(peer)
+        })();
+        assert!(answered.is_ok(), "{}: the node went away: {:?}", client.seat.comp, client.violations);
+    }
     for client in clients.iter_mut() {
         let fetched = (|| {
             let mut peer = client.log_on(&demo.ready)?;
