@@ -1,6 +1,7 @@
 //! What a decision does to the book. Each change sets values as a whole; the mark in the book sees to it that each is
 //! applied once.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -9,9 +10,14 @@ use super::attempt::{Access, Tally};
 use super::enrolment::Authenticator;
 use super::firm::Firm;
 use super::fix_session::FixSession;
+use super::halt::{Halt, HaltScope};
 use super::key_pair::LastUse;
+use super::link::SetupLink;
+use super::mail::{Mail, MailId, MailState};
+use super::notice::Notice;
 use super::person::{KeyCodes, Password, Person, Profile, Standing};
 use super::policy::{AuthSystem, Policy};
+use super::recovery::RecoveryCodes;
 use crate::id::{AccessKeyId, FirmCode, PersonId, SessionId};
 use crate::stream::{Numbers, StreamKey};
 use crate::time::Wall;
@@ -78,6 +84,52 @@ pub enum Change {
         person: PersonId,
         /// As they are from now on.
         codes: KeyCodes,
+    },
+    /// A setup link, made, used, expired or taken back.
+    Link {
+        /// Whose.
+        person: PersonId,
+        /// As it is from now on; absent: there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        link: Option<SetupLink>,
+        /// When links were made for them within the last hour (K7).
+        #[serde(default, rename = "made_us", skip_serializing_if = "Vec::is_empty")]
+        made: Vec<Wall>,
+    },
+    /// Recovery codes.
+    Recovery {
+        /// Whose.
+        person: PersonId,
+        /// As they are from now on; absent: there are none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        codes: Option<RecoveryCodes>,
+    },
+    /// What an administrator is told of by mail.
+    Notices {
+        /// Which administrator.
+        person: PersonId,
+        /// As ticked from now on.
+        notices: BTreeSet<Notice>,
+    },
+    /// A mail to be sent.
+    MailQueued {
+        /// As it begins.
+        mail: Box<Mail>,
+    },
+    /// What became of a mail.
+    MailState {
+        /// Which.
+        mail: MailId,
+        /// Where it stands from now on.
+        state: MailState,
+    },
+    /// The emergency switch.
+    Halt {
+        /// For whom.
+        scope: HaltScope,
+        /// As it is thrown; absent: it is not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        halt: Option<Halt>,
     },
     /// A FIX session, new or changed, as a whole, with its key pairs.
     FixSession {
@@ -150,6 +202,10 @@ pub enum Target {
     Stream(StreamKey),
     /// The trading week; it is its own version.
     Week,
+    /// A mail; not versioned, only the sender changes it.
+    Mail(MailId),
+    /// An emergency switch; not versioned, the last word holds.
+    Halt(HaltScope),
 }
 
 impl Change {
@@ -164,7 +220,13 @@ impl Change {
             | Self::Standing { person, .. }
             | Self::AuthSystem { person, .. }
             | Self::Profile { person, .. }
-            | Self::KeyCodes { person, .. } => Target::Person(*person),
+            | Self::KeyCodes { person, .. }
+            | Self::Link { person, .. }
+            | Self::Recovery { person, .. }
+            | Self::Notices { person, .. } => Target::Person(*person),
+            Self::MailQueued { mail } => Target::Mail(mail.id),
+            Self::MailState { mail, .. } => Target::Mail(*mail),
+            Self::Halt { scope, .. } => Target::Halt(scope.clone()),
             Self::FixSession { session } => Target::FixSession(session.id),
             Self::SessionLock { session, .. } | Self::KeyUsed { session, .. } => Target::SessionUse(*session),
             Self::Stream { stream, .. } => Target::Stream(*stream),
@@ -191,6 +253,12 @@ impl Person {
             Change::AuthSystem { auth_system, .. } => self.auth_system = *auth_system,
             Change::Profile { profile, .. } => self.profile = profile.as_ref().clone(),
             Change::KeyCodes { codes, .. } => self.key_codes = *codes,
+            Change::Link { link, made, .. } => {
+                self.link.clone_from(link);
+                self.links_made.clone_from(made);
+            }
+            Change::Recovery { codes, .. } => self.recovery.clone_from(codes),
+            Change::Notices { notices, .. } => self.notices.clone_from(notices),
             Change::VenuePolicy { .. }
             | Change::Firm { .. }
             | Change::FixSession { .. }
@@ -198,6 +266,9 @@ impl Person {
             | Change::KeyUsed { .. }
             | Change::Stream { .. }
             | Change::Week { .. }
+            | Change::MailQueued { .. }
+            | Change::MailState { .. }
+            | Change::Halt { .. }
             | Change::Attempt { .. }
             | Change::AttemptsForgotten { .. } => return,
         }
@@ -230,7 +301,13 @@ impl Access {
             | Change::SessionLock { .. }
             | Change::KeyUsed { .. }
             | Change::Stream { .. }
-            | Change::Week { .. } => {}
+            | Change::Week { .. }
+            | Change::Link { .. }
+            | Change::Recovery { .. }
+            | Change::Notices { .. }
+            | Change::MailQueued { .. }
+            | Change::MailState { .. }
+            | Change::Halt { .. } => {}
         }
     }
 }

@@ -137,7 +137,13 @@ impl SessionUse {
             | Change::AttemptsForgotten { .. }
             | Change::FixSession { .. }
             | Change::Stream { .. }
-            | Change::Week { .. } => {}
+            | Change::Week { .. }
+            | Change::Link { .. }
+            | Change::Recovery { .. }
+            | Change::Notices { .. }
+            | Change::MailQueued { .. }
+            | Change::MailState { .. }
+            | Change::Halt { .. } => {}
         }
     }
 }

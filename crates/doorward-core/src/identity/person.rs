@@ -7,8 +7,11 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::enrolment::Authenticator;
+use super::link::SetupLink;
 use super::net::Network;
+use super::notice::Notice;
 use super::policy::{AuthSystem, Effective};
+use super::recovery::RecoveryCodes;
 use crate::id::{FirmCode, PersonId, UserId};
 use crate::table::table;
 use crate::time::Wall;
@@ -32,6 +35,10 @@ table! {
         Change = "change", "Change what is known of traders.";
         ResetPassword = "reset-password", "Set a trader's password without the old one.";
         ResetAuthenticator = "reset-authenticator", "Take a trader's authenticator away.";
+        ViewPeople = "view-people", "See the own firm's people; for administrators.";
+        EditPeople = "edit-people", "Add, change, disable and unlock the own firm's people, hand out setup links; for administrators.";
+        EditNotices = "edit-notices", "Change what other administrators are told of by mail; for administrators.";
+        ViewAudit = "view-audit", "See the own firm's events and logon attempts; for administrators.";
         ManageKeyPairs = "manage-key-pairs", "Make, show and delete key pairs of the own firm's FIX sessions; for administrators.";
     }
 }
@@ -41,7 +48,15 @@ impl Right {
     pub const fn is_reset(self) -> bool {
         match self {
             Right::ResetPassword | Right::ResetAuthenticator => true,
-            Right::Verify | Right::Token | Right::Add | Right::Change | Right::ManageKeyPairs => false,
+            Right::Verify
+            | Right::Token
+            | Right::Add
+            | Right::Change
+            | Right::ViewPeople
+            | Right::EditPeople
+            | Right::EditNotices
+            | Right::ViewAudit
+            | Right::ManageKeyPairs => false,
         }
     }
 }
@@ -106,6 +121,9 @@ pub enum Password {
         set_us: Wall,
         /// Until when.
         expires_us: Wall,
+        /// Who set it, or saw it when it was made; absent: a process on the node's machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<PersonId>,
     },
 }
 
@@ -122,8 +140,8 @@ impl Password {
     pub fn rehashed(&self, phc: Phc) -> Self {
         match self {
             Self::Own { set_us, .. } => Self::Own { phc, set_us: *set_us },
-            Self::Initial { set_us, expires_us, .. } => {
-                Self::Initial { phc, set_us: *set_us, expires_us: *expires_us }
+            Self::Initial { set_us, expires_us, by, .. } => {
+                Self::Initial { phc, set_us: *set_us, expires_us: *expires_us, by: *by }
             }
         }
     }
@@ -197,6 +215,18 @@ pub struct Person {
     /// One-time passwords that were accepted for key pairs, on the last day with any.
     #[serde(default, skip_serializing_if = "KeyCodes::is_none")]
     pub key_codes: KeyCodes,
+    /// The last setup link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<SetupLink>,
+    /// When links were made within the hour before the last one (K7).
+    #[serde(default, rename = "links_made_us", skip_serializing_if = "Vec::is_empty")]
+    pub links_made: Vec<Wall>,
+    /// Recovery codes, where there are any (T16).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryCodes>,
+    /// What an administrator is told of by mail.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub notices: BTreeSet<Notice>,
     /// The rest.
     #[serde(default)]
     pub profile: Profile,

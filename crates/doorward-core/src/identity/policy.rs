@@ -70,6 +70,27 @@ pub struct Policy {
     /// Algorithm of new authenticators.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub totp_algorithm: Option<Algorithm>,
+    /// Minutes for which a setup link works (K5): 15 to 43,200. A firm's value holds before the venue's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setup_link_min: Option<u16>,
+    /// Administrators may have a setup link shown, to copy it. Off unless set; the venue's `false` holds for all firms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub show_setup_link: Option<bool>,
+    /// Who set or saw an initial password cannot have the link shown: it is mailed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split_handover: Option<bool>,
+    /// Nobody registers without a setup link. Where nobody set it: on where mail is set up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registration_needs_link: Option<bool>,
+    /// People get recovery codes when they register (T16). On unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery_codes: Option<bool>,
+    /// A password alone may be chosen for people. On unless set; `otp_demanded` rules it out as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_alone: Option<bool>,
+    /// Minutes after which an idle browser session of the portal ends: 1 to 30.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub portal_idle_min: Option<u16>,
 }
 
 /// The policy in force for somebody: every field has a value.
@@ -97,6 +118,20 @@ pub struct Effective {
     pub totp_digits: u8,
     /// See [`Policy::totp_algorithm`].
     pub totp_algorithm: Algorithm,
+    /// See [`Policy::setup_link_min`].
+    pub setup_link_min: u16,
+    /// See [`Policy::show_setup_link`].
+    pub show_setup_link: bool,
+    /// See [`Policy::split_handover`].
+    pub split_handover: bool,
+    /// See [`Policy::registration_needs_link`]; `None`: nobody set it.
+    pub registration_needs_link: Option<bool>,
+    /// See [`Policy::recovery_codes`].
+    pub recovery_codes: bool,
+    /// See [`Policy::password_alone`].
+    pub password_alone: bool,
+    /// See [`Policy::portal_idle_min`].
+    pub portal_idle_min: u16,
 }
 
 impl Default for Effective {
@@ -114,6 +149,13 @@ impl Default for Effective {
             wrong_codes_lock: 10,
             totp_digits: 6,
             totp_algorithm: Algorithm::Sha1,
+            setup_link_min: 72 * 60,
+            show_setup_link: false,
+            split_handover: false,
+            registration_needs_link: None,
+            recovery_codes: true,
+            password_alone: true,
+            portal_idle_min: 30,
         }
     }
 }
@@ -134,7 +176,10 @@ impl Effective {
     /// value holds, so that a level below can never loosen, whatever is stored.
     pub fn of(venue: &Policy, firm: Option<&Policy>) -> Self {
         let site = Self::default().tightened(venue);
-        firm.map_or(site, |policy| site.tightened(policy))
+        let inside = firm.map_or(site, |policy| site.tightened(policy));
+        // The desk gives this to a firm, or withholds it from all: nothing is tightened.
+        let shown = firm.and_then(|policy| policy.show_setup_link) == Some(true);
+        Self { show_setup_link: shown && venue.show_setup_link != Some(false), ..inside }
     }
 
     fn tightened(self, by: &Policy) -> Self {
@@ -153,6 +198,17 @@ impl Effective {
             wrong_codes_lock: lower(self.wrong_codes_lock, by.wrong_codes_lock),
             totp_digits: raise(self.totp_digits, by.totp_digits),
             totp_algorithm: raise(self.totp_algorithm, by.totp_algorithm),
+            setup_link_min: by.setup_link_min.unwrap_or(self.setup_link_min),
+            show_setup_link: self.show_setup_link,
+            split_handover: self.split_handover || by.split_handover == Some(true),
+            registration_needs_link: match (self.registration_needs_link, by.registration_needs_link) {
+                (Some(true), _) => Some(true),
+                (above, None) => above,
+                (Some(false) | None, by) => by,
+            },
+            recovery_codes: self.recovery_codes && by.recovery_codes != Some(false),
+            password_alone: self.password_alone && by.password_alone != Some(false),
+            portal_idle_min: lower(self.portal_idle_min, by.portal_idle_min),
         }
     }
 
@@ -175,6 +231,30 @@ impl Effective {
         let back_off = policy.wrong_codes_back_off.map(u16::from);
         at_most("wrong_codes_back_off", back_off, 1, self.wrong_codes_back_off.into())?;
         at_most("wrong_codes_lock", policy.wrong_codes_lock.map(u16::from), 2, self.wrong_codes_lock.into())?;
+        if let Some(minutes) = policy.setup_link_min.filter(|minutes| !(15..=43_200).contains(minutes)) {
+            return Err(bad("setup_link_min", minutes, "15..=43200"));
+        }
+        at_most("portal_idle_min", policy.portal_idle_min, 1, self.portal_idle_min)?;
+        for (field, on, above) in [
+            ("split_handover", policy.split_handover, self.split_handover),
+            (
+                "registration_needs_link",
+                policy.registration_needs_link,
+                self.registration_needs_link == Some(true),
+            ),
+        ] {
+            if above && on == Some(false) {
+                return Err(bad(field, "false", "true: the level above demands it"));
+            }
+        }
+        for (field, on, above) in [
+            ("recovery_codes", policy.recovery_codes, self.recovery_codes),
+            ("password_alone", policy.password_alone, self.password_alone),
+        ] {
+            if !above && on == Some(true) {
+                return Err(bad(field, "true", "false: the level above switched it off"));
+            }
+        }
         match policy.totp_digits {
             None => {}
             Some(digits @ (6 | 8)) if digits >= self.totp_digits => {}
@@ -251,7 +331,7 @@ mod tests {
                 wrong_codes_back_off: h,
                 wrong_codes_lock: i,
                 totp_digits: j,
-                totp_algorithm: None,
+                ..Policy::default()
             })
     }
 

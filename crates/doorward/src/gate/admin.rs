@@ -548,6 +548,12 @@ fn drafted(record: &Record) -> Person {
             | Change::AuthSystem { .. }
             | Change::Profile { .. }
             | Change::KeyCodes { .. }
+            | Change::Link { .. }
+            | Change::Recovery { .. }
+            | Change::Notices { .. }
+            | Change::MailQueued { .. }
+            | Change::MailState { .. }
+            | Change::Halt { .. }
             | Change::FixSession { .. }
             | Change::SessionLock { .. }
             | Change::KeyUsed { .. }

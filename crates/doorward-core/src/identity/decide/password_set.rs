@@ -10,7 +10,7 @@ use crate::identity::policy::Effective;
 /// An initial password, good for the time that the policy gives.
 pub fn initial(phc: Phc, policy: &Effective, context: &Context) -> Password {
     let expires_us = context.at + Duration::from_secs(u64::from(policy.initial_password_h) * 3600);
-    Password::Initial { phc, set_us: context.at, expires_us }
+    Password::Initial { phc, set_us: context.at, expires_us, by: None }
 }
 
 /// Sets an initial password for somebody.

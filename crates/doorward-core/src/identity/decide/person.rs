@@ -58,6 +58,10 @@ pub fn add(new: New, policy: &Effective, actor: Actor, context: &Context) -> Res
         authenticator: Authenticator::None,
         seeds: 0,
         key_codes: KeyCodes::default(),
+        link: None,
+        links_made: Vec::new(),
+        recovery: None,
+        notices: std::collections::BTreeSet::new(),
         profile: new.profile,
         version: 1,
     };

@@ -280,6 +280,8 @@ impl<'c> Writer<'c> {
                 | Target::Firm(_)
                 | Target::Person(_)
                 | Target::FixSession(_)
+                | Target::Mail(_)
+                | Target::Halt(_)
                 | Target::Week => {}
             }
         }
@@ -298,7 +300,11 @@ impl<'c> Writer<'c> {
             | Change::Standing { person, .. }
             | Change::AuthSystem { person, .. }
             | Change::Profile { person, .. }
-            | Change::KeyCodes { person, .. } => self.change_person(*person, change)?,
+            | Change::KeyCodes { person, .. }
+            | Change::Link { person, .. }
+            | Change::Recovery { person, .. }
+            | Change::Notices { person, .. } => self.change_person(*person, change)?,
+            Change::MailQueued { .. } | Change::MailState { .. } | Change::Halt { .. } => {}
             Change::FixSession { session } => self.sessions.set(session)?,
             Change::Week { week } => drop(self.run.set_week.execute([*week])?),
             Change::SessionLock { .. } | Change::KeyUsed { .. } | Change::Stream { .. } => {}

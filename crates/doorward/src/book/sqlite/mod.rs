@@ -263,7 +263,9 @@ fn to_bytes(record: &Record) -> Result<(Vec<u8>, Range<usize>), Fault> {
 fn is_versioned(change: &Change) -> bool {
     match change.target() {
         Target::Venue | Target::Firm(_) | Target::Person(_) | Target::FixSession(_) | Target::Week => true,
-        Target::Access(_) | Target::SessionUse(_) | Target::Stream(_) => false,
+        Target::Access(_) | Target::SessionUse(_) | Target::Stream(_) | Target::Mail(_) | Target::Halt(_) => {
+            false
+        }
     }
 }
 

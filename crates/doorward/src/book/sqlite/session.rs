@@ -119,6 +119,12 @@ impl<'c> Sessions<'c> {
             | Change::KeyCodes { .. }
             | Change::FixSession { .. }
             | Change::Week { .. }
+            | Change::Link { .. }
+            | Change::Recovery { .. }
+            | Change::Notices { .. }
+            | Change::MailQueued { .. }
+            | Change::MailState { .. }
+            | Change::Halt { .. }
             | Change::Attempt { .. }
             | Change::AttemptsForgotten { .. } => {}
         }

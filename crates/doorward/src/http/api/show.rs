@@ -6,6 +6,7 @@ use doorward_core::identity::decide::key_pair::{ShownPair, shown};
 use doorward_core::identity::enrolment::{Authenticator, Seed};
 use doorward_core::identity::firm::Firm;
 use doorward_core::identity::fix_session::{FixSession, SessionUse};
+use doorward_core::identity::link::SetupLink;
 use doorward_core::identity::person::{Password, Person, Standing};
 use doorward_core::identity::policy::{Effective, Policy};
 use doorward_core::time::Wall;
@@ -131,6 +132,13 @@ fn effective(in_force: Effective) -> Value {
         wrong_codes_lock,
         totp_digits,
         totp_algorithm,
+        setup_link_min,
+        show_setup_link,
+        split_handover,
+        registration_needs_link,
+        recovery_codes,
+        password_alone,
+        portal_idle_min,
     } = in_force;
     json!({
         "password_chars_min": password_chars_min,
@@ -144,6 +152,13 @@ fn effective(in_force: Effective) -> Value {
         "wrong_codes_lock": wrong_codes_lock,
         "totp_digits": totp_digits,
         "totp_algorithm": totp_algorithm,
+        "setup_link_min": setup_link_min,
+        "show_setup_link": show_setup_link,
+        "split_handover": split_handover,
+        "registration_needs_link": registration_needs_link,
+        "recovery_codes": recovery_codes,
+        "password_alone": password_alone,
+        "portal_idle_min": portal_idle_min,
     })
 }
 
@@ -168,6 +183,10 @@ pub(super) fn person(person: &Person, access: &Access, now: Wall) -> Value {
         authenticator: factor,
         seeds: _,
         key_codes: _,
+        link,
+        links_made: _,
+        recovery,
+        notices,
         profile,
         version,
     } = person;
@@ -181,6 +200,9 @@ pub(super) fn person(person: &Person, access: &Access, now: Wall) -> Value {
         "auth_system": auth_system.name(),
         "password": password(secret),
         "authenticator": authenticator(factor),
+        "setup_link": link.as_ref().map(|link| setup_link(link, now)),
+        "recovery_codes": recovery.as_ref().map_or(0, |codes| codes.unused.len()),
+        "notices": notices,
         "email": profile.email,
         "roles": profile.roles,
         "broker_comm_rate": profile.broker_comm_rate,
@@ -191,10 +213,19 @@ pub(super) fn person(person: &Person, access: &Access, now: Wall) -> Value {
     })
 }
 
+fn setup_link(link: &SetupLink, now: Wall) -> Value {
+    json!({
+        "state": link.state_name(now),
+        "handed": link.handed,
+        "made": instant(link.made_at),
+        "expires": instant(link.expires_at),
+    })
+}
+
 fn password(password: &Password) -> Value {
     match password {
         Password::Own { phc: _, set_us } => json!({ "origin": "own", "set": instant(*set_us) }),
-        Password::Initial { phc: _, set_us, expires_us } => {
+        Password::Initial { phc: _, set_us, expires_us, by: _ } => {
             json!({ "origin": "initial", "set": instant(*set_us), "expires": instant(*expires_us) })
         }
     }

@@ -54,7 +54,7 @@ fn p11_somebody_new_has_an_initial_password_for_seventy_two_hours() {
 }
 
 fn initial_password_since_now() -> Password {
-    Password::Initial { phc: phc(), set_us: NOW, expires_us: NOW + HOUR * 72 }
+    Password::Initial { phc: phc(), set_us: NOW, expires_us: NOW + HOUR * 72, by: None }
 }
 
 #[test]
@@ -302,7 +302,10 @@ fn p11_a_password_that_an_administrator_sets_is_initial() {
     let policy = Effective { initial_password_h: 1, ..Effective::default() };
     let record = password_set::password_set(&julian, phc(), &policy, administrator(), &local());
     apply(&mut julian, &record);
-    assert_eq!(julian.password, Password::Initial { phc: phc(), set_us: NOW, expires_us: NOW + HOUR });
+    assert_eq!(
+        julian.password,
+        Password::Initial { phc: phc(), set_us: NOW, expires_us: NOW + HOUR, by: None }
+    );
 }
 
 #[test]

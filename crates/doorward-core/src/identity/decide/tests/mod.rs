@@ -44,7 +44,7 @@ fn own_password() -> Password {
 }
 
 fn initial_password(expires_us: Wall) -> Password {
-    Password::Initial { phc: phc(), set_us: NOW - HOUR, expires_us }
+    Password::Initial { phc: phc(), set_us: NOW - HOUR, expires_us, by: None }
 }
 
 fn seed() -> Seed {
@@ -89,6 +89,10 @@ fn person(kind: Kind) -> Person {
         authenticator: Authenticator::None,
         seeds: 0,
         key_codes: KeyCodes::default(),
+        link: None,
+        links_made: Vec::new(),
+        recovery: None,
+        notices: std::collections::BTreeSet::new(),
         profile: Profile::default(),
         version: 7,
     }

@@ -1,0 +1,38 @@
+//! The emergency switch: no new logons at the venue, for a firm, or for a FIX session.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{FirmCode, SessionId};
+use crate::time::Wall;
+
+/// For whom it is thrown.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HaltScope {
+    /// Everybody but the desk.
+    Venue,
+    /// A firm's people and FIX sessions.
+    Firm(FirmCode),
+    /// A FIX session.
+    Session(SessionId),
+}
+
+impl std::fmt::Display for HaltScope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Venue => f.write_str("venue"),
+            Self::Firm(code) => write!(f, "firm/{code}"),
+            Self::Session(id) => write!(f, "session/{id}"),
+        }
+    }
+}
+
+/// A switch that is thrown.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Halt {
+    /// Since when.
+    #[serde(rename = "since_us")]
+    pub since: Wall,
+    /// Why, in the operator's words.
+    pub reason: String,
+}
