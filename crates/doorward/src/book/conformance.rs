@@ -69,6 +69,10 @@ pub(crate) fn person(n: u64, userid: &str) -> Person {
         authenticator: Authenticator::None,
         seeds: 0,
         key_codes: KeyCodes::default(),
+        link: None,
+        links_made: Vec::new(),
+        recovery: None,
+        notices: std::collections::BTreeSet::new(),
         profile: Profile::default(),
         version: 1,
     }
