@@ -77,6 +77,7 @@ table! {
         UnknownUser = "unknown-user", "Nobody has this user id.";
         WrongPassword = "wrong-password", "The password is not the person's.";
         Disabled = "disabled", "The person is disabled.";
+        ProgramAtPortal = "program-at-portal", "A service user tried to sign in to the pages for people.";
         FirmClosed = "firm-closed", "The firm is closed.";
         SourceNotPermitted = "source-not-permitted", "The service user or FIX session may not come from this address.";
         RepeatedTag = "repeated-tag", "A tag came twice in a Logon.";
@@ -139,6 +140,10 @@ table! {
         OriginNotAllowed = "origin-not-allowed", "A page of an origin that is not listed opened the connection.";
         Full = "full", "The node holds as many connections as it may.";
         Evicted = "evicted", "The oldest silent connection made room for a newer one.";
+        SessionIdle = "session-idle", "A browser session was not used for too long.";
+        SessionOver = "session-over", "A browser session had lasted as long as one may.";
+        SessionSuperseded = "session-superseded", "A browser session made room for a newer one, or was signed in anew.";
+        SessionDismissed = "session-dismissed", "The person ended the browser session from another one.";
         SessionEnded = "session-ended", "The person was disabled, or lost password or authenticator, while logged in.";
         Stopping = "stopping", "The node was stopping.";
     }
@@ -160,6 +165,8 @@ table! {
         Fix = "fix", "The FIX door.";
         Local = "local", "The administration socket on this machine.";
         Node = "node", "The node itself.";
+        Portal = "portal", "The pages for people: sign-in, registration, the own account.";
+        Console = "console", "The pages for administrators and the desk.";
     }
 }
 

@@ -259,7 +259,8 @@ const fn close_for(reason: Deny) -> Close {
         | Deny::InSessionSequence | Deny::LogonInProgress | Deny::AlreadyLoggedOn | Deny::NotVerified
         | Deny::RightMissing | Deny::HoursClosed | Deny::PairsFull | Deny::CodesUsedUp | Deny::NoHandshake
         | Deny::TlsFailed | Deny::ProxyHeader | Deny::OriginNotAllowed | Deny::NoLogon | Deny::Garbled
-        | Deny::HeldTooMuch => (1008, "refused"),
+        | Deny::HeldTooMuch | Deny::ProgramAtPortal | Deny::SessionIdle | Deny::SessionOver
+        | Deny::SessionSuperseded | Deny::SessionDismissed => (1008, "refused"),
     };
     Close { code, words }
 }
