@@ -78,6 +78,19 @@ pub struct Encrypted {
     pub ciphertext: Vec<u8>,
 }
 
+/// Bytes that stand before a password which a page encrypted: a nonce of 16 bytes, and 8 bytes that bind it to action
+/// and user id, each in base64url without padding, for all that is encrypted is text.
+pub const ENVELOPE_BYTES: usize = 33;
+
+/// A password that a page encrypted, for one action of one visitor.
+#[derive(Clone, Debug)]
+pub struct Enveloped {
+    /// As it came; only OAEP with SHA-256 is taken.
+    pub encrypted: Encrypted,
+    /// What must stand before the password; anything else is a bad ciphertext.
+    pub expected: [u8; ENVELOPE_BYTES],
+}
+
 /// A password as a door got it.
 #[derive(Clone, Debug)]
 pub enum GivenPassword {
@@ -85,6 +98,8 @@ pub enum GivenPassword {
     Encrypted(Encrypted),
     /// In clear, inside TLS, as FIX carries it. The vault has nothing to open; all else is the same.
     Clear(Secret<String>),
+    /// Encrypted by a page of the portal.
+    Enveloped(Enveloped),
 }
 
 impl GivenPassword {
@@ -92,6 +107,7 @@ impl GivenPassword {
     pub const fn padding(&self) -> Option<Padding> {
         match self {
             Self::Encrypted(encrypted) => Some(encrypted.padding),
+            Self::Enveloped(enveloped) => Some(enveloped.encrypted.padding),
             Self::Clear(_) => None,
         }
     }
@@ -148,6 +164,8 @@ pub enum Verdict {
     CodeRefused(Granted),
     /// To [`Ask::Login`]: the password was right; an authenticator must be registered first.
     RegistrationNeeded {
+        /// Who.
+        who: Granted,
         /// Where, if the site says.
         register_url: Option<String>,
     },

@@ -168,6 +168,10 @@ table! {
         OriginNotAllowed = "origin-not-allowed", "A page of an origin that is not listed opened the connection.";
         Full = "full", "The node holds as many connections as it may.";
         Evicted = "evicted", "The oldest silent connection made room for a newer one.";
+        SessionIdle = "session-idle", "A browser session was not used for too long.";
+        SessionOver = "session-over", "A browser session had lasted as long as one may.";
+        SessionSuperseded = "session-superseded", "A browser session made room for a newer one, or was signed in anew.";
+        SessionDismissed = "session-dismissed", "The person ended the browser session from another one.";
         SessionEnded = "session-ended", "The person was disabled, or lost password or authenticator, while logged in.";
         Stopping = "stopping", "The node was stopping.";
     }

@@ -29,6 +29,11 @@ table! {
         Replays = "replays", "Ciphertexts remembered for a challenge key; then the next key takes over early.";
         LocalConnections = "local-connections", "Connections of the administration socket; one more waits.";
         OpsConnections = "ops-connections", "Connections of the listener of measurements; one more waits.";
+        WebConnections = "web-connections", "Connections of the listeners of portal and console; the oldest makes room.";
+        WebBodyBytes = "web-body-bytes", "Bytes of a form sent to portal or console; more are answered with 413.";
+        WebFields = "web-fields", "Fields of a form sent to portal or console; more are malformed.";
+        BrowserSessionsPerPerson = "browser-sessions-per-person", "Browser sessions of one person; one more ends the oldest.";
+        BrowserSessions = "browser-sessions", "Browser sessions of all people; one more ends the one that was not used for longest.";
         ApiBodyBytes = "api-body-bytes", "Bytes of a request to the HTTP API; more are answered with 413.";
         RefusalsPerMinute = "refusals-per-minute", "Records of closed connections a source and minute; more become a count.";
         FixSpareBuffers = "fix-spare-buffers", "Buffers kept for FIX connections that have something to say; more are given back.";
@@ -73,7 +78,11 @@ impl Limit {
             Self::ProxyHeaderBytes => 2048,
             Self::ForwardedBytes => 4096,
             Self::LocalConnections | Self::OpsConnections => 64,
-            Self::ApiBodyBytes => 64 * 1024,
+            Self::ApiBodyBytes | Self::WebBodyBytes => 64 * 1024,
+            Self::WebConnections => 1_024,
+            Self::WebFields => 512,
+            Self::BrowserSessionsPerPerson => 32,
+            Self::BrowserSessions => 100_000,
             Self::RefusalsPerMinute => 20,
             Self::FixSpareBuffers => 256,
             Self::SimOrders => 100_000,

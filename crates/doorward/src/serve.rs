@@ -19,7 +19,8 @@ use crate::backend::sim::Sim;
 use crate::backend::{Backend, Echo};
 use crate::book::{Store, sqlite};
 use crate::clock::Clock;
-use crate::config::{Config, FixBackend, TlsFiles, VaultProvider};
+use crate::config::value::is_loopback;
+use crate::config::{Config, FixBackend, PublicUrl, TlsFiles, VaultProvider};
 use crate::doors::accept::listen;
 use crate::doors::admission::{Admission, Limits, raise_descriptors};
 use crate::doors::fix::{self, Bound, FixHandle, FixSettings};
@@ -32,6 +33,8 @@ use crate::hashing::{HashParams, HashPool, HashSettings};
 use crate::http::api::{ApiState, router};
 use crate::http::local::LocalSocket;
 use crate::http::ops::{Ops, serve_listener};
+use crate::http::web::site::Site;
+use crate::http::web::{self, WebState};
 use crate::journal::{Disk, FullDisk, RealDisk};
 use crate::metrics;
 use crate::streams;
@@ -98,6 +101,10 @@ pub struct Node {
     pub gate: Arc<Gate>,
     /// Where the WebSocket door listens, as bound.
     pub ws: Vec<SocketAddr>,
+    /// Where portal and console are served, as bound.
+    pub web: Vec<SocketAddr>,
+    /// Where people reach them.
+    pub public_url: Option<PublicUrl>,
     /// Where `/metrics` is served, as bound.
     pub metrics: SocketAddr,
     /// The administration socket.
@@ -132,15 +139,18 @@ impl Node {
             Arc::new(sqlite::open(&config.data_dir, disk, config.node.clone(), &store_settings)?);
         let hashes = HashPool::new(Arc::clone(&vault) as Arc<dyn Vault>, hash_settings(config)?)?;
         let breached = breach_list(config)?;
-        let settings = gate_settings(config, options.gate_delay);
+        let pages = bind_web(config)?;
+        let public_url = public_url(config, &pages);
+        let settings = gate_settings(config, public_url.as_ref(), options.gate_delay);
         let vault: Arc<dyn Vault> = vault;
         let clock = Arc::clone(&options.clock);
         let gate = Arc::new(Gate::new(store, vault, hashes, Arc::clone(&clock), breached, settings)?);
         gate.tick().await;
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let ws = Self::open_ws(config, descriptors, &gate, &clock, &stopping, &mut tasks)?;
-        let running_fix = open_fix(config, descriptors, options.gate_delay, &gate, &clock, &disk_full)?;
+        let ws = Self::open_ws(config, descriptors, public_url.as_ref(), &gate, &clock, &stopping, &mut tasks)?;
+        let fix_parts = (public_url.as_ref(), descriptors, options.gate_delay);
+        let running_fix = open_fix(config, fix_parts, &gate, &clock, &disk_full)?;
         let fix_door = running_fix.as_ref().map(|running| running.handle.clone());
         let demo_clock = options.demo.then(|| Arc::clone(&clock));
         let api = ApiState {
@@ -158,6 +168,10 @@ impl Node {
             stopping: stopping.clone(),
         };
         let metrics_at = Self::open_ops(config, ops, &stopping, &mut tasks)?;
+        let web = match &public_url {
+            Some(url) => Self::open_web(config, pages, url, &gate, &clock, &stopping, &mut tasks)?,
+            None => Vec::new(),
+        };
         tasks.spawn(look_after(Arc::clone(&gate), handle, stopping));
         gate.record_start(true).await;
         metrics::ready(1);
@@ -165,6 +179,8 @@ impl Node {
         Ok(Self {
             gate,
             ws,
+            web,
+            public_url,
             metrics: metrics_at,
             admin_socket,
             switches,
@@ -180,6 +196,7 @@ impl Node {
     fn open_ws(
         config: &Config,
         descriptors: u64,
+        public_url: Option<&PublicUrl>,
         gate: &Arc<Gate>,
         clock: &Arc<Clock>,
         stopping: &watch::Receiver<bool>,
@@ -195,7 +212,7 @@ impl Node {
             clock: Arc::clone(clock),
             entrance,
             origins: config.ws.origins.clone(),
-            portal: config.public_url.clone(),
+            portal: public_url.cloned(),
             settings: login::Settings { login_max: config.ws.login_max, ping_every: config.ws.ping },
             outbound_bytes_max: config.ws.outbound_bytes_max,
             stopping: stopping.clone(),
@@ -207,6 +224,34 @@ impl Node {
             let at = listener.local_addr().map_err(config_fault)?;
             bound.push(at);
             tasks.spawn(serve(Arc::clone(&door), listener, Arc::clone(&admission)));
+        }
+        Ok(bound)
+    }
+
+    /// Serves portal and console on listeners that are bound already.
+    fn open_web(
+        config: &Config,
+        pages: Vec<TcpListener>,
+        public_url: &PublicUrl,
+        gate: &Arc<Gate>,
+        clock: &Arc<Clock>,
+        stopping: &watch::Receiver<bool>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Vec<SocketAddr>, StartError> {
+        let tls = open_tls("web.tls", config.web.tls.as_ref(), clock)?;
+        let mut bound = Vec::new();
+        for listener in pages {
+            let at = listener.local_addr().map_err(config_fault)?;
+            bound.push(at);
+            let entrance = Entrance {
+                tls: tls.clone(),
+                trusted: config.trusted_proxies.clone(),
+                proxy_protocol: config.web.proxy_protocol,
+            };
+            let site = Site::new(public_url.clone(), is_loopback(at.ip()));
+            let state = WebState::new(Arc::clone(gate), site, entrance)?;
+            let limits = Limits { open_max: web::CONNECTIONS_MAX, silent_max: web::CONNECTIONS_MAX };
+            tasks.spawn(web::serve_listener(listener, state, limits, stopped(stopping.clone())));
         }
         Ok(bound)
     }
@@ -258,8 +303,7 @@ fn open_disk(path: &Path, full: &Arc<AtomicBool>) -> Result<Arc<dyn Disk>, Fault
 /// Opens the FIX door, where there are listeners for it, and makes it known to the gate.
 fn open_fix(
     config: &Config,
-    descriptors: u64,
-    delay: Duration,
+    (public_url, descriptors, delay): (Option<&PublicUrl>, u64, Duration),
     gate: &Arc<Gate>,
     clock: &Arc<Clock>,
     disk_full: &Arc<AtomicBool>,
@@ -284,7 +328,7 @@ fn open_fix(
     let settings = FixSettings {
         listeners,
         venue: config.fix.venue.clone(),
-        portal: config.public_url.as_ref().map(|url| url.as_str().to_owned()),
+        portal: public_url.map(|url| url.as_str().to_owned()),
         code_tag: config.fix.code_tag,
         outbound_bytes_max: config.fix.outbound_bytes_max,
         trusted: config.trusted_proxies.clone(),
@@ -327,6 +371,18 @@ async fn look_after(gate: Arc<Gate>, handle: PrometheusHandle, stopping: watch::
     }
 }
 
+/// Listens for portal and console before anything is served, so that their address is known to all doors.
+fn bind_web(config: &Config) -> Result<Vec<TcpListener>, StartError> {
+    let bind = |address: &SocketAddr| listen("web.listen", *address).map_err(config_fault);
+    config.web.listen.iter().map(bind).collect()
+}
+
+/// Where people reach portal and console: as the configuration says, else at the first listener.
+fn public_url(config: &Config, pages: &[TcpListener]) -> Option<PublicUrl> {
+    let first = || config.web.url_of(pages.first()?.local_addr().ok()?);
+    config.public_url.clone().or_else(first)
+}
+
 fn config_fault(fault: impl std::fmt::Display) -> StartError {
     StartError::Config(fault.to_string())
 }
@@ -339,6 +395,7 @@ pub fn faults_of_files(config: &Config) -> Vec<String> {
     let results = [
         open_tls("ws.tls", config.ws.tls.as_ref(), &clock).err(),
         open_tls("metrics.tls", config.metrics.tls.as_ref(), &clock).err(),
+        open_tls("web.tls", config.web.tls.as_ref(), &clock).err(),
         config
             .fix
             .listeners
@@ -420,12 +477,12 @@ fn hash_settings(config: &Config) -> Result<HashSettings, StartError> {
     })
 }
 
-fn gate_settings(config: &Config, delay: Duration) -> Settings {
+fn gate_settings(config: &Config, public_url: Option<&PublicUrl>, delay: Duration) -> Settings {
     // RFC 8017: OAEP with SHA-256 takes 66 bytes of the modulus, PKCS#1 v1.5 takes 11.
     let carried = u64::from(config.vault.challenge_bits / 8).saturating_sub(66);
     Settings {
         pkcs1: config.vault.pkcs1,
-        register_url: config.public_url.as_ref().map(|url| register_url(url.as_str())),
+        register_url: public_url.map(|url| register_url(url.as_str())),
         product_names: config.passwords.product_names.clone(),
         password_bytes_max: carried.min(Limit::PasswordBytes.max()),
         calendar: Arc::clone(&config.calendar),

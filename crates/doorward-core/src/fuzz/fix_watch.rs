@@ -487,7 +487,7 @@ fn verdict(kind: u8) -> Verdict {
         (3, Ok(granted)) => Verdict::CodeNeeded(granted),
         (4, _) => Verdict::PasswordChanged { broker_comm_rate: None },
         (5, _) => Verdict::PasswordIssue { reason: "too-short" },
-        (6, _) => Verdict::RegistrationNeeded { register_url: None },
+        (6, Ok(who)) => Verdict::RegistrationNeeded { who, register_url: None },
         _ => Verdict::TryAgainLater { retry_ms: 1_000 },
     }
 }

@@ -98,7 +98,10 @@ fn verdict(kind: u8) -> Verdict {
         2 => Verdict::Granted(granted(true)),
         3 => Verdict::CodeNeeded(granted(false)),
         4 => Verdict::CodeRefused(granted(true)),
-        5 => Verdict::RegistrationNeeded { register_url: Some("https://portal.example/".to_owned()) },
+        5 => Verdict::RegistrationNeeded {
+            who: granted(true),
+            register_url: Some("https://portal.example/".to_owned()),
+        },
         6 => Verdict::Refused,
         7 => Verdict::ChallengeNeeded,
         8 => Verdict::PasswordChanged { broker_comm_rate: None },

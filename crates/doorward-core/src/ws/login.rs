@@ -260,7 +260,10 @@ const fn close_for(reason: Deny) -> Close {
         | Deny::RightMissing | Deny::HoursClosed | Deny::PairsFull | Deny::CodesUsedUp | Deny::NoHandshake
         | Deny::TlsFailed | Deny::ProxyHeader | Deny::OriginNotAllowed | Deny::NoLogon | Deny::Garbled
         | Deny::HeldTooMuch | Deny::LinkUnknown | Deny::LinkNeeded | Deny::LinksUsedUp | Deny::LinkNotShown
-        | Deny::NoAddress | Deny::Halted | Deny::WrongRecoveryCode | Deny::FactorStale | Deny::WrongKind => (1008, "refused"),
+        | Deny::NoAddress | Deny::Halted | Deny::WrongRecoveryCode | Deny::FactorStale | Deny::WrongKind
+        | Deny::SessionIdle | Deny::SessionOver | Deny::SessionSuperseded | Deny::SessionDismissed => {
+            (1008, "refused")
+        }
     };
     Close { code, words }
 }

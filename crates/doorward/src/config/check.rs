@@ -20,7 +20,7 @@ pub(super) struct Faults<'a> {
 
 impl Faults<'_> {
     /// Blames the line of the first of these keys that the file names.
-    fn blame(&mut self, paths: &[&str], text: String) {
+    pub(super) fn blame(&mut self, paths: &[&str], text: String) {
         let line = paths.iter().find_map(|path| self.config.settings.get(path)?.line);
         self.errors.push(ConfigError { line, text });
     }
@@ -38,6 +38,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigError> {
     off_loopback(&mut faults, "metrics", metrics.listen, metrics.tls.as_ref(), metrics.insecure_off_loopback);
     addresses_apart(&mut faults);
     super::fix::check(config, &mut faults);
+    super::web::check(config, &mut faults);
     if config.vault.challenge_bits < 2048 && !config.vault.legacy_rsa_1024 {
         let text = format!(
             "vault.challenge_bits: {} is below 2048; only vault.legacy_rsa_1024 = true allows it",
@@ -65,7 +66,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigError> {
     faults.errors
 }
 
-fn tls_pair(faults: &mut Faults<'_>, certificate: &str, key: &str) {
+pub(super) fn tls_pair(faults: &mut Faults<'_>, certificate: &str, key: &str) {
     let has = |path| faults.config.settings.contains_key(path);
     let (given, lacking) = match (has(certificate), has(key)) {
         (true, false) => (certificate, key),
@@ -76,7 +77,7 @@ fn tls_pair(faults: &mut Faults<'_>, certificate: &str, key: &str) {
 }
 
 /// E7: no door off loopback without TLS, but by its switch.
-fn off_loopback(
+pub(super) fn off_loopback(
     faults: &mut Faults<'_>,
     section: &str,
     address: SocketAddr,
@@ -97,8 +98,9 @@ fn off_loopback(
 fn addresses_apart(faults: &mut Faults<'_>) {
     let ws = faults.config.ws.listen.iter().map(|address| ("ws.listen", *address));
     let fix = faults.config.fix.listeners.iter().map(|listener| ("fix.listeners.listen", listener.listen));
+    let web = faults.config.web.listen.iter().map(|address| ("web.listen", *address));
     let metrics = ("metrics.listen", faults.config.metrics.listen);
-    let all: Vec<(&str, SocketAddr)> = ws.chain(fix).chain([metrics]).collect();
+    let all: Vec<(&str, SocketAddr)> = ws.chain(fix).chain(web).chain([metrics]).collect();
     for (at, (path, address)) in all.iter().enumerate() {
         let clash = all[..at].iter().find(|(_, earlier)| clashes(*earlier, *address));
         if let Some((earlier_path, earlier)) = clash {

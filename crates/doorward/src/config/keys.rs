@@ -152,7 +152,8 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("log", "What is written to standard error"),
     ("ws", "The WebSocket door"),
     ("fix", "The FIX door"),
-    ("portal", "The pages for people"),
+    ("web", "Portal and console: the listener of the pages for people"),
+    ("portal", "The pages for people, as they are reached"),
     ("admin", "The local socket of the command line"),
     ("metrics", "Measurements and health, on a listener of their own"),
     ("vault", "Keys and what they protect"),
@@ -300,11 +301,43 @@ pub const KEYS: &[Key] = &[
          no FIX door.",
     ),
     Key::new(
+        "web.listen",
+        Kind::Addresses,
+        Preset::Absent { example: r#"["127.0.0.1:8443"]"# },
+        "Addresses where portal and console are served. Without one there are no pages.",
+    ),
+    Key::new(
+        "web.tls.certificate",
+        Kind::Path,
+        Preset::Absent { example: r#""/etc/doorward/tls/chain.pem""# },
+        "PEM file of the certificate chain, the server's own first. With it the pages are served by https only.",
+    ),
+    Key::new(
+        "web.tls.key",
+        Kind::Path,
+        Preset::Absent { example: r#""/etc/doorward/tls/key.pem""# },
+        "PEM file of the private key of web.tls.certificate.",
+    ),
+    Key::new(
+        "web.insecure_off_loopback",
+        Kind::Bool,
+        Preset::Toml("false"),
+        "Allows the pages without TLS on an address that is not loopback: only behind a proxy that ends TLS on a private \
+         network.",
+    ),
+    Key::new(
+        "web.proxy_protocol",
+        Kind::Bool,
+        Preset::Toml("false"),
+        "Each connection from trusted_proxies begins with a PROXY protocol header, version 2.",
+    ),
+    Key::new(
         "portal.public_url",
         Kind::Url,
         Preset::Absent { example: r#""https://portal.example.com""# },
-        "Where people reach the portal. The register_url of an answer is made from it, and its origin may open the \
-         WebSocket door.",
+        "Where people reach portal and console: what links in mails and the register_url of an answer begin with; its \
+         origin may open the WebSocket door. Without it, the first address of web.listen. With web.listen it has no path: \
+         the pages lie at the root.",
     ),
     Key::new(
         "admin.socket",

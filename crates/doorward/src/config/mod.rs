@@ -11,6 +11,7 @@ mod show;
 #[cfg(test)]
 mod tests;
 pub mod value;
+mod web;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ pub use fix::{Fix, FixBackend, FixListener, FixProfile};
 pub use network::Network;
 pub use read::{ConfigError, Env, Origin, Setting, Settings};
 pub use value::{OriginRule, PublicUrl};
+pub use web::Web;
 
 use value::{Row, Value};
 
@@ -46,6 +48,8 @@ pub struct Config {
     pub ws: Ws,
     /// Section `fix`.
     pub fix: Fix,
+    /// Section `web`.
+    pub web: Web,
     /// `portal.public_url`.
     pub public_url: Option<PublicUrl>,
     /// Section `admin`.
@@ -293,6 +297,7 @@ impl Config {
             },
             ws: ws(&all),
             fix: fix::fix(&all),
+            web: web::web(&all),
             public_url: all.url("portal.public_url"),
             admin: Admin { socket: all.path("admin.socket").unwrap_or_default() },
             metrics: Metrics {

@@ -162,6 +162,16 @@ impl PublicUrl {
         &self.origin
     }
 
+    /// Whether there is a path behind the host.
+    pub fn has_path(&self) -> bool {
+        scheme_of(&self.text).is_some_and(|(_, rest)| rest.contains('/'))
+    }
+
+    /// Whether browsers reach it by TLS.
+    pub fn is_secure(&self) -> bool {
+        self.origin.scheme == Scheme::Https
+    }
+
     /// Whether it is plain HTTP to another machine.
     pub fn is_plain_off_loopback(&self) -> bool {
         self.origin.scheme == Scheme::Http && !is_loopback_host(&self.origin.host)

@@ -26,9 +26,6 @@ pub use people::Sample;
 /// Marks a directory as the demo's own, which `--fresh` may empty.
 const MARK: &str = "doorward-demo";
 
-/// Where the demo's portal will be; nothing listens there yet.
-const PORTAL: &str = "http://127.0.0.1:7480";
-
 /// Names of the demo's FIX listeners.
 const CGW: &str = "cgw";
 const MSGW: &str = "msgw";
@@ -207,8 +204,8 @@ fn config(data: &Path, mode: Mode) -> Result<Config, StartError> {
          [ws]\n\
          listen = [\"{any_port}\"]\n\
          origins = [\"http://127.0.0.1:*\", \"http://localhost:*\"]\n\
-         [portal]\n\
-         public_url = \"{PORTAL}\"\n\
+         [web]\n\
+         listen = [\"{any_port}\"]\n\
          [[fix.listeners]]\n\
          name = \"{CGW}\"\n\
          listen = \"{any_port}\"\n\

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::fix_sessions::FixSample;
 use super::people::{Sample, firm_codes};
+use crate::config::PublicUrl;
 use crate::fault::Fault;
 use crate::serve::Node;
 
@@ -25,7 +26,8 @@ pub(super) fn write(
         "websocket": node.ws.first().map(|at| format!("ws://{at}/")),
         "admin_socket": node.admin_socket,
         "metrics": format!("http://{}", node.metrics),
-        "portal": null,
+        "portal": node.public_url.as_ref().map(PublicUrl::as_str),
+        "console": node.public_url.as_ref().map(|url| format!("{url}/console")),
         "fix": {
             "cgw": listener(node, super::CGW),
             "msgw": listener(node, super::MSGW),

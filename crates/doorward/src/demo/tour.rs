@@ -18,6 +18,9 @@ pub(super) fn text(node: &Node, samples: &[Sample], sessions: &[FixSample]) -> S
         let name = format!("FIX {}", bound.name);
         let _ = writeln!(out, "  {name:<16} {}", bound.address);
     }
+    if let Some(url) = &node.public_url {
+        let _ = writeln!(out, "  pages            {url}");
+    }
     let _ = writeln!(out, "  administration   {socket}");
     let _ = writeln!(out, "  metrics          http://{}/metrics\n", node.metrics);
     let _ = writeln!(out, "  {:<26} {:<8} {:<24} one-time password", "user id", "kind", "password");

@@ -1,6 +1,6 @@
 //! Facts for decisions: what the vault finds in ciphertexts and codes.
 
-use doorward_core::ask::{Encrypted, GivenPassword};
+use doorward_core::ask::{ENVELOPE_BYTES, Encrypted, Enveloped, GivenPassword};
 use doorward_core::identity::decide::CodeFact;
 use doorward_core::identity::decide::login::Opened;
 use doorward_core::identity::password;
@@ -9,6 +9,8 @@ use doorward_core::identity::sealed::Place;
 use doorward_core::identity::totp;
 use doorward_core::secret::Secret;
 use doorward_core::time::Wall;
+
+use subtle::ConstantTimeEq as _;
 
 use super::Gate;
 use crate::fault::Fault;
@@ -41,6 +43,7 @@ impl Gate {
     ) -> Result<OpenedPassword, NotOpened> {
         match given {
             GivenPassword::Encrypted(encrypted) => self.open(encrypted, label),
+            GivenPassword::Enveloped(enveloped) => self.open_enveloped(enveloped),
             GivenPassword::Clear(text) => Ok(OpenedPassword {
                 normal: password::normalise(text.expose()),
                 opened: Opened::Good,
@@ -52,15 +55,46 @@ impl Gate {
     /// Has the vault forget that it saw a ciphertext: nothing was decided, the peer may send it again.
     pub(super) fn forget_given(&self, given: &GivenPassword) {
         match given {
-            GivenPassword::Encrypted(encrypted) => {
+            GivenPassword::Encrypted(encrypted)
+            | GivenPassword::Enveloped(Enveloped { encrypted, expected: _ }) => {
                 self.vault.forget_ciphertext(&encrypted.key, &encrypted.ciphertext);
             }
             GivenPassword::Clear(_) => {}
         }
     }
 
+    /// Opens a password that a page encrypted. Where something else stands before it than the visitor was given for
+    /// this action and user id, it is a bad ciphertext like any other: one that nobody has is compared (E2, E8).
+    fn open_enveloped(&self, enveloped: &Enveloped) -> Result<OpenedPassword, NotOpened> {
+        let (password, fact) = self.decrypt(&enveloped.encrypted, Label::Portal)?;
+        let stand_in = self.web.stand_in(&enveloped.encrypted.ciphertext);
+        let inside = password.expose().split_at_checked(ENVELOPE_BYTES);
+        let (before, inside) = inside.unwrap_or((&[0; ENVELOPE_BYTES], stand_in.as_bytes()));
+        let stands: bool = before.ct_eq(&enveloped.expected).into();
+        let opened = match fact_of(fact) {
+            Opened::Good if !stands => Opened::Bad,
+            fact => fact,
+        };
+        let text = match opened {
+            Opened::Good => std::str::from_utf8(inside).unwrap_or(&stand_in),
+            Opened::Bad | Opened::Replayed => &stand_in,
+        };
+        Ok(OpenedPassword { normal: password::normalise(text), opened, too_long: false })
+    }
+
     /// Opens a password that came encrypted.
     pub(super) fn open(&self, encrypted: &Encrypted, label: Label) -> Result<OpenedPassword, NotOpened> {
+        let (password, fact) = self.decrypt(encrypted, label)?;
+        let text = String::from_utf8_lossy(password.expose());
+        let too_long = fact == CiphertextFact::TooLong;
+        Ok(OpenedPassword { normal: password::normalise(&text), opened: fact_of(fact), too_long })
+    }
+
+    fn decrypt(
+        &self,
+        encrypted: &Encrypted,
+        label: Label,
+    ) -> Result<(Secret<Vec<u8>>, CiphertextFact), NotOpened> {
         let request = OpenPassword {
             key_id: &encrypted.key,
             padding: encrypted.padding,
@@ -68,24 +102,11 @@ impl Gate {
             pkcs1_allowed: self.settings.pkcs1,
             ciphertext: &encrypted.ciphertext,
         };
-        let opened = match self.vault.open_password(&request, self.clock.now()) {
-            Ok(opened) => opened,
-            Err(OpenError::NoSuchKey) => return Err(NotOpened::ChallengeNeeded),
-            Err(OpenError::Fault(fault)) => return Err(NotOpened::Fault(fault)),
-        };
-        let fact = match opened.fact {
-            CiphertextFact::Good => Opened::Good,
-            CiphertextFact::Replayed => Opened::Replayed,
-            CiphertextFact::PaddingNotAllowed
-            | CiphertextFact::BadLength
-            | CiphertextFact::OutOfRange
-            | CiphertextFact::BadPadding
-            | CiphertextFact::TooLong
-            | CiphertextFact::NotUtf8 => Opened::Bad,
-        };
-        let text = String::from_utf8_lossy(opened.password.expose());
-        let too_long = opened.fact == CiphertextFact::TooLong;
-        Ok(OpenedPassword { normal: password::normalise(&text), opened: fact, too_long })
+        match self.vault.open_password(&request, self.clock.now()) {
+            Ok(opened) => Ok((opened.password, opened.fact)),
+            Err(OpenError::NoSuchKey) => Err(NotOpened::ChallengeNeeded),
+            Err(OpenError::Fault(fault)) => Err(NotOpened::Fault(fault)),
+        }
     }
 
     /// Compares a one-time password with the steps around now; the seed is opened for that alone.
@@ -113,6 +134,19 @@ impl Gate {
             code: code.expose().as_bytes(),
         })?;
         Ok(CodeFact::Given { offset: found.and_then(|at| candidates.get(at)).map(|(offset, _)| *offset) })
+    }
+}
+
+const fn fact_of(fact: CiphertextFact) -> Opened {
+    match fact {
+        CiphertextFact::Good => Opened::Good,
+        CiphertextFact::Replayed => Opened::Replayed,
+        CiphertextFact::PaddingNotAllowed
+        | CiphertextFact::BadLength
+        | CiphertextFact::OutOfRange
+        | CiphertextFact::BadPadding
+        | CiphertextFact::TooLong
+        | CiphertextFact::NotUtf8 => Opened::Bad,
     }
 }
 

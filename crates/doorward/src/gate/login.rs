@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use doorward_core::ask::{GivenPassword, Padding, Verdict};
-use doorward_core::audit::{Actor, Entry, Event, Factor, Record};
+use doorward_core::audit::{Actor, Deny, Entry, Event, Factor, Record};
 use doorward_core::id::{PersonId, UserId};
 use doorward_core::identity::attempt::Admission;
 use doorward_core::identity::change::Change;
@@ -293,17 +293,18 @@ impl Gate {
     /// Decides the second step of a login (rule 5).
     pub(super) async fn code(&self, id: PersonId, given: &Secret<String>, origin: &Origin) -> Verdict {
         match self.decide_code(id, given, origin).await {
-            Ok(verdict) => verdict,
+            Ok((verdict, _)) => verdict,
             Err(fault) => self.fault(&fault, origin),
         }
     }
 
-    async fn decide_code(
+    /// The verdict, and why it was no: for its owner, who gave the right password before (T17).
+    pub(super) async fn decide_code(
         &self,
         id: PersonId,
         given: &Secret<String>,
         origin: &Origin,
-    ) -> Result<Verdict, Fault> {
+    ) -> Result<(Verdict, Option<Deny>), Fault> {
         let _lock = self.person_lock(id).await;
         for _ in 0..Limit::ConflictRetries.max() {
             let snapshot = self.store.load(&Load::Person(id))?;
@@ -314,8 +315,9 @@ impl Gate {
             };
             let decision = code::code(&self.view(&snapshot), person, offset, &self.context(origin));
             debug_assert_eq!(decision.settle, Settle::Neutral);
+            let reason = decision.record.entry.reason;
             match self.commit(batch_of(&snapshot, decision.record)).await {
-                Ok(_) => return Ok(self.granted(decision.verdict, person, origin)),
+                Ok(_) => return Ok((self.granted(decision.verdict, person, origin), reason)),
                 Err(CommitError::Conflict(_)) => metrics::book_conflict(),
                 Err(CommitError::Fault(fault)) => return Err(fault),
             }
@@ -323,11 +325,15 @@ impl Gate {
         Err(Fault::Book("too many conflicts".to_owned()))
     }
 
-    /// Enters whoever was let in, or has only the code left to give, among the live ones, while the person is still
+    /// Enters whoever was let in, or has only a second step left, among the live ones, while the person is still
     /// locked: what an administrator does from now on ends the connection.
     fn granted(&self, verdict: Verdict, person: &Person, origin: &Origin) -> Verdict {
         let logged_in = matches!(verdict, Verdict::Granted(_));
-        if logged_in || matches!(verdict, Verdict::CodeNeeded(_) | Verdict::CodeRefused(_)) {
+        let underway = matches!(
+            verdict,
+            Verdict::CodeNeeded(_) | Verdict::CodeRefused(_) | Verdict::RegistrationNeeded { .. }
+        );
+        if logged_in || underway {
             self.live.enter(person.id, person.firm.clone(), &origin.connection, logged_in);
         }
         verdict

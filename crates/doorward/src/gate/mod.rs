@@ -30,6 +30,7 @@ mod sessions;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod web;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -163,6 +164,7 @@ pub struct Gate {
     guard: Mutex<Guard>,
     work: Arc<Work>,
     stripes: Vec<tokio::sync::Mutex<()>>,
+    web: web::Web,
 }
 
 impl Gate {
@@ -206,6 +208,7 @@ impl Gate {
             guard: Mutex::new(guard),
             work: Arc::default(),
             stripes,
+            web: web::Web::new()?,
         })
     }
 
@@ -302,6 +305,7 @@ impl Gate {
         self.settle_sessions().await;
         self.roll_week().await;
         self.tell_of_key_ends().await;
+        self.sweep_browser_sessions().await;
         self.live.tidy();
         self.measure();
     }
@@ -388,7 +392,9 @@ impl Gate {
 
     fn measure(&self) {
         metrics::hash_queue(self.hashes.waiting() as u64);
-        metrics::sessions(Door::WebSocket.id(), self.live.count() as u64);
+        let browsers = self.web.sessions.signed_in();
+        metrics::sessions(Door::Portal.id(), browsers as u64);
+        metrics::sessions(Door::WebSocket.id(), self.live.count().saturating_sub(browsers) as u64);
         metrics::vault_up(u64::from(self.vault.probe().is_ok()));
         metrics::vault_hardware(u64::from(self.vault.describe().hsm));
         if let Ok(status) = self.store.status() {
@@ -512,7 +518,7 @@ fn error_text(error: &CommitError) -> String {
 }
 
 /// A fresh id for an attempt or a request. Later ones are greater, so that the book's index of them grows at its end
-/// only; a peer never sees one.
+/// only; a peer sees one on a page that tells of an error, at most.
 pub fn new_attempt() -> AttemptId {
     static NEXT: OnceLock<AtomicU64> = OnceLock::new();
     // Above what any earlier process has given out, unless it gave out a thousand million a second.

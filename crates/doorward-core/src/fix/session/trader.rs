@@ -95,7 +95,7 @@ impl Session {
             (Purpose::Login { .. }, Verdict::CodeRefused(_)) => {
                 refused(Refusal::InvalidCode, Deny::WrongCode)
             }
-            (Purpose::Login { .. }, Verdict::RegistrationNeeded { register_url }) => {
+            (Purpose::Login { .. }, Verdict::RegistrationNeeded { who: _, register_url }) => {
                 let portal = register_url.or_else(|| self.settings.portal.clone()).unwrap_or_default();
                 let mut text = Refusal::RegisterFirst.text(&[portal.as_bytes()]);
                 if portal.is_empty() {

@@ -179,7 +179,7 @@ impl KeyView<'_> {
 const fn factor(context: &Context) -> Factor {
     match context.door {
         Door::Local => Factor::LocalUserAndCode,
-        Door::WebSocket | Door::Fix | Door::Node => Factor::Code,
+        Door::WebSocket | Door::Fix | Door::Node | Door::Portal | Door::Console => Factor::Code,
     }
 }
 

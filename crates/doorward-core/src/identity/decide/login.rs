@@ -150,7 +150,11 @@ fn right_password(
         let entry = Entry { outcome: Outcome::Asked, trace: Some(trace), ..entry(Event::RegistrationAsked) };
         let entry = Entry { reason: Some(Deny::NotRegistered), ..entry };
         let register_url = facts.register_url.map(str::to_owned);
-        return decided(Verdict::RegistrationNeeded { register_url }, entry, Vec::new());
+        return decided(
+            Verdict::RegistrationNeeded { who: granted(person), register_url },
+            entry,
+            Vec::new(),
+        );
     }
     let CodeFact::Given { offset } = facts.code else {
         let trace = trace.fail(Check::CodeGiven, "a one-time password", "none yet");

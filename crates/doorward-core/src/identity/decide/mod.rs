@@ -19,7 +19,7 @@ use super::firm::Firm;
 use super::person::{Kind, Person, Standing};
 use super::policy::Effective;
 use crate::ask::{Granted, Verdict};
-use crate::audit::{Actor, Context, Deny, Entry, Event, Outcome, Record};
+use crate::audit::{Actor, Context, Deny, Door, Entry, Event, Outcome, Record};
 use crate::trace::{Check, Trace};
 
 /// What is known when a decision about somebody is made.
@@ -157,6 +157,10 @@ fn standing(
     }
     if trace.walk.checks().contains(&Check::SourcePermitted) {
         match person.kind {
+            // Pages are for people; a program has doors of its own.
+            Kind::Service if matches!(context.door, Door::Portal | Door::Console) => {
+                return Err((Check::SourcePermitted, Deny::WrongKind));
+            }
             Kind::Service => {
                 let permitted = context.source.is_some_and(|source| {
                     person.profile.grant.as_ref().is_some_and(|grant| grant.permits(source))
@@ -176,7 +180,7 @@ const fn words(check: Check) -> (&'static str, &'static str) {
     match check {
         Check::PersonActive => ("an active person", "a disabled one"),
         Check::FirmActive => ("an open firm", "a closed one"),
-        Check::SourcePermitted => ("a listed source address", "another one"),
+        Check::SourcePermitted => ("a listed source address, at a door for programs", "another one"),
         Check::AuthenticatorUnlocked => ("an authenticator that is not locked", "a locked one"),
         Check::PasswordInForce => ("an initial password before its end", "an expired one"),
         Check::KeyLive

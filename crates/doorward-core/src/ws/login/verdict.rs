@@ -55,7 +55,7 @@ impl WsLogin {
                     self.fail(Deny::TooManyCodes);
                 }
             }
-            Verdict::RegistrationNeeded { register_url } => {
+            Verdict::RegistrationNeeded { who: _, register_url } => {
                 self.send(refusal(Refusal::RegistrationRequired).maybe("register_url", register_url), id);
                 self.close(Close { code: 1008, words: "refused" });
             }

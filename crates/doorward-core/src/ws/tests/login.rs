@@ -26,7 +26,9 @@ fn rule_4_a_refused_login_gets_one_text_then_the_close() {
 fn rule_6_registration_is_asked_for_with_its_address_then_the_connection_closes() {
     let mut s = challenged();
     let register_url = Some("https://portal.example/register".to_owned());
-    s.send(LOGIN).asks_login("julian", None).verdict(Verdict::RegistrationNeeded { register_url });
+    s.send(LOGIN)
+        .asks_login("julian", None)
+        .verdict(Verdict::RegistrationNeeded { who: julian(false), register_url });
     s.says(r#"{"result":"2fa registration required","type":"login","register_url":"https://portal.example/register"}"#);
     s.closes(1008);
 }
@@ -34,7 +36,8 @@ fn rule_6_registration_is_asked_for_with_its_address_then_the_connection_closes(
 #[test]
 fn rule_6_without_a_portal_there_is_no_address() {
     let mut s = challenged();
-    s.send(LOGIN).asks_login("julian", None).verdict(Verdict::RegistrationNeeded { register_url: None });
+    let verdict = Verdict::RegistrationNeeded { who: julian(false), register_url: None };
+    s.send(LOGIN).asks_login("julian", None).verdict(verdict);
     s.says(r#"{"result":"2fa registration required","type":"login"}"#).closes(1008);
 }
 

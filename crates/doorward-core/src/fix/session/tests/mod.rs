@@ -479,7 +479,7 @@ fn sent_line(bytes: &[u8], settings: &Settings, comp: &str, now: Wall) -> String
 fn ask_line(ask: &Ask) -> String {
     let clear = |password: &GivenPassword| match password {
         GivenPassword::Clear(text) => text.expose().clone(),
-        GivenPassword::Encrypted(_) => panic!("FIX has no encrypted passwords"),
+        GivenPassword::Encrypted(_) | GivenPassword::Enveloped(_) => panic!("FIX has no encrypted passwords"),
     };
     match ask {
         Ask::Login { userid, password, code } => {
@@ -501,7 +501,7 @@ fn verdict_of(words: &str) -> Verdict {
         "must-change" => Verdict::Granted(julian(true)),
         "code-needed" => Verdict::CodeNeeded(julian(false)),
         "code-refused" => Verdict::CodeRefused(julian(false)),
-        "register" => Verdict::RegistrationNeeded { register_url: None },
+        "register" => Verdict::RegistrationNeeded { who: julian(false), register_url: None },
         "refused" => Verdict::Refused,
         "changed" => Verdict::PasswordChanged { broker_comm_rate: None },
         "issue" => Verdict::PasswordIssue { reason: "too-short" },

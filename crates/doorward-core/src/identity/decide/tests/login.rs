@@ -155,13 +155,14 @@ fn rule_6_who_needs_an_authenticator_and_has_none_is_sent_to_register() {
             s.facts.code = code;
             let decision = s.login();
             let register_url = Some("https://portal.example/register".to_owned());
-            assert_eq!(decision.verdict, Verdict::RegistrationNeeded { register_url });
+            let who = granted(false);
+            assert_eq!(decision.verdict, Verdict::RegistrationNeeded { who: who.clone(), register_url });
             assert_eq!(decision.settle, Settle::Right);
             assert_eq!(decision.record.entry.reason, Some(Deny::NotRegistered));
             assert_eq!(decision.record.entry.event, Event::RegistrationAsked);
             ends_at(decision.record.entry.trace.as_ref(), Check::AuthenticatorRegistered);
             s.facts.register_url = None;
-            assert_eq!(s.login().verdict, Verdict::RegistrationNeeded { register_url: None });
+            assert_eq!(s.login().verdict, Verdict::RegistrationNeeded { who, register_url: None });
         }
     }
 }

@@ -1,0 +1,273 @@
+//! Signing in at a page: the decisions are those of every door, the session is made of their verdicts.
+
+use std::sync::Arc;
+
+use doorward_core::ask::{Ask, Enveloped, GivenPassword, Granted, Verdict};
+use doorward_core::audit::Deny;
+use doorward_core::identity::person::Kind;
+use doorward_core::secret::Secret;
+
+use super::sessions::{Beginning, Found, Life, Session, Stage};
+use super::{Asker, Browser, Token, door_of};
+use crate::book::Load;
+use crate::fault::Fault;
+use crate::gate::{Connection, Gate, Origin};
+
+/// How far a step of signing in came. A token is a new one, for the cookie.
+#[derive(Debug)]
+pub enum Entered {
+    /// Signed in.
+    In {
+        /// The new token.
+        token: Token,
+        /// What they are.
+        kind: Kind,
+    },
+    /// A one-time password is awaited.
+    CodeDue(Token),
+    /// An authenticator must be registered.
+    Register(Token),
+    /// The initial password must be changed.
+    Change(Token),
+    /// The one-time password was not right; another may be sent.
+    CodeRefused(CodeRefusal),
+    /// No, and nothing more is said.
+    Refused,
+    /// There is no such step under way: back to the beginning.
+    Nowhere,
+    /// The key of the envelope is not held any more; nothing was counted.
+    ChallengeNeeded,
+    /// Nothing was decided; try again in so many milliseconds.
+    Later(u32),
+}
+
+/// Why a one-time password was not taken, as far as its owner hears it (T17).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CodeRefusal {
+    /// It is not the present one.
+    Wrong,
+    /// It, or a later one, was used before.
+    Used,
+    /// Too many wrong ones: it must wait.
+    BackedOff,
+    /// One-time passwords cannot be checked now.
+    ClockSuspect,
+}
+
+impl CodeRefusal {
+    fn of(reason: Option<Deny>) -> Self {
+        let rows = [
+            (Deny::UsedCode, Self::Used),
+            (Deny::CodeBackedOff, Self::BackedOff),
+            (Deny::ClockSuspect, Self::ClockSuspect),
+        ];
+        rows.iter().find(|(deny, _)| Some(*deny) == reason).map_or(Self::Wrong, |(_, refusal)| *refusal)
+    }
+}
+
+/// What a fresh one-time password in a session came to.
+#[derive(Debug)]
+pub enum SteppedUp {
+    /// Proved; a new token, for the cookie (S6).
+    Proved(Token),
+    /// Not proved; another may be sent.
+    CodeRefused(CodeRefusal),
+    /// No longer signed in: the authenticator was locked or taken away, or the person may not come in any more.
+    Refused,
+    /// Nothing was decided; try again in so many milliseconds.
+    Later(u32),
+}
+
+impl Gate {
+    /// Decides user id and password, and begins a session where they are right (S1, S5). The session of the old token
+    /// ends (S6).
+    pub async fn sign_in(
+        &self,
+        userid: &str,
+        password: Enveloped,
+        old: Option<&Token>,
+        browser: &Browser,
+    ) -> Entered {
+        let connection = Arc::new(Connection::default());
+        let origin = Self::portal_origin(browser, Arc::clone(&connection));
+        let password = GivenPassword::Enveloped(password);
+        let ask = Ask::Login { userid: userid.to_owned(), password, code: None };
+        let (who, stage) = match self.ask(ask, &origin).await {
+            Verdict::Granted(who) => {
+                let stage = granted(&who, None);
+                (who, stage)
+            }
+            Verdict::CodeNeeded(who) => (who, Stage::CodeDue),
+            Verdict::RegistrationNeeded { who, .. } => {
+                let must_change = who.must_change;
+                (who, Stage::Registering { must_change })
+            }
+            Verdict::ChallengeNeeded => return Entered::ChallengeNeeded,
+            Verdict::Busy { retry_ms } | Verdict::TryAgainLater { retry_ms } => {
+                return Entered::Later(retry_ms);
+            }
+            // A login is answered by none of the rest; nobody comes in by it.
+            Verdict::Refused
+            | Verdict::CodeRefused(_)
+            | Verdict::ChallengeKey(_)
+            | Verdict::PasswordChanged { .. }
+            | Verdict::PasswordIssue { .. } => return Entered::Refused,
+        };
+        let begun = self.begin_session(&who, stage.clone(), &origin, browser).await;
+        let (token, kind) = match begun {
+            Ok(begun) => begun,
+            Err(fault) => return self.entered_fault(&fault, &origin),
+        };
+        if let Some(session) = old.and_then(|old| self.web.sessions.end(old)) {
+            self.session_ended(&session, Some(Deny::SessionSuperseded), Some(browser)).await;
+        }
+        match stage {
+            Stage::CodeDue => Entered::CodeDue(token),
+            Stage::Registering { .. } => Entered::Register(token),
+            Stage::Changing { .. } => Entered::Change(token),
+            Stage::SignedIn { .. } => Entered::In { token, kind },
+        }
+    }
+
+    async fn begin_session(
+        &self,
+        who: &Granted,
+        stage: Stage,
+        origin: &Origin,
+        browser: &Browser,
+    ) -> Result<(Token, Kind), Fault> {
+        let person = self.store.load(&Load::Person(who.person))?.person;
+        let person = person.ok_or_else(|| Fault::Book(format!("{} has gone", who.person)))?;
+        let beginning = Beginning {
+            person: who.person,
+            userid: who.userid.clone(),
+            kind: person.kind,
+            stage,
+            life: Life::of(person.kind, None),
+            source: browser.source,
+            agent: browser.agent.clone(),
+            attempt: browser.attempt,
+            connection: Arc::clone(&origin.connection),
+        };
+        let (token, ended) = self.web.sessions.begin(beginning, self.clock.now())?;
+        for session in ended {
+            self.session_ended(&session, Some(Deny::SessionSuperseded), Some(browser)).await;
+        }
+        Ok((token, person.kind))
+    }
+
+    /// Decides the one-time password of somebody whose password was right.
+    pub async fn sign_in_code(&self, token: &Token, code: &Secret<String>, browser: &Browser) -> Entered {
+        let Found::Here(session) = self.web.sessions.find(token, self.clock.now(), true) else {
+            return Entered::Nowhere;
+        };
+        match session.stage {
+            Stage::CodeDue => {}
+            Stage::Registering { .. } | Stage::Changing { .. } | Stage::SignedIn { .. } => {
+                return Entered::Nowhere;
+            }
+        }
+        let origin = origin_in(&session, browser);
+        let (verdict, reason) = match self.decide_code(session.person, code, &origin).await {
+            Ok(decided) => decided,
+            Err(fault) => return self.entered_fault(&fault, &origin),
+        };
+        let stage = match verdict {
+            Verdict::Granted(who) => granted(&who, Some(self.clock.now().mono)),
+            Verdict::CodeRefused(_) => return Entered::CodeRefused(CodeRefusal::of(reason)),
+            Verdict::Busy { retry_ms } | Verdict::TryAgainLater { retry_ms } => {
+                return Entered::Later(retry_ms);
+            }
+            Verdict::Refused
+            | Verdict::CodeNeeded(_)
+            | Verdict::RegistrationNeeded { .. }
+            | Verdict::ChallengeNeeded
+            | Verdict::ChallengeKey(_)
+            | Verdict::PasswordChanged { .. }
+            | Verdict::PasswordIssue { .. } => {
+                if let Some(session) = self.web.sessions.end(token) {
+                    self.session_ended(&session, Some(Deny::SessionEnded), Some(browser)).await;
+                }
+                return Entered::Refused;
+            }
+        };
+        let is_in = matches!(stage, Stage::SignedIn { .. });
+        match self.web.sessions.advance(token, stage, self.clock.now()) {
+            Ok(Some(token)) if is_in => Entered::In { token, kind: session.kind },
+            Ok(Some(token)) => Entered::Change(token),
+            Ok(None) => Entered::Nowhere,
+            Err(fault) => self.entered_fault(&fault, &origin),
+        }
+    }
+
+    /// Takes a session from one step of signing in to the next, under a new token (S6); `None` where it has gone.
+    /// The caller has just seen done what the next stage stands for.
+    pub fn advance_session(&self, token: &Token, stage: Stage) -> Result<Option<Token>, Fault> {
+        self.web.sessions.advance(token, stage, self.clock.now())
+    }
+
+    /// Decides a fresh one-time password of somebody who is signed in (T14).
+    pub async fn step_up(
+        &self,
+        token: &Token,
+        asker: &Asker,
+        code: &Secret<String>,
+        browser: &Browser,
+    ) -> SteppedUp {
+        let origin = asker.origin(browser);
+        let (verdict, reason) = match self.decide_code(asker.person, code, &origin).await {
+            Ok(decided) => decided,
+            Err(fault) => {
+                let Entered::Later(retry_ms) = self.entered_fault(&fault, &origin) else {
+                    return SteppedUp::Refused;
+                };
+                return SteppedUp::Later(retry_ms);
+            }
+        };
+        match verdict {
+            Verdict::Granted(_) => {
+                let now = self.clock.now();
+                let stage = Stage::SignedIn { factor_at: Some(now.mono) };
+                match self.web.sessions.advance(token, stage, now) {
+                    Ok(Some(token)) => SteppedUp::Proved(token),
+                    Ok(None) | Err(_) => SteppedUp::Refused,
+                }
+            }
+            Verdict::CodeRefused(_) => SteppedUp::CodeRefused(CodeRefusal::of(reason)),
+            Verdict::Busy { retry_ms } | Verdict::TryAgainLater { retry_ms } => SteppedUp::Later(retry_ms),
+            Verdict::Refused
+            | Verdict::CodeNeeded(_)
+            | Verdict::RegistrationNeeded { .. }
+            | Verdict::ChallengeNeeded
+            | Verdict::ChallengeKey(_)
+            | Verdict::PasswordChanged { .. }
+            | Verdict::PasswordIssue { .. } => {
+                if let Some(session) = self.web.sessions.end(token) {
+                    self.session_ended(&session, Some(Deny::SessionEnded), Some(browser)).await;
+                }
+                SteppedUp::Refused
+            }
+        }
+    }
+
+    fn entered_fault(&self, fault: &Fault, origin: &Origin) -> Entered {
+        let (Verdict::Busy { retry_ms } | Verdict::TryAgainLater { retry_ms }) = self.fault(fault, origin) else {
+            return Entered::Refused; // a fault is told as one of the two
+        };
+        Entered::Later(retry_ms)
+    }
+}
+
+/// Where somebody is who proved everything.
+fn granted(who: &Granted, factor_at: Option<doorward_core::time::Mono>) -> Stage {
+    if who.must_change { Stage::Changing { factor_at } } else { Stage::SignedIn { factor_at } }
+}
+
+fn origin_in(session: &Session, browser: &Browser) -> Origin {
+    Origin {
+        door: door_of(session),
+        source: browser.source,
+        attempt: browser.attempt,
+        connection: Arc::clone(&session.connection),
+    }
+}
