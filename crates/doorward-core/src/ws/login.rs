@@ -260,7 +260,9 @@ const fn close_for(reason: Deny) -> Close {
         | Deny::RightMissing | Deny::HoursClosed | Deny::PairsFull | Deny::CodesUsedUp | Deny::NoHandshake
         | Deny::TlsFailed | Deny::ProxyHeader | Deny::OriginNotAllowed | Deny::NoLogon | Deny::Garbled
         | Deny::HeldTooMuch | Deny::LinkUnknown | Deny::LinkNeeded | Deny::LinksUsedUp | Deny::LinkNotShown
-        | Deny::NoAddress | Deny::Halted | Deny::WrongRecoveryCode | Deny::FactorStale | Deny::WrongKind => (1008, "refused"),
+        | Deny::NoAddress | Deny::Halted | Deny::WrongRecoveryCode | Deny::FactorStale | Deny::WrongKind
+        | Deny::LinkEnded | Deny::AlreadyRegistered | Deny::OtpNotChosen | Deny::InitialPassword | Deny::EnrolmentEnded
+        | Deny::RecoveryOff | Deny::Oneself | Deny::DeskClaimed => (1008, "refused"),
     };
     Close { code, words }
 }
