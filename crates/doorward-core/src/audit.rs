@@ -37,9 +37,11 @@ table! {
         LinkRevoked = "link-revoked", "A setup link was taken back.";
         LinkExpired = "link-expired", "A setup link came to its end unused.";
         LinkRefused = "link-refused", "A setup link was not made, or did not let anybody go on.";
+        EnrolmentRefused = "enrolment-refused", "An authenticator could not be registered, or the desk not be claimed.";
         EnrolmentBegun = "enrolment-begun", "A seed was made for somebody who registers an authenticator.";
         RecoveryCodesMade = "recovery-codes-made", "Recovery codes were made and shown once.";
         RecoveryCodeUsed = "recovery-code-used", "A recovery code let somebody in.";
+        StepRefused = "step-refused", "A step of an administrator or operator on somebody, or of a person on the own factors, was refused.";
         FactorProved = "factor-proved", "A one-time password was given for a step that asks for a fresh one.";
         SessionEnded = "session-ended", "A browser session was ended.";
         RightsChanged = "rights-changed", "The rights of an administrator were changed.";
@@ -129,11 +131,19 @@ table! {
         LogonInProgress = "logon-in-progress", "Another Logon for the stream was being verified.";
         AlreadyLoggedOn = "already-logged-on", "Another connection holds the stream.";
         NotVerified = "not-verified", "The Logon could not be verified in time.";
-        RightMissing = "right-missing", "The person is no administrator of the firm with the right for it.";
+        RightMissing = "right-missing", "The person is no administrator of the firm with the right for it, nor of the desk where it may.";
         HoursClosed = "hours-closed", "Key pairs are not made or shown at this time of the week.";
         PairsFull = "pairs-full", "There are two key pairs; which one to delete was not said.";
         CodesUsedUp = "codes-used-up", "The one-time passwords of the day for key pairs are used up.";
         LinkUnknown = "link-unknown", "Nobody's live setup link has this token.";
+        LinkEnded = "link-ended", "The setup link has expired, was used or was taken back.";
+        AlreadyRegistered = "already-registered", "An authenticator is registered; an administrator takes it away before another one.";
+        OtpNotChosen = "otp-not-chosen", "The person proves themselves with a password alone.";
+        InitialPassword = "initial-password", "The initial password must be changed before an authenticator is registered.";
+        EnrolmentEnded = "enrolment-ended", "The enrolment belongs to another browser session, or was begun more than 15 minutes ago.";
+        RecoveryOff = "recovery-off", "The firm's people have no recovery codes.";
+        Oneself = "oneself", "Nobody does this to themselves.";
+        DeskClaimed = "desk-claimed", "There is an operator of the desk already.";
         LinkNeeded = "link-needed", "The firm's people register with a setup link only.";
         LinksUsedUp = "links-used-up", "Five setup links were made for the person within an hour.";
         LinkNotShown = "link-not-shown", "The desk has not switched on that the firm's administrators see setup links, or the asker knows the password.";
@@ -191,6 +201,8 @@ table! {
     pub enum Door {
         WebSocket = "websocket", "The WebSocket door.";
         Fix = "fix", "The FIX door.";
+        Portal = "portal", "The web pages for traders, and of everybody's own account.";
+        Console = "console", "The web pages of administrators and of the desk.";
         Local = "local", "The administration socket on this machine.";
         Node = "node", "The node itself.";
     }
@@ -202,6 +214,7 @@ table! {
         Nothing = "none", "Nothing.";
         Password = "password", "A password.";
         Code = "code", "A one-time password, after a password in an earlier request.";
+        RecoveryCode = "recovery-code", "A recovery code, after a password in an earlier request.";
         PasswordAndCode = "password-and-code", "A password and a one-time password.";
         Signature = "signature", "A message signed with a secret key.";
         LocalUserAndCode = "local-user-and-code", "A process of a permitted user on this machine, and a one-time password.";
@@ -276,6 +289,18 @@ pub enum Actor {
 }
 
 impl Actor {
+    /// The person, where it is somebody who is known.
+    pub const fn person(&self) -> Option<PersonId> {
+        match self {
+            Self::Person { id, .. } => Some(*id),
+            Self::Unknown { .. }
+            | Self::FixSession { .. }
+            | Self::Local { .. }
+            | Self::Node
+            | Self::Nobody => None,
+        }
+    }
+
     /// An actor for a user id that nobody has.
     pub fn unknown(userid: &str) -> Self {
         Self::Unknown { begins: userid.chars().take(3).collect(), chars: userid.chars().count() }

@@ -51,6 +51,23 @@ table! {
         RightHeld = "right-held", "The person is an administrator of the session's firm with the right to manage key pairs.";
         HoursOpen = "hours-open", "Key pairs may be made and shown at this time of the week.";
         PairsAdmitted = "pairs-admitted", "There is room for another key pair, or one to delete was named.";
+        DoorsOpen = "doors-open", "The emergency switch is thrown neither for the venue nor for the firm or FIX session.";
+        KindPermitted = "kind-permitted", "It is a person, not a program, that comes with a browser.";
+        LinkLive = "link-live", "The setup link that came along is the person's, unused, not taken back and not expired.";
+        LinkGiven = "link-given", "Where the firm's people register with a setup link only, one came along.";
+        OtpChosen = "otp-chosen", "The person proves themselves with a one-time password, or must.";
+        AuthenticatorFree = "authenticator-free", "No authenticator is registered for the person.";
+        PasswordOwn = "password-own", "The person has chosen the own password.";
+        EnrolmentLive = "enrolment-live", "The seed was made in this browser session, at most 15 minutes ago.";
+        LinkAdmitted = "link-admitted", "Fewer than five setup links were made for the person within an hour.";
+        LinkShown = "link-shown", "The asker may see the setup link.";
+        AddressGiven = "address-given", "Mail is set up and the person has an address.";
+        RecoveryOn = "recovery-on", "The firm's people have recovery codes.";
+        RecoveryCodeMatches = "recovery-code-matches", "The recovery code is one of the person's, unused.";
+        AskerAllowed = "asker-allowed", "The asker serves the person, and has the right for it.";
+        NotOneself = "not-oneself", "The step is not on the asker themselves, where that is not allowed.";
+        FactorFresh = "factor-fresh", "A one-time password was given in this session at most 5 minutes ago, where the step asks for one.";
+        DeskUnclaimed = "desk-unclaimed", "There is no operator of the desk yet.";
         CodesLeft = "codes-left", "Fewer than ten one-time passwords were accepted for key pairs this day.";
     }
 }
@@ -60,6 +77,15 @@ table! {
     pub enum Walk {
         Login = "login", "A login with a password, with or without a one-time password.";
         Code = "code", "The second step of a login: the one-time password alone.";
+        SignIn = "sign-in", "Somebody signs in with a browser, with or without a setup link.";
+        StepUp = "step-up", "Somebody who is signed in gives a fresh one-time password.";
+        LinkMake = "link-make", "A setup link is made for somebody.";
+        Enrol = "enrol", "Somebody begins to register an authenticator.";
+        EnrolConfirm = "enrol-confirm", "The first code of an authenticator registers it.";
+        Recovery = "recovery", "The second step of a sign-in: a recovery code in place of a one-time password.";
+        RecoveryMake = "recovery-make", "Somebody has the own recovery codes made anew.";
+        Serve = "serve", "An administrator or operator does something to somebody.";
+        Claim = "claim", "The first operator of the desk is made.";
         PasswordChange = "password-change", "A person changes the own password.";
         SignedLogon = "signed-logon", "A Logon that a secret key signed, on a new connection or in session.";
         KeyCreate = "key-create", "An administrator has a key pair made.";
@@ -69,13 +95,16 @@ table! {
 }
 
 use Check::{
-    AccessKeyKnown, AccessKeyLive, AfterListening, AttemptAdmitted, AuthenticatorRegistered,
-    AuthenticatorUnlocked, CiphertextFresh, CiphertextOpens, ClockGood, CodeAdmitted, CodeGiven, CodeMatches,
-    CodeUnused, CodesLeft, CompIdKnown, CredentialsGiven, FieldsGiven, FirmActive, HeaderRight,
-    HeartBtIntRight, HoursOpen, IndicatorPermitted, KeyLive, LogonUnseen, LogonWellFormed, NewPasswordGood,
-    OperatorPermitted, PaddingAllowed, PairsAdmitted, PasswordInForce, PasswordMatches, PersonActive,
-    PersonKnown, ResetFlagRight, RightHeld, SchemeNamed, SendingTimeFresh, SequenceRight, SessionActive,
-    SessionUnlocked, SignatureDecodes, SignatureMatches, SourcePermitted, StreamFree, WeekOpen,
+    AccessKeyKnown, AccessKeyLive, AddressGiven, AfterListening, AskerAllowed, AttemptAdmitted,
+    AuthenticatorFree, AuthenticatorRegistered, AuthenticatorUnlocked, CiphertextFresh, CiphertextOpens,
+    ClockGood, CodeAdmitted, CodeGiven, CodeMatches, CodeUnused, CodesLeft, CompIdKnown, CredentialsGiven,
+    DeskUnclaimed, DoorsOpen, EnrolmentLive, FactorFresh, FieldsGiven, FirmActive, HeaderRight,
+    HeartBtIntRight, HoursOpen, IndicatorPermitted, KeyLive, KindPermitted, LinkAdmitted, LinkGiven,
+    LinkLive, LinkShown, LogonUnseen, LogonWellFormed, NewPasswordGood, NotOneself, OperatorPermitted,
+    OtpChosen, PaddingAllowed, PairsAdmitted, PasswordInForce, PasswordMatches, PasswordOwn, PersonActive,
+    PersonKnown, RecoveryCodeMatches, RecoveryOn, ResetFlagRight, RightHeld, SchemeNamed, SendingTimeFresh,
+    SequenceRight, SessionActive, SessionUnlocked, SignatureDecodes, SignatureMatches, SourcePermitted,
+    StreamFree, WeekOpen,
 };
 
 /// Checks 1 to 9 of the FIX page.
@@ -91,6 +120,7 @@ const SIGNED_LOGON: &[Check] = &[
     IndicatorPermitted,
     SessionActive,
     FirmActive,
+    DoorsOpen,
     AccessKeyKnown,
     AccessKeyLive,
     SessionUnlocked,
@@ -104,6 +134,30 @@ const SIGNED_LOGON: &[Check] = &[
     StreamFree,
     ResetFlagRight,
     SequenceRight,
+];
+
+/// A login's, with the setup link before and without a program's addresses.
+const SIGN_IN: &[Check] = &[
+    LinkLive,
+    KeyLive,
+    AttemptAdmitted,
+    CiphertextFresh,
+    CiphertextOpens,
+    PersonKnown,
+    PaddingAllowed,
+    PasswordMatches,
+    PersonActive,
+    FirmActive,
+    DoorsOpen,
+    KindPermitted,
+    AuthenticatorUnlocked,
+    PasswordInForce,
+    AuthenticatorRegistered,
+    CodeGiven,
+    ClockGood,
+    CodeAdmitted,
+    CodeMatches,
+    CodeUnused,
 ];
 
 /// Before the code, all that can be known without one.
@@ -155,6 +209,7 @@ impl Walk {
                 PasswordMatches,
                 PersonActive,
                 FirmActive,
+                DoorsOpen,
                 SourcePermitted,
                 AuthenticatorUnlocked,
                 PasswordInForce,
@@ -165,9 +220,61 @@ impl Walk {
                 CodeMatches,
                 CodeUnused,
             ],
+            Self::SignIn => SIGN_IN,
+            Self::StepUp => &[
+                PersonActive,
+                FirmActive,
+                AuthenticatorUnlocked,
+                AuthenticatorRegistered,
+                ClockGood,
+                CodeAdmitted,
+                CodeMatches,
+                CodeUnused,
+            ],
+            Self::LinkMake => &[
+                PersonActive,
+                FirmActive,
+                KindPermitted,
+                OtpChosen,
+                AuthenticatorFree,
+                LinkAdmitted,
+                LinkShown,
+                AddressGiven,
+            ],
+            Self::Enrol => &[
+                PersonActive,
+                FirmActive,
+                DoorsOpen,
+                KindPermitted,
+                OtpChosen,
+                AuthenticatorFree,
+                PasswordOwn,
+                LinkLive,
+                LinkGiven,
+            ],
+            Self::EnrolConfirm => {
+                &[PersonActive, FirmActive, DoorsOpen, EnrolmentLive, LinkLive, ClockGood, CodeMatches]
+            }
+            Self::Recovery => &[
+                PersonActive,
+                FirmActive,
+                DoorsOpen,
+                KindPermitted,
+                AuthenticatorUnlocked,
+                AuthenticatorRegistered,
+                CodeAdmitted,
+                RecoveryOn,
+                RecoveryCodeMatches,
+            ],
+            Self::RecoveryMake => {
+                &[PersonActive, FirmActive, FactorFresh, AuthenticatorRegistered, RecoveryOn]
+            }
+            Self::Serve => &[AskerAllowed, NotOneself, FactorFresh],
+            Self::Claim => &[DeskUnclaimed, ClockGood, CodeMatches],
             Self::Code => &[
                 PersonActive,
                 FirmActive,
+                DoorsOpen,
                 AuthenticatorUnlocked,
                 AuthenticatorRegistered,
                 ClockGood,
@@ -285,8 +392,8 @@ mod tests {
         let steps: Vec<_> = trace.steps().collect();
         assert_eq!(steps[0], (Check::PersonActive, Step::Passed));
         assert_eq!(steps[1], (Check::FirmActive, Step::NotNeeded));
-        assert!(matches!(steps[4], (Check::ClockGood, Step::Failed(_))));
-        assert_eq!(steps[5], (Check::CodeAdmitted, Step::NotReached));
+        assert!(matches!(steps[5], (Check::ClockGood, Step::Failed(_))));
+        assert_eq!(steps[6], (Check::CodeAdmitted, Step::NotReached));
         assert_eq!(steps.len(), Walk::Code.checks().len());
     }
 

@@ -18,6 +18,7 @@ use super::notice::Notice;
 use super::person::{KeyCodes, Password, Person, Profile, Standing};
 use super::policy::{AuthSystem, Policy};
 use super::recovery::RecoveryCodes;
+use crate::audit::Record;
 use crate::id::{AccessKeyId, FirmCode, PersonId, SessionId};
 use crate::stream::{Numbers, StreamKey};
 use crate::time::Wall;
@@ -237,6 +238,15 @@ impl Change {
 }
 
 impl Person {
+    /// The person as a record leaves them: what a second decision of the same batch judges.
+    #[must_use]
+    pub fn after(&self, record: &Record) -> Self {
+        let mut next = self.clone();
+        let own = record.changes.iter().filter(|change| change.target() == Target::Person(self.id));
+        own.for_each(|change| next.apply(change));
+        next
+    }
+
     /// Applies a change that touches this person, and counts it. Changes of others are none of its business.
     pub fn apply(&mut self, change: &Change) {
         match change {

@@ -1,9 +1,11 @@
 //! An authenticator's life: none → pending → active → backed off → locked → revoked.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::link::LinkHash;
 use super::policy::Effective;
 use super::sealed::Sealed;
 use super::totp::{self, Match, Parameters};
@@ -11,6 +13,62 @@ use crate::time::Wall;
 
 /// How long a backed-off authenticator waits (T10).
 pub const BACK_OFF: Duration = Duration::from_secs(30);
+
+/// How long after its begin an enrolment can be confirmed (K5).
+pub const ENROLMENT_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Names an enrolment; printed as `e` and 16 hexadecimal digits. Only the browser session that began it knows it (K9).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EnrolmentId(u64);
+
+impl EnrolmentId {
+    /// Makes an id of random bits.
+    pub const fn from_random(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let digits =
+            text.strip_prefix('e').filter(|digits| digits.len() == 16 && digits.bytes().all(is_digit))?;
+        u64::from_str_radix(digits, 16).ok().map(Self)
+    }
+}
+
+impl fmt::Display for EnrolmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "e{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for EnrolmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Serialize for EnrolmentId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EnrolmentId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("no enrolment id"))
+    }
+}
+
+/// A registration that somebody has begun in a browser.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Enrolment {
+    /// Which browser session's.
+    pub id: EnrolmentId,
+    /// The setup link that it came with; taken back, it takes the enrolment along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkHash>,
+}
 
 /// A sealed seed and what it was made with.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -59,6 +117,10 @@ pub enum Authenticator {
         issued_us: Wall,
         /// Wrong codes so far.
         wrong: u8,
+        /// The browser session that made it, where alone it can be confirmed (K9); absent: an administrator handed it
+        /// out, and it is confirmed at any door.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        enrolment: Option<Enrolment>,
     },
     /// Registered and in use.
     Active(Factor),
@@ -111,14 +173,39 @@ pub enum CodeResult {
 }
 
 impl Authenticator {
-    /// The seed that a code is to be compared with, and the drift, last used step; `None` without one.
+    /// The seed that a code at a door is to be compared with, and the drift; `None` without one, and while somebody
+    /// registers with it in a browser.
     pub const fn comparable(&self) -> Option<(&Seed, i8)> {
         match self {
-            Self::Pending { seed, .. } => Some((seed, 0)),
+            Self::Pending { seed, enrolment: None, .. } => Some((seed, 0)),
             Self::Active(factor) | Self::BackedOff { factor, .. } | Self::Locked { factor, .. } => {
                 Some((&factor.seed, factor.drift))
             }
-            Self::None | Self::Revoked { .. } => None,
+            Self::None | Self::Pending { enrolment: Some(_), .. } | Self::Revoked { .. } => None,
+        }
+    }
+
+    /// The seed that the confirming code of an enrolment is to be compared with; `None` once it is over (K5, K9).
+    pub fn enrolling(&self, id: EnrolmentId, now: Wall) -> Option<&Seed> {
+        match self {
+            Self::Pending { seed, issued_us, enrolment: Some(enrolment), .. } => {
+                let is_own = enrolment.id == id && *issued_us <= now && now.since(*issued_us) < ENROLMENT_MAX;
+                is_own.then_some(seed)
+            }
+            Self::None
+            | Self::Pending { enrolment: None, .. }
+            | Self::Active(_)
+            | Self::BackedOff { .. }
+            | Self::Locked { .. }
+            | Self::Revoked { .. } => None,
+        }
+    }
+
+    /// Whether there is a seed at all, registered or not.
+    pub const fn has_seed(&self) -> bool {
+        match self {
+            Self::Pending { .. } | Self::Active(_) | Self::BackedOff { .. } | Self::Locked { .. } => true,
+            Self::None | Self::Revoked { .. } => false,
         }
     }
 
@@ -148,13 +235,59 @@ impl Authenticator {
     /// seed may be in the wrong hands, is revoked where a registered one would back off or be locked.
     pub fn take_code(&self, offset: Option<i8>, policy: &Effective, now: Wall) -> CodeResult {
         match self {
-            Self::None | Self::Revoked { .. } => CodeResult::Nothing,
+            Self::None | Self::Pending { enrolment: Some(_), .. } | Self::Revoked { .. } => {
+                CodeResult::Nothing
+            }
             Self::Locked { .. } => CodeResult::Locked,
             Self::BackedOff { until_us, .. } if now < *until_us => CodeResult::Waits(*until_us),
-            Self::Pending { seed, issued_us, wrong } => {
-                take_first(seed, *issued_us, *wrong, offset, policy, now)
-            }
+            Self::Pending { enrolment: None, .. } => self.take_first(offset, policy, now),
             Self::Active(factor) | Self::BackedOff { factor, .. } => factor.take_code(offset, policy, now),
+        }
+    }
+
+    /// Takes the confirming code of an enrolment, in the browser session that began it.
+    pub fn take_enrolling(
+        &self,
+        id: EnrolmentId,
+        offset: Option<i8>,
+        policy: &Effective,
+        now: Wall,
+    ) -> CodeResult {
+        match self.enrolling(id, now) {
+            Some(_) => self.take_first(offset, policy, now),
+            None => CodeResult::Nothing,
+        }
+    }
+
+    /// Takes a recovery code in place of a one-time password. A wrong one counts like a wrong one-time password; a good
+    /// one ends the count and uses no step up.
+    pub fn take_recovery(&self, matches: bool, policy: &Effective, now: Wall) -> CodeResult {
+        match self {
+            Self::None | Self::Pending { .. } | Self::Revoked { .. } => CodeResult::Nothing,
+            Self::Locked { .. } => CodeResult::Locked,
+            Self::BackedOff { until_us, .. } if now < *until_us => CodeResult::Waits(*until_us),
+            Self::Active(factor) | Self::BackedOff { factor, .. } if matches => {
+                let next = Self::Active(Factor { wrong: 0, ..factor.clone() });
+                CodeResult::Good { next, confirmed: false }
+            }
+            Self::Active(factor) | Self::BackedOff { factor, .. } => {
+                CodeResult::Bad { next: factor.after_bad(policy, now), used: false, offset: None }
+            }
+        }
+    }
+
+    /// The first code of a pending seed.
+    fn take_first(&self, offset: Option<i8>, policy: &Effective, now: Wall) -> CodeResult {
+        match self {
+            Self::Pending { seed, issued_us, wrong, enrolment } => {
+                let begun = Begun { issued_us: *issued_us, wrong: *wrong, enrolment: *enrolment };
+                take_first(seed, begun, offset, policy, now)
+            }
+            Self::None
+            | Self::Active(_)
+            | Self::BackedOff { .. }
+            | Self::Locked { .. }
+            | Self::Revoked { .. } => CodeResult::Nothing,
         }
     }
 
@@ -172,35 +305,30 @@ impl Authenticator {
     }
 }
 
-fn take_first(
-    seed: &Seed,
+/// What a pending authenticator holds beside its seed.
+#[derive(Clone, Copy)]
+struct Begun {
     issued_us: Wall,
     wrong: u8,
-    offset: Option<i8>,
-    policy: &Effective,
-    now: Wall,
-) -> CodeResult {
+    enrolment: Option<Enrolment>,
+}
+
+fn take_first(seed: &Seed, begun: Begun, offset: Option<i8>, policy: &Effective, now: Wall) -> CodeResult {
     match totp::judge(seed.parameters.step_at(now), 0, None, offset) {
         Match::Good { step, offset } => {
-            let factor = Factor {
-                seed: seed.clone(),
-                since: now,
-                last_step: step,
-                drift: totp::learn(0, offset),
-                wrong: 0,
-                used_at: now,
-            };
+            let factor = Factor::confirmed(seed.clone(), step, offset, now);
             CodeResult::Good { next: Authenticator::Active(factor), confirmed: true }
         }
         Match::Used => {
             CodeResult::Bad { next: Authenticator::Revoked { at_us: now }, used: true, offset: None }
         }
         Match::Wrong { offset } => {
-            let wrong = wrong.saturating_add(1);
+            let wrong = begun.wrong.saturating_add(1);
             let next = if wrong >= policy.wrong_codes_back_off.min(policy.wrong_codes_lock) {
                 Authenticator::Revoked { at_us: now }
             } else {
-                Authenticator::Pending { seed: seed.clone(), issued_us, wrong }
+                let Begun { issued_us, enrolment, .. } = begun;
+                Authenticator::Pending { seed: seed.clone(), issued_us, wrong, enrolment }
             };
             CodeResult::Bad { next, used: false, offset }
         }
@@ -208,6 +336,11 @@ fn take_first(
 }
 
 impl Factor {
+    /// The factor that a first good code has registered; the code's step is used up (T7).
+    pub(crate) fn confirmed(seed: Seed, step: u64, offset: i8, now: Wall) -> Self {
+        Self { seed, since: now, last_step: step, drift: totp::learn(0, offset), wrong: 0, used_at: now }
+    }
+
     fn take_code(&self, offset: Option<i8>, policy: &Effective, now: Wall) -> CodeResult {
         let present = self.seed.parameters.step_at(now);
         match totp::judge(present, self.drift, Some(self.last_step), offset) {
@@ -270,7 +403,7 @@ mod tests {
 
     #[test]
     fn t7_t12_the_first_good_code_registers_and_is_used_up() {
-        let pending = Authenticator::Pending { seed: seed(), issued_us: NOW, wrong: 0 };
+        let pending = Authenticator::Pending { seed: seed(), issued_us: NOW, wrong: 0, enrolment: None };
         assert!(!pending.is_registered());
         let CodeResult::Good { next, confirmed: true } =
             pending.take_code(Some(0), &Effective::default(), NOW)
@@ -308,7 +441,8 @@ mod tests {
 
     #[test]
     fn t12_a_pending_seed_is_revoked_after_five_wrong_codes() {
-        let mut authenticator = Authenticator::Pending { seed: seed(), issued_us: NOW, wrong: 0 };
+        let mut authenticator =
+            Authenticator::Pending { seed: seed(), issued_us: NOW, wrong: 0, enrolment: None };
         for _ in 0..5 {
             authenticator = step(&authenticator, None, NOW);
         }
@@ -319,7 +453,7 @@ mod tests {
     #[test]
     fn t12_a_pending_seed_is_revoked_where_a_registered_one_would_be_locked() {
         let policy = Effective { wrong_codes_lock: 2, ..Effective::default() };
-        let mut pending = Authenticator::Pending { seed: seed(), issued_us: NOW, wrong: 0 };
+        let mut pending = Authenticator::Pending { seed: seed(), issued_us: NOW, wrong: 0, enrolment: None };
         for _ in 0..2 {
             let CodeResult::Bad { next, .. } = pending.take_code(None, &policy, NOW) else {
                 panic!("not bad")
@@ -366,7 +500,7 @@ mod tests {
         let Authenticator::Active(factor) = active() else { unreachable!() };
         for state in [
             Authenticator::None,
-            Authenticator::Pending { seed: seed(), issued_us: NOW, wrong: 2 },
+            Authenticator::Pending { seed: seed(), issued_us: NOW, wrong: 2, enrolment: None },
             active(),
             Authenticator::BackedOff { factor: factor.clone(), until_us: NOW },
             Authenticator::Locked { factor, since_us: NOW },

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::fix_session::FixSession;
+use super::person::{Kind, Person};
 use crate::id::{FirmCode, SessionId};
 use crate::time::Wall;
 
@@ -15,6 +17,28 @@ pub enum HaltScope {
     Firm(FirmCode),
     /// A FIX session.
     Session(SessionId),
+}
+
+impl HaltScope {
+    /// Whether it keeps somebody out. The desk never is.
+    pub fn covers_person(&self, person: &Person) -> bool {
+        match (self, person.kind) {
+            (_, Kind::Desk) | (Self::Session(_), _) => false,
+            (Self::Venue, Kind::Administrator | Kind::Trader | Kind::Service) => true,
+            (Self::Firm(code), Kind::Administrator | Kind::Trader | Kind::Service) => {
+                person.firm.as_ref() == Some(code)
+            }
+        }
+    }
+
+    /// Whether it keeps a FIX session out.
+    pub fn covers_session(&self, session: &FixSession) -> bool {
+        match self {
+            Self::Venue => true,
+            Self::Firm(code) => session.firm == *code,
+            Self::Session(id) => session.id == *id,
+        }
+    }
 }
 
 impl std::fmt::Display for HaltScope {

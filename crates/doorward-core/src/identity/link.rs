@@ -55,6 +55,16 @@ pub enum Handed {
     Shown,
 }
 
+impl Handed {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mailed => "mailed",
+            Self::Shown => "shown",
+        }
+    }
+}
+
 /// Where a link stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]

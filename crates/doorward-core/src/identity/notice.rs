@@ -1,6 +1,9 @@
 //! What administrators can be told of by mail.
 
-use crate::audit::Event;
+use super::change::Change;
+use super::enrolment::Authenticator;
+use super::person::Kind;
+use crate::audit::{Event, Record};
 use crate::table::table;
 
 table! {
@@ -25,9 +28,9 @@ table! {
 }
 
 impl Notice {
-    /// The kind that an event is of; `None`: nobody is told of it.
-    pub const fn of(event: Event) -> Option<Self> {
-        match event {
+    /// The kind that a record is of; `None`: nobody is told of it.
+    pub fn of(record: &Record) -> Option<Self> {
+        match record.entry.event {
             Event::AuthenticatorConfirmed => Some(Self::Registered),
             Event::AuthenticatorRevoked => Some(Self::AuthenticatorReset),
             Event::AuthenticatorUnlocked | Event::AttemptsForgotten => Some(Self::Unlocked),
@@ -40,8 +43,75 @@ impl Notice {
             Event::FixSessionLocked => Some(Self::SessionLocked),
             Event::LinkMade => Some(Self::LinkSent),
             Event::LinkExpired => Some(Self::LinkExpired),
-            Event::RightsChanged => Some(Self::RightsChanged),
-            _ => None,
+            Event::RightsChanged | Event::NoticesChanged => Some(Self::RightsChanged),
+            // The wrong code that was one too many.
+            Event::CodeRefused | Event::KeyPairRefused => {
+                record.changes.iter().any(locks).then_some(Self::Locked)
+            }
+            Event::PersonAdded => {
+                record.changes.iter().any(adds_administrator).then_some(Self::NewAdministrator)
+            }
+            Event::ServerStarted
+            | Event::ServerStopped
+            | Event::ClockSuspect
+            | Event::ClockGood
+            | Event::LoginGranted
+            | Event::CodeAsked
+            | Event::RegistrationAsked
+            | Event::LoggedOut
+            | Event::ConnectionRefused
+            | Event::RefusalsCounted
+            | Event::PasswordChangeRefused
+            | Event::AuthenticatorIssued
+            | Event::LinkRevoked
+            | Event::LinkRefused
+            | Event::EnrolmentRefused
+            | Event::EnrolmentBegun
+            | Event::RecoveryCodesMade
+            | Event::RecoveryCodeUsed
+            | Event::StepRefused
+            | Event::FactorProved
+            | Event::SessionEnded
+            | Event::EmailChanged
+            | Event::MailQueued
+            | Event::MailSent
+            | Event::MailDelayed
+            | Event::MailGivenUp
+            | Event::Halted
+            | Event::Resumed
+            | Event::OperatorClaimed
+            | Event::OperatorRecovered
+            | Event::FirmAdded
+            | Event::FirmClosed
+            | Event::FirmOpened
+            | Event::PolicySet
+            | Event::PasswordRehashed
+            | Event::PersonChanged
+            | Event::PersonDisabled
+            | Event::PersonEnabled
+            | Event::LogonGranted
+            | Event::LogonRefused
+            | Event::StreamReset
+            | Event::UndeliveredLeft
+            | Event::FixSessionAdded
+            | Event::FixSessionChanged
+            | Event::FixSessionDisabled
+            | Event::FixSessionEnabled
+            | Event::FixSessionEnded
+            | Event::SequenceSet
+            | Event::FixSessionReopened
+            | Event::LoginRefused
+            | Event::WeekRolled
+            | Event::KeyHoursOpened
+            | Event::AdministrationRefused => None,
         }
     }
+}
+
+fn locks(change: &Change) -> bool {
+    matches!(change, Change::Authenticator { authenticator: Authenticator::Locked { .. }, .. })
+}
+
+fn adds_administrator(change: &Change) -> bool {
+    matches!(change, Change::PersonAdded { person } if person.kind == Kind::Administrator)
 }

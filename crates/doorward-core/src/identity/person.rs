@@ -34,7 +34,7 @@ table! {
         Add = "add", "Add traders.";
         Change = "change", "Change what is known of traders.";
         ResetPassword = "reset-password", "Set a trader's password without the old one.";
-        ResetAuthenticator = "reset-authenticator", "Take a trader's authenticator away.";
+        ResetAuthenticator = "reset-authenticator", "Take a trader's authenticator away; an administrator: that of the own firm's people, with the password or without.";
         ViewPeople = "view-people", "See the own firm's people; for administrators.";
         EditPeople = "edit-people", "Add, change, disable and unlock the own firm's people, hand out setup links; for administrators.";
         EditNotices = "edit-notices", "Change what other administrators are told of by mail; for administrators.";
@@ -44,6 +44,16 @@ table! {
 }
 
 impl Right {
+    /// What an administrator can be given.
+    pub const ADMINISTRATOR: &'static [Self] = &[
+        Self::ViewPeople,
+        Self::EditPeople,
+        Self::ResetAuthenticator,
+        Self::ManageKeyPairs,
+        Self::EditNotices,
+        Self::ViewAudit,
+    ];
+
     /// Whether it takes from a person what they prove themselves with: off unless the desk gives it.
     pub const fn is_reset(self) -> bool {
         match self {

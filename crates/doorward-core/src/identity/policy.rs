@@ -182,6 +182,11 @@ impl Effective {
         Self { show_setup_link: shown && venue.show_setup_link != Some(false), ..inside }
     }
 
+    /// Whether nobody registers without a setup link; where nobody said, wherever a link can be mailed.
+    pub fn link_needed(&self, mail_is_set_up: bool) -> bool {
+        self.registration_needs_link.unwrap_or(mail_is_set_up)
+    }
+
     fn tightened(self, by: &Policy) -> Self {
         Self {
             password_chars_min: raise(self.password_chars_min, by.password_chars_min),

@@ -314,7 +314,7 @@ impl Gate {
         let draft = drafted(&draft);
         let (phc, generated) = self.hash_for(&new.password, &draft, &snapshot).await?;
         add.password = if new.initial {
-            password_set::initial(phc, &policy, &context)
+            password_set::initial(phc, &policy, actor.person(), &context)
         } else {
             Password::Own { phc, set_us: context.at }
         };

@@ -345,6 +345,7 @@ impl Gate {
             firm: snapshot.firm.as_ref(),
             policy: effective(snapshot),
             clock_good: self.clock_good(),
+            halted: false,
         }
     }
 

@@ -95,6 +95,7 @@ fn view<'t>(
     LogonView {
         session: held.map(|held| &held.session),
         firm_closed: held.is_some_and(|held| is_closed(&held.session.firm)),
+        halted: false,
         locked: held.and_then(|held| held.locked),
         key: owner.zip(key_id).and_then(|(owner, id)| Some((&owner.session, owner.session.pair(id)?))),
     }

@@ -1,6 +1,7 @@
 //! An administrator's steps on somebody's authenticator: make a seed, take it away, unlock it.
 
 use super::Misuse;
+use super::link::revoke_live;
 use crate::audit::{Actor, Context, Entry, Event, Record, Subject};
 use crate::identity::change::Change;
 use crate::identity::enrolment::{Authenticator, Seed};
@@ -38,7 +39,7 @@ pub fn issue(person: &Person, seed: Seed, actor: Actor, context: &Context) -> Re
         return Err(Misuse::conflict("authenticator", text));
     }
     let seeds = seed.version;
-    let next = Authenticator::Pending { seed, issued_us: context.at, wrong: 0 };
+    let next = Authenticator::Pending { seed, issued_us: context.at, wrong: 0, enrolment: None };
     let mut record = record(person, Event::AuthenticatorIssued, next, seeds, actor, context);
     if person.auth_system == AuthSystem::Password {
         record.changes.push(Change::AuthSystem { person: person.id, auth_system: AuthSystem::Otp });
@@ -46,7 +47,7 @@ pub fn issue(person: &Person, seed: Seed, actor: Actor, context: &Context) -> Re
     Ok(record)
 }
 
-/// Takes an authenticator away; another must be registered.
+/// Takes an authenticator away; another must be registered. The live setup link and the recovery codes go along (K2).
 pub fn revoke(person: &Person, actor: Actor, context: &Context) -> Result<Record, Misuse> {
     match person.authenticator {
         Authenticator::None | Authenticator::Revoked { .. } => Err(Misuse::conflict(
@@ -58,9 +59,17 @@ pub fn revoke(person: &Person, actor: Actor, context: &Context) -> Result<Record
         | Authenticator::BackedOff { .. }
         | Authenticator::Locked { .. } => {
             let next = Authenticator::Revoked { at_us: context.at };
-            Ok(record(person, Event::AuthenticatorRevoked, next, person.seeds, actor, context))
+            let mut record = record(person, Event::AuthenticatorRevoked, next, person.seeds, actor, context);
+            record.changes.extend(taken_along(person, context));
+            Ok(record)
         }
     }
+}
+
+/// What goes with an authenticator that is taken away.
+pub(super) fn taken_along(person: &Person, context: &Context) -> impl Iterator<Item = Change> {
+    let codes = person.recovery.as_ref().map(|_| Change::Recovery { person: person.id, codes: None });
+    codes.into_iter().chain(revoke_live(person, context.at))
 }
 
 /// Unlocks somebody: the authenticator, and all counts of wrong passwords.

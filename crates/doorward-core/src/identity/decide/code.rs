@@ -8,7 +8,18 @@ use crate::trace::{Trace, Walk};
 
 /// Decides a one-time password that the vault found to match at `offset` steps from now, or nowhere near.
 pub fn code(view: &View<'_>, person: &Person, offset: Option<i8>, context: &Context) -> Decision {
-    let mut trace = Trace::of(Walk::Code);
+    second_step(view, person, offset, context, Walk::Code)
+}
+
+/// A code alone, in a walk that has its checks.
+pub(super) fn second_step(
+    view: &View<'_>,
+    person: &Person,
+    offset: Option<i8>,
+    context: &Context,
+    walk: Walk,
+) -> Decision {
+    let mut trace = Trace::of(walk);
     if let Err((check, deny)) = standing(view, person, context, &mut trace) {
         let (expected, seen) = words(check);
         let entry = own_entry(context, Event::CodeRefused, person).refused(deny);

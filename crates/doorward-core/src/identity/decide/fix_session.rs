@@ -227,6 +227,7 @@ pub fn struck(record: &Record) -> Option<SessionId> {
     let Actor::FixSession { id, access_key: Some(_), .. } = record.entry.actor else { return None };
     let innocent = [
         Deny::WeekClosed,
+        Deny::Halted,
         Deny::Stopping,
         Deny::NotVerified,
         Deny::LogonInProgress,

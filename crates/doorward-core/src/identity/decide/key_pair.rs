@@ -1,6 +1,6 @@
 //! Key pairs: making, showing and deleting them, and telling of their ends.
 
-use super::{CodeFact, Misuse, View, check_reason, own_entry, standing, take_code, words};
+use super::{CodeFact, Failed, Misuse, View, check_reason, failed, own_entry, standing, take_code, words};
 use crate::audit::{Actor, Context, Deny, Door, Entry, Event, Factor, Outcome, Record};
 use crate::calendar::Calendar;
 use crate::id::AccessKeyId;
@@ -62,18 +62,6 @@ pub struct NewPair {
     pub sealed: Sealed,
 }
 
-/// A failed check, with the reason and what was expected and seen.
-struct Failed {
-    check: Check,
-    deny: Deny,
-    expected: &'static str,
-    seen: String,
-}
-
-fn failed(check: Check, deny: Deny, expected: &'static str, seen: impl Into<String>) -> Failed {
-    Failed { check, deny, expected, seen: seen.into() }
-}
-
 /// What a good code has proved.
 struct Proved {
     trace: Trace,
@@ -102,10 +90,7 @@ impl KeyView<'_> {
 
     /// Whether the person may have to do with the session's pairs at all. The desk may not.
     fn check_right(&self, context: &Context, trace: &mut Trace) -> Result<(), Failed> {
-        standing(&self.who, self.person, context, trace).map_err(|(check, deny)| {
-            let (expected, seen) = words(check);
-            failed(check, deny, expected, seen)
-        })?;
+        standing(&self.who, self.person, context, trace).map_err(Failed::of_standing)?;
         let person = self.person;
         let right =
             || failed(Check::RightHeld, Deny::RightMissing, "an administrator of the session's firm", "");
@@ -179,7 +164,7 @@ impl KeyView<'_> {
 const fn factor(context: &Context) -> Factor {
     match context.door {
         Door::Local => Factor::LocalUserAndCode,
-        Door::WebSocket | Door::Fix | Door::Node | Door::Portal | Door::Console => Factor::Code,
+        Door::WebSocket | Door::Fix | Door::Portal | Door::Console | Door::Node => Factor::Code,
     }
 }
 

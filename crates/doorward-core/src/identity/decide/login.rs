@@ -42,7 +42,11 @@ pub struct Facts<'a> {
 
 /// Decides a login. What must not be told apart ends in [`Verdict::Refused`], whatever the reason (S1).
 pub fn login(view: &View<'_>, facts: &Facts<'_>, context: &Context) -> Decision {
-    let mut trace = Trace::of(Walk::Login);
+    judge(view, facts, context, Trace::of(Walk::Login))
+}
+
+/// The checks of a login, in a walk that has them.
+pub(super) fn judge(view: &View<'_>, facts: &Facts<'_>, context: &Context, mut trace: Trace) -> Decision {
     if facts.padding.is_none() {
         CIPHERTEXT_CHECKS.into_iter().for_each(|check| trace.skip(check));
     }
@@ -198,7 +202,13 @@ fn may_enter(
     }
 }
 
-fn refuse(view: &View<'_>, facts: &Facts<'_>, context: &Context, trace: Trace, deny: Deny) -> Decision {
+pub(super) fn refuse(
+    view: &View<'_>,
+    facts: &Facts<'_>,
+    context: &Context,
+    trace: Trace,
+    deny: Deny,
+) -> Decision {
     // Every other reason leaves the counts alone: the password was right, or it was not compared.
     let wrong = matches!(
         deny,

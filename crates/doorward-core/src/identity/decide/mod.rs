@@ -1,25 +1,36 @@
 //! Decisions: pure functions over a snapshot and facts, one use case a file.
 
 pub mod authenticator;
+pub mod claim;
 pub mod code;
+pub mod enrol;
 pub mod firm;
 pub mod fix_session;
+pub mod halt;
 pub mod key_pair;
+pub mod link;
 pub mod login;
 pub mod password_change;
 pub mod password_set;
 pub mod person;
+mod reason;
+pub mod recovery;
+pub mod serve;
+pub mod sign_in;
 pub mod signed_logon;
+pub mod step_up;
 #[cfg(test)]
 mod tests;
 
+use self::reason::check_reason;
+pub use self::reason::{REASON_CHARS_MAX, Reason};
 use super::change::Change;
 use super::enrolment::{Authenticator, CodeResult};
 use super::firm::Firm;
 use super::person::{Kind, Person, Standing};
 use super::policy::Effective;
 use crate::ask::{Granted, Verdict};
-use crate::audit::{Actor, Context, Deny, Door, Entry, Event, Outcome, Record};
+use crate::audit::{Actor, Context, Deny, Entry, Event, Outcome, Record, Subject};
 use crate::trace::{Check, Trace};
 
 /// What is known when a decision about somebody is made.
@@ -33,6 +44,8 @@ pub struct View<'a> {
     pub policy: Effective,
     /// Whether the server's clock can be trusted (T4).
     pub clock_good: bool,
+    /// Whether the emergency switch is thrown for the venue or their firm. The desk is let in whatever it says.
+    pub halted: bool,
 }
 
 /// A one-time password as the vault found it.
@@ -66,6 +79,15 @@ pub struct Decision {
     pub verdict: Verdict,
     /// For the attempt gate.
     pub settle: Settle,
+    /// For the store.
+    pub record: Record,
+}
+
+/// A decision that no door waits for. A refusal has a record too, to be written all the same: a wrong code counts.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Ruling {
+    /// What came of it.
+    pub result: Result<(), Deny>,
     /// For the store.
     pub record: Record,
 }
@@ -109,21 +131,43 @@ impl Misuse {
     }
 }
 
-/// Longest reason for a step, in characters.
-pub const REASON_CHARS_MAX: usize = 256;
+/// A check that failed: the reason, and what was expected and seen.
+struct Failed {
+    check: Check,
+    deny: Deny,
+    expected: &'static str,
+    seen: String,
+}
 
-/// Whether a reason that somebody gave for a step can be written down.
-fn check_reason(reason: &str) -> Result<(), Misuse> {
-    let chars = reason.chars().count();
-    if reason.trim().is_empty() {
-        return Err(Misuse::invalid("reason", "reason: missing; this step is written down with one"));
+fn failed(check: Check, deny: Deny, expected: &'static str, seen: impl Into<String>) -> Failed {
+    Failed { check, deny, expected, seen: seen.into() }
+}
+
+impl Failed {
+    /// From what [`standing`] found.
+    fn of_standing((check, deny): (Check, Deny)) -> Self {
+        let (expected, seen) = words(check);
+        failed(check, deny, expected, seen)
     }
-    let unseen = reason.chars().any(|c| c.is_control() || crate::id::is_invisible(c));
-    if chars > REASON_CHARS_MAX || unseen {
-        let text = format!("reason: {chars} characters, or an invisible one; allowed 1..={REASON_CHARS_MAX}");
-        return Err(Misuse::invalid("reason", text));
+
+    /// The ruling that refuses, with what the failure itself changes.
+    fn refuse(self, entry: Entry, trace: Trace, changes: Vec<Change>) -> Ruling {
+        let trace = trace.fail(self.check, self.expected, self.seen);
+        let entry = Entry { trace: Some(trace), ..entry.refused(self.deny) };
+        Ruling { result: Err(self.deny), record: Record { entry, changes } }
     }
-    Ok(())
+}
+
+/// The ruling that all checks held.
+fn allow(entry: Entry, trace: Trace, changes: Vec<Change>) -> Ruling {
+    let entry = Entry { trace: Some(trace), ..entry };
+    Ruling { result: Ok(()), record: Record { entry, changes } }
+}
+
+/// The entry of a step of one on another.
+fn entry_on(context: &Context, event: Event, person: &Person, actor: Actor) -> Entry {
+    let subject = Some(Subject { id: person.id, userid: person.userid.clone() });
+    Entry { subject, firm: person.firm.clone(), ..Entry::new(context, event, actor) }
 }
 
 /// The entry of somebody's own decision.
@@ -155,12 +199,15 @@ fn standing(
         Some(_) => {}
         None => trace.skip(Check::FirmActive),
     }
+    let walks = |check| trace.walk.checks().contains(&check);
+    if walks(Check::DoorsOpen) && view.halted && person.kind != Kind::Desk {
+        return Err((Check::DoorsOpen, Deny::Halted));
+    }
+    if walks(Check::KindPermitted) && person.kind == Kind::Service {
+        return Err((Check::KindPermitted, Deny::WrongKind));
+    }
     if trace.walk.checks().contains(&Check::SourcePermitted) {
         match person.kind {
-            // Pages are for people; a program has doors of its own.
-            Kind::Service if matches!(context.door, Door::Portal | Door::Console) => {
-                return Err((Check::SourcePermitted, Deny::WrongKind));
-            }
             Kind::Service => {
                 let permitted = context.source.is_some_and(|source| {
                     person.profile.grant.as_ref().is_some_and(|grant| grant.permits(source))
@@ -180,7 +227,9 @@ const fn words(check: Check) -> (&'static str, &'static str) {
     match check {
         Check::PersonActive => ("an active person", "a disabled one"),
         Check::FirmActive => ("an open firm", "a closed one"),
-        Check::SourcePermitted => ("a listed source address, at a door for programs", "another one"),
+        Check::DoorsOpen => ("no emergency switch", "one that is thrown"),
+        Check::KindPermitted => ("a person", "a program"),
+        Check::SourcePermitted => ("a listed source address", "another one"),
         Check::AuthenticatorUnlocked => ("an authenticator that is not locked", "a locked one"),
         Check::PasswordInForce => ("an initial password before its end", "an expired one"),
         Check::KeyLive
@@ -222,7 +271,22 @@ const fn words(check: Check) -> (&'static str, &'static str) {
         | Check::RightHeld
         | Check::HoursOpen
         | Check::PairsAdmitted
-        | Check::CodesLeft => ("", ""),
+        | Check::CodesLeft
+        | Check::LinkLive
+        | Check::LinkGiven
+        | Check::OtpChosen
+        | Check::AuthenticatorFree
+        | Check::PasswordOwn
+        | Check::EnrolmentLive
+        | Check::LinkAdmitted
+        | Check::LinkShown
+        | Check::AddressGiven
+        | Check::RecoveryOn
+        | Check::RecoveryCodeMatches
+        | Check::AskerAllowed
+        | Check::NotOneself
+        | Check::FactorFresh
+        | Check::DeskUnclaimed => ("", ""),
     }
 }
 
@@ -270,7 +334,11 @@ fn take_code(
             verdict: Verdict::Granted(granted(person)),
             event: if confirmed { Event::AuthenticatorConfirmed } else { Event::LoginGranted },
             reason: None,
-            changes: vec![change(next)],
+            // A link is of no use to somebody who is registered.
+            changes: [change(next)]
+                .into_iter()
+                .chain(link::revoke_live(person, context.at).filter(|_| confirmed))
+                .collect(),
             trace,
             factor_proved: true,
         },

@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
+use super::link::revoke_live;
 use crate::audit::{Actor, Context, Entry, Event, Record, Subject};
+use crate::id::PersonId;
 use crate::identity::change::Change;
 use crate::identity::person::{Password, Person, Phc};
 use crate::identity::policy::Effective;
 
-/// An initial password, good for the time that the policy gives.
-pub fn initial(phc: Phc, policy: &Effective, context: &Context) -> Password {
+/// An initial password, good for the time that the policy gives. `by`: who set it, or saw it when it was made.
+pub fn initial(phc: Phc, policy: &Effective, by: Option<PersonId>, context: &Context) -> Password {
     let expires_us = context.at + Duration::from_secs(u64::from(policy.initial_password_h) * 3600);
-    Password::Initial { phc, set_us: context.at, expires_us, by: None }
+    Password::Initial { phc, set_us: context.at, expires_us, by }
 }
 
-/// Sets an initial password for somebody.
+/// Sets an initial password for somebody; a live setup link is taken back (K2).
 pub fn password_set(
     person: &Person,
     phc: Phc,
@@ -26,6 +28,7 @@ pub fn password_set(
         firm: person.firm.clone(),
         ..Entry::new(context, Event::PasswordSet, actor)
     };
-    let password = initial(phc, policy, context);
-    Record { entry, changes: vec![Change::Password { person: person.id, password }] }
+    let password = initial(phc, policy, entry.actor.person(), context);
+    let changes = [Change::Password { person: person.id, password }];
+    Record { entry, changes: changes.into_iter().chain(revoke_live(person, context.at)).collect() }
 }

@@ -1,7 +1,9 @@
 //! People: adding, changing, disabling.
 
-use super::Misuse;
+use super::authenticator::taken_along;
+use super::link::revoke_live;
 use super::password_set::initial;
+use super::{Misuse, entry_on};
 use crate::audit::{Actor, Context, Entry, Event, Record, Subject};
 use crate::id::{FirmCode, PersonId, UserId};
 use crate::identity::change::Change;
@@ -31,6 +33,18 @@ pub struct New {
 
 /// Adds somebody. Administrators and traders are of a firm, the desk is of none.
 pub fn add(new: New, policy: &Effective, actor: Actor, context: &Context) -> Result<Record, Misuse> {
+    check_new(&new, policy)?;
+    let entry = Entry {
+        subject: Some(Subject { id: new.id, userid: new.userid.clone() }),
+        firm: new.firm.clone(),
+        ..Entry::new(context, Event::PersonAdded, actor)
+    };
+    let person = newcomer(new, context);
+    Ok(Record { entry, changes: vec![Change::PersonAdded { person: Box::new(person) }] })
+}
+
+/// Whether somebody can be added as they are to be.
+pub(super) fn check_new(new: &New, policy: &Effective) -> Result<(), Misuse> {
     match (new.kind, &new.firm) {
         (Kind::Desk, Some(_)) => return Err(Misuse::invalid("firm", "firm: the desk is of no firm")),
         (Kind::Administrator | Kind::Trader, None) => {
@@ -40,13 +54,12 @@ pub fn add(new: New, policy: &Effective, actor: Actor, context: &Context) -> Res
         | (Kind::Administrator | Kind::Trader | Kind::Service, Some(_)) => {}
     }
     check_auth_system(new.kind, new.auth_system, policy)?;
-    check_profile(new.kind, &new.profile)?;
-    let entry = Entry {
-        subject: Some(Subject { id: new.id, userid: new.userid.clone() }),
-        firm: new.firm.clone(),
-        ..Entry::new(context, Event::PersonAdded, actor)
-    };
-    let person = Person {
+    check_profile(new.kind, &new.profile)
+}
+
+/// Somebody as they begin.
+pub(super) fn newcomer(new: New, context: &Context) -> Person {
+    Person {
         id: new.id,
         userid: new.userid,
         firm: new.firm,
@@ -64,8 +77,7 @@ pub fn add(new: New, policy: &Effective, actor: Actor, context: &Context) -> Res
         notices: std::collections::BTreeSet::new(),
         profile: new.profile,
         version: 1,
-    };
-    Ok(Record { entry, changes: vec![Change::PersonAdded { person: Box::new(person) }] })
+    }
 }
 
 /// A password that was chosen beside a one-time password may be too short to be the only factor (P1), and nobody can
@@ -78,7 +90,7 @@ fn short_password_ends(
 ) -> Option<Change> {
     match (auth_system, &person.password) {
         (AuthSystem::Password, Password::Own { phc, .. }) => {
-            let password = initial(phc.clone(), policy, context);
+            let password = initial(phc.clone(), policy, None, context);
             Some(Change::Password { person: person.id, password })
         }
         (AuthSystem::Password, Password::Initial { .. }) | (AuthSystem::Otp, _) => None,
@@ -97,6 +109,10 @@ pub fn check_auth_system(kind: Kind, system: AuthSystem, policy: &Effective) -> 
                 "auth_system",
                 "auth_system: password is not allowed, the policy demands otp",
             ))
+        }
+        (Kind::Desk | Kind::Administrator | Kind::Trader, AuthSystem::Password) if !policy.password_alone => {
+            let text = "auth_system: password is not allowed, the policy has password_alone off";
+            Err(Misuse::invalid("auth_system", text))
         }
         (
             Kind::Desk | Kind::Administrator | Kind::Trader | Kind::Service,
@@ -126,30 +142,38 @@ fn check_profile(kind: Kind, profile: &Profile) -> Result<(), Misuse> {
 }
 
 fn check_grant(kind: Kind, grant: &Grant) -> Result<(), Misuse> {
-    let keys = grant.rights.contains(&Right::ManageKeyPairs);
-    match kind {
-        Kind::Service if keys => {
-            let text = "grant.rights: manage-key-pairs is for administrators, not for service users";
+    let consoles = grant
+        .rights
+        .iter()
+        .find(|right| **right != Right::ResetAuthenticator && Right::ADMINISTRATOR.contains(right));
+    match (kind, consoles) {
+        (Kind::Service, Some(right)) => {
+            let text = format!("grant.rights: {right} is for administrators, not for service users");
             Err(Misuse::invalid("grant.rights", text))
         }
-        Kind::Administrator if !grant.firms.is_empty() || !grant.sources.is_empty() => {
+        (Kind::Administrator, _) if !grant.firms.is_empty() || !grant.sources.is_empty() => {
             let text =
                 "grant: an administrator serves the own firm, from everywhere; leave firms and sources out";
             Err(Misuse::invalid("grant", text))
         }
-        Kind::Administrator if grant.rights.iter().any(|right| *right != Right::ManageKeyPairs) => {
-            let text = "grant.rights: an administrator can have manage-key-pairs only";
-            Err(Misuse::invalid("grant.rights", text))
+        (Kind::Administrator, _) => {
+            match grant.rights.iter().find(|right| !Right::ADMINISTRATOR.contains(right)) {
+                Some(right) => {
+                    let text = format!("grant.rights: {right} is for service users, not for administrators");
+                    Err(Misuse::invalid("grant.rights", text))
+                }
+                None => Ok(()),
+            }
         }
-        Kind::Service | Kind::Administrator => Ok(()),
-        Kind::Desk | Kind::Trader => {
+        (Kind::Service, None) => Ok(()),
+        (Kind::Desk | Kind::Trader, _) => {
             let text = format!("grant: only service users and administrators have one, not a {kind}");
             Err(Misuse::invalid("grant", text))
         }
     }
 }
 
-fn check_email(email: &str) -> Result<(), Misuse> {
+pub(super) fn check_email(email: &str) -> Result<(), Misuse> {
     let plausible = email.len() <= 254
         && email
             .split_once('@')
@@ -181,7 +205,8 @@ pub struct Edit {
     pub profile: Option<Profile>,
 }
 
-/// Changes somebody. A change from one-time passwords to a password alone takes the authenticator away.
+/// Changes somebody: one record for each thing that is different. A change from one-time passwords to a password alone
+/// takes the authenticator away; disabling and another mail address take the live setup link back (K2).
 pub fn edit(
     person: &Person,
     edit: Edit,
@@ -189,33 +214,62 @@ pub fn edit(
     actor: &Actor,
     context: &Context,
 ) -> Result<Vec<Record>, Misuse> {
-    let subject = Some(Subject { id: person.id, userid: person.userid.clone() });
-    let record = |event, detail: &str, changes| {
-        let entry = Entry::new(context, event, actor.clone()).with_detail(detail);
-        Record { entry: Entry { subject: subject.clone(), firm: person.firm.clone(), ..entry }, changes }
-    };
     let mut records = Vec::new();
     if let Some(standing) = edit.standing.filter(|standing| *standing != person.standing) {
-        let event = match standing {
-            Standing::Active => Event::PersonEnabled,
-            Standing::Disabled => Event::PersonDisabled,
-        };
-        records.push(record(event, "standing", vec![Change::Standing { person: person.id, standing }]));
+        records.push(stand(person, standing, actor, context));
     }
     if let Some(auth_system) = edit.auth_system.filter(|system| *system != person.auth_system) {
         check_auth_system(person.kind, auth_system, policy)?;
-        let mut changes = vec![Change::AuthSystem { person: person.id, auth_system }];
-        changes.extend(short_password_ends(person, auth_system, policy, context));
-        if auth_system == AuthSystem::Password && person.authenticator.comparable().is_some() {
-            let authenticator = Authenticator::Revoked { at_us: context.at };
-            changes.push(Change::Authenticator { person: person.id, authenticator, seeds: person.seeds });
-        }
-        records.push(record(Event::PersonChanged, "authentication system", changes));
+        records.push(prove(person, auth_system, policy, actor, context));
     }
     if let Some(profile) = edit.profile.filter(|profile| *profile != person.profile) {
         check_profile(person.kind, &profile)?;
-        let changes = vec![Change::Profile { person: person.id, profile: Box::new(profile) }];
-        records.push(record(Event::PersonChanged, "profile", changes));
+        let profile_record = |event, detail: &str, profile: Profile| {
+            let changes = vec![Change::Profile { person: person.id, profile: Box::new(profile) }];
+            let entry = entry_on(context, event, person, actor.clone()).with_detail(detail);
+            Record { entry, changes }
+        };
+        let moved = Profile { email: profile.email.clone(), ..person.profile.clone() };
+        if profile.email != person.profile.email {
+            let mut record = profile_record(Event::EmailChanged, "mail address", moved.clone());
+            record.changes.extend(revoke_live(person, context.at));
+            records.push(record);
+        }
+        if profile != moved {
+            records.push(profile_record(Event::PersonChanged, "profile", profile));
+        }
     }
     Ok(records)
+}
+
+fn stand(person: &Person, standing: Standing, actor: &Actor, context: &Context) -> Record {
+    let mut changes = vec![Change::Standing { person: person.id, standing }];
+    let event = match standing {
+        Standing::Active => Event::PersonEnabled,
+        Standing::Disabled => {
+            changes.extend(revoke_live(person, context.at));
+            Event::PersonDisabled
+        }
+    };
+    Record { entry: entry_on(context, event, person, actor.clone()).with_detail("standing"), changes }
+}
+
+fn prove(
+    person: &Person,
+    auth_system: AuthSystem,
+    policy: &Effective,
+    actor: &Actor,
+    context: &Context,
+) -> Record {
+    let mut changes = vec![Change::AuthSystem { person: person.id, auth_system }];
+    changes.extend(short_password_ends(person, auth_system, policy, context));
+    if auth_system == AuthSystem::Password && person.authenticator.has_seed() {
+        let authenticator = Authenticator::Revoked { at_us: context.at };
+        changes.push(Change::Authenticator { person: person.id, authenticator, seeds: person.seeds });
+    }
+    if auth_system == AuthSystem::Password {
+        changes.extend(taken_along(person, context));
+    }
+    let entry = entry_on(context, Event::PersonChanged, person, actor.clone());
+    Record { entry: entry.with_detail("authentication system"), changes }
 }

@@ -33,6 +33,8 @@ pub struct LogonView<'a> {
     pub session: Option<&'a FixSession>,
     /// Whether that session's firm is closed.
     pub firm_closed: bool,
+    /// Whether the emergency switch is thrown for the venue, the firm or the session.
+    pub halted: bool,
     /// Since when that session is locked.
     pub locked: Option<Wall>,
     /// The key pair of this name and the session that owns it, whichever that is.
@@ -81,6 +83,7 @@ pub fn signed_logon(
         comp_id_known(view, comp),
         indicator_permitted(comp, logon.in_session),
         session_active(view),
+        doors_open(view, logon),
         key_known(view, comp),
         key_live(view, context.at),
         session_unlocked(view),
@@ -213,6 +216,12 @@ fn session_active(view: &LogonView<'_>) -> Option<Failure> {
     }
     let wrong = || failure(Check::FirmActive, Deny::FirmClosed, "an open firm", "a closed one");
     view.firm_closed.then(wrong)
+}
+
+/// A Logon in session is no new one.
+fn doors_open(view: &LogonView<'_>, logon: &SignedLogon) -> Option<Failure> {
+    let wrong = || failure(Check::DoorsOpen, Deny::Halted, "no emergency switch", "one that is thrown");
+    (view.halted && logon.in_session.is_none()).then(wrong)
 }
 
 fn key_known(view: &LogonView<'_>, comp: Option<CompId>) -> Option<Failure> {

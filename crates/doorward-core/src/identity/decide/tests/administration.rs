@@ -31,7 +31,7 @@ fn new(kind: Kind, firm: Option<&str>) -> people::New {
         kind,
         firm: firm.map(|code| FirmCode::parse(code).unwrap()),
         auth_system: AuthSystem::Password,
-        password: password_set::initial(phc(), &Effective::default(), &local()),
+        password: password_set::initial(phc(), &Effective::default(), administrator().person(), &local()),
         profile: Profile::default(),
     }
 }
@@ -54,7 +54,7 @@ fn p11_somebody_new_has_an_initial_password_for_seventy_two_hours() {
 }
 
 fn initial_password_since_now() -> Password {
-    Password::Initial { phc: phc(), set_us: NOW, expires_us: NOW + HOUR * 72, by: None }
+    Password::Initial { phc: phc(), set_us: NOW, expires_us: NOW + HOUR * 72, by: administrator().person() }
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn p11_a_password_that_an_administrator_sets_is_initial() {
     apply(&mut julian, &record);
     assert_eq!(
         julian.password,
-        Password::Initial { phc: phc(), set_us: NOW, expires_us: NOW + HOUR, by: None }
+        Password::Initial { phc: phc(), set_us: NOW, expires_us: NOW + HOUR, by: administrator().person() }
     );
 }
 

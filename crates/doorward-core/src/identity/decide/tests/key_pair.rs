@@ -80,8 +80,13 @@ impl Center {
 
     fn view(&self) -> KeyView<'_> {
         let (person, firm) = (&self.person, Some(&self.firm));
-        let who =
-            View { person: Some(person), firm, policy: Effective::default(), clock_good: self.clock_good };
+        let who = View {
+            person: Some(person),
+            firm,
+            policy: Effective::default(),
+            clock_good: self.clock_good,
+            halted: false,
+        };
         KeyView { who, person, session: &self.session, calendar: &self.calendar }
     }
 

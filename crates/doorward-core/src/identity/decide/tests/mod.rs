@@ -63,7 +63,7 @@ fn active() -> Authenticator {
 }
 
 fn pending() -> Authenticator {
-    Authenticator::Pending { seed: seed(), issued_us: NOW - HOUR, wrong: 0 }
+    Authenticator::Pending { seed: seed(), issued_us: NOW - HOUR, wrong: 0, enrolment: None }
 }
 
 fn locked() -> Authenticator {
@@ -156,7 +156,7 @@ impl Situation {
     fn view(&self) -> View<'_> {
         let person = self.person.as_ref();
         let firm = person.and_then(|person| person.firm.as_ref()).map(|_| &self.firm);
-        View { person, firm, policy: self.policy, clock_good: self.clock_good }
+        View { person, firm, policy: self.policy, clock_good: self.clock_good, halted: false }
     }
 
     fn context(&self) -> Context {

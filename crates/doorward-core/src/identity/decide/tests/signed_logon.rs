@@ -19,6 +19,7 @@ struct Case {
     session: Option<FixSession>,
     key: Option<(FixSession, KeyPair)>,
     firm_closed: bool,
+    halted: bool,
     locked: Option<Wall>,
     logon: SignedLogon,
     facts: LogonFacts,
@@ -60,6 +61,7 @@ fn good() -> Case {
         key: Some((session.clone(), pair())),
         session: Some(session),
         firm_closed: false,
+        halted: false,
         locked: None,
         logon: logon(),
         facts: LogonFacts { signature_matches: true, replayed: false, listening_since, strikes: 0 },
@@ -76,6 +78,7 @@ impl Case {
         LogonView {
             session: self.session.as_ref(),
             firm_closed: self.firm_closed,
+            halted: self.halted,
             locked: self.locked,
             key: self.key.as_ref().map(|(session, pair)| (session, pair)),
         }
@@ -124,6 +127,7 @@ fn spoilers() -> Vec<(Check, Deny, Spoil)> {
         }),
         (Check::SessionActive, Deny::SessionDisabled, |c| c.session().standing = Standing::Disabled),
         (Check::FirmActive, Deny::FirmClosed, |c| c.firm_closed = true),
+        (Check::DoorsOpen, Deny::Halted, |c| c.halted = true),
         (Check::AccessKeyKnown, Deny::UnknownAccessKey, |c| {
             (c.key, c.facts.signature_matches) = (None, false);
         }),
