@@ -402,7 +402,7 @@ impl Gate {
     }
 
     /// Ends every connection of a person, at all doors.
-    fn end_person(&self, person: PersonId) {
+    pub(super) fn end_person(&self, person: PersonId) {
         self.live.end_person(person);
         self.fix.end(EndOf::Person(person));
     }
@@ -465,7 +465,7 @@ impl Gate {
     }
 
     /// Opens and checks a password for somebody, or makes one; its hash.
-    async fn hash_for(
+    pub(super) async fn hash_for(
         &self,
         new: &NewPassword,
         person: &Person,
@@ -533,7 +533,7 @@ impl Gate {
 }
 
 /// The person that a record adds.
-fn drafted(record: &Record) -> Person {
+pub(super) fn drafted(record: &Record) -> Person {
     use doorward_core::identity::change::Change;
     record
         .changes

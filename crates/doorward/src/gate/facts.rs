@@ -1,8 +1,10 @@
 //! Facts for decisions: what the vault finds in ciphertexts and codes.
 
 use doorward_core::ask::{ENVELOPE_BYTES, Encrypted, Enveloped, GivenPassword};
+use doorward_core::id::{FirmCode, PersonId};
 use doorward_core::identity::decide::CodeFact;
 use doorward_core::identity::decide::login::Opened;
+use doorward_core::identity::enrolment::Seed;
 use doorward_core::identity::password;
 use doorward_core::identity::person::Person;
 use doorward_core::identity::sealed::Place;
@@ -120,20 +122,44 @@ impl Gate {
         let Some((seed, drift)) = person.authenticator.comparable() else {
             return Ok(CodeFact::Given { offset: None });
         };
+        Ok(CodeFact::Given { offset: self.match_code(person, seed, drift, code, now)? })
+    }
+
+    /// How many steps from now a seed has a code, if it has it anywhere near.
+    pub(super) fn match_code(
+        &self,
+        person: &Person,
+        seed: &Seed,
+        drift: i8,
+        code: &Secret<String>,
+        now: Wall,
+    ) -> Result<Option<i8>, Fault> {
+        self.match_code_at(&seed_place(person, seed.version), seed, drift, code, now)
+    }
+
+    /// The same for a seed of somebody who is not yet known.
+    pub(super) fn match_code_at(
+        &self,
+        place: &Place,
+        seed: &Seed,
+        drift: i8,
+        code: &Secret<String>,
+        now: Wall,
+    ) -> Result<Option<i8>, Fault> {
         if !seed.parameters.is_code(code.expose()) {
-            return Ok(CodeFact::Given { offset: None });
+            return Ok(None);
         }
         let candidates = totp::candidates(seed.parameters.step_at(now), drift);
         let steps: Vec<u64> = candidates.iter().map(|(_, step)| *step).collect();
         let found = self.vault.totp_match(&TotpQuery {
-            place: &seed_place(person, seed.version),
+            place,
             seed: &seed.sealed,
             algorithm: seed.parameters.algorithm,
             digits: seed.parameters.digits,
             steps: &steps,
             code: code.expose().as_bytes(),
         })?;
-        Ok(CodeFact::Given { offset: found.and_then(|at| candidates.get(at)).map(|(offset, _)| *offset) })
+        Ok(found.and_then(|at| candidates.get(at)).map(|(offset, _)| *offset))
     }
 }
 
@@ -152,11 +178,16 @@ const fn fact_of(fact: CiphertextFact) -> Opened {
 
 /// Where a person's seed lives; it opens nowhere else (V1).
 pub(super) fn seed_place(person: &Person, version: u32) -> Place {
+    seed_place_of(person.id, person.firm.as_ref(), version)
+}
+
+/// The same of somebody who is not yet known.
+pub(super) fn seed_place_of(person: PersonId, firm: Option<&FirmCode>, version: u32) -> Place {
     Place {
         table: "person",
-        row: person.id.to_string(),
+        row: person.to_string(),
         column: "totp_seed",
-        firm: person.firm.as_ref().map(|code| code.as_str().to_owned()).unwrap_or_default(),
+        firm: firm.map(|code| code.as_str().to_owned()).unwrap_or_default(),
         version,
     }
 }

@@ -173,7 +173,13 @@ impl Gate {
             }
         }
         let locks = self.sessions.take_unwritten_locks();
-        records.extend(self.lock_records(&locks));
+        let mut locked = self.lock_records(&locks);
+        // A lock is written down whatever becomes of its mail; one that fails leaves the mails' count higher, at most.
+        let mailed = self.add_mails(&mut locked);
+        if let Err(fault) = &mailed {
+            tracing::error!(%fault, "whom to tell of a lock could not be looked up");
+        }
+        records.extend(locked);
         if records.is_empty() {
             done(Ok(()));
         } else {

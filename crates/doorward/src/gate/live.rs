@@ -1,10 +1,13 @@
 //! Who is logged in on this node, and how it ends when an administrator says so.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use doorward_core::audit::Door;
 use doorward_core::id::{FirmCode, PersonId};
+use doorward_core::time::Wall;
 use tokio::sync::Notify;
 
 /// A connection, as the gate sees it: somebody may log in on it, and it can be ended from outside.
@@ -49,16 +52,38 @@ impl Connection {
 pub struct Live {
     people: Mutex<HashMap<PersonId, Vec<Login>>>,
     closed: Mutex<BTreeSet<FirmCode>>,
+    next: AtomicU64,
 }
+
+/// Where and since when somebody is logged in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seat {
+    /// The door.
+    pub door: Door,
+    /// From which address.
+    pub source: IpAddr,
+    /// Since when.
+    pub since: Wall,
+}
+
+/// Names a connection to whoever is logged in on it; it opens nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ConnectionNo(pub u64);
 
 #[derive(Debug)]
 struct Login {
+    number: ConnectionNo,
     connection: Weak<Connection>,
     firm: Option<FirmCode>,
     logged_in: bool,
+    seat: Seat,
 }
 
 impl Login {
+    fn is_open(&self) -> bool {
+        self.logged_in && self.connection.upgrade().is_some_and(|connection| !connection.is_ended())
+    }
+
     fn is_on(&self, connection: &Arc<Connection>) -> bool {
         std::ptr::eq(self.connection.as_ptr(), Arc::as_ptr(connection))
     }
@@ -73,6 +98,7 @@ impl Live {
         firm: Option<FirmCode>,
         connection: &Arc<Connection>,
         logged_in: bool,
+        seat: Seat,
     ) {
         // A login that was decided while its firm was being closed ends as it begins.
         if firm.as_ref().is_some_and(|code| self.closed().contains(code)) {
@@ -84,7 +110,11 @@ impl Live {
         logins.retain(|login| login.connection.strong_count() > 0);
         match logins.iter_mut().find(|login| login.is_on(connection)) {
             Some(login) => login.logged_in = logged_in,
-            None => logins.push(Login { connection: Arc::downgrade(connection), firm, logged_in }),
+            None => {
+                let number = ConnectionNo(self.next.fetch_add(1, Ordering::Relaxed) + 1);
+                let connection = Arc::downgrade(connection);
+                logins.push(Login { number, connection, firm, logged_in, seat });
+            }
         }
     }
 
@@ -110,6 +140,21 @@ impl Live {
                 connection.end();
             }
         }
+    }
+
+    /// Where somebody is logged in, oldest first.
+    pub fn seats(&self, person: PersonId) -> Vec<(ConnectionNo, Seat)> {
+        let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        let logins = people.get(&person).into_iter().flatten();
+        logins.filter(|login| login.is_open()).map(|login| (login.number, login.seat)).collect()
+    }
+
+    /// Ends those connections of a person that are meant; how many there were.
+    pub fn end_some(&self, person: PersonId, is_meant: impl Fn(ConnectionNo, &Seat) -> bool) -> usize {
+        let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        let logins = people.get(&person).into_iter().flatten();
+        let meant = logins.filter(|login| login.is_open() && is_meant(login.number, &login.seat));
+        meant.filter_map(|login| login.connection.upgrade()).map(|connection| connection.end()).count()
     }
 
     /// Ends every connection of a firm's people; who they were.
@@ -166,9 +211,11 @@ mod tests {
         let live = Live::default();
         let [one, two, other] = [(); 3].map(|()| Arc::new(Connection::default()));
         let (julian, jane) = (PersonId::from_random(2), PersonId::from_random(4));
-        live.enter(julian, None, &one, true);
-        live.enter(julian, None, &two, true);
-        live.enter(jane, None, &other, true);
+        let source = IpAddr::from([127, 0, 0, 1]);
+        let seat = Seat { door: Door::WebSocket, source, since: Wall::from_s(1) };
+        live.enter(julian, None, &one, true, seat);
+        live.enter(julian, None, &two, true, seat);
+        live.enter(jane, None, &other, true, seat);
         assert_eq!(live.count(), 3);
         live.end_person(julian);
         one.ended().await;
@@ -176,5 +223,23 @@ mod tests {
         assert!(!other.ended.load(Ordering::Acquire));
         live.leave(&other);
         assert_eq!(live.count(), 2);
+    }
+
+    #[tokio::test]
+    async fn s9_one_connection_of_several_is_ended_by_its_number() {
+        let live = Live::default();
+        let [one, two] = [(); 2].map(|()| Arc::new(Connection::default()));
+        let julian = PersonId::from_random(2);
+        let source = IpAddr::from([127, 0, 0, 1]);
+        let seat = Seat { door: Door::WebSocket, source, since: Wall::from_s(1) };
+        live.enter(julian, None, &one, true, seat);
+        live.enter(julian, None, &two, true, seat);
+        let seats = live.seats(julian);
+        assert_eq!(seats.iter().map(|(_, seat)| *seat).collect::<Vec<_>>(), [seat, seat]);
+        assert_eq!(live.end_some(julian, |number, _| number == seats[1].0), 1);
+        two.ended().await;
+        assert!(!one.is_ended());
+        assert_eq!(live.seats(julian), seats[..1]);
+        assert_eq!(live.end_some(PersonId::from_random(4), |_, _| true), 0);
     }
 }

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use doorward_core::ask::{GivenPassword, Padding, Verdict};
-use doorward_core::audit::{Actor, Deny, Entry, Event, Factor, Record};
+use doorward_core::audit::{Actor, Context, Deny, Door, Entry, Event, Factor, Record};
 use doorward_core::id::{PersonId, UserId};
 use doorward_core::identity::attempt::Admission;
 use doorward_core::identity::change::Change;
 use doorward_core::identity::decide::login::{Facts, Opened};
-use doorward_core::identity::decide::{CodeFact, Decision, Settle, View, code, login};
+use doorward_core::identity::decide::{CodeFact, Decision, Settle, View, code, login, sign_in};
+use doorward_core::identity::link::LinkHash;
 use doorward_core::identity::net::source_group;
 use doorward_core::identity::person::{Person, Phc};
 use doorward_core::limits::Limit;
@@ -16,6 +17,7 @@ use doorward_core::secret::Secret;
 
 use super::attempts::{Settled, Ticket, Who};
 use super::facts::{NotOpened, OpenedPassword};
+use super::live::Seat;
 use super::{Gate, Origin, effective, error_text, expect_person, verdict_of};
 use crate::book::{Batch, CommitError, Load, Snapshot};
 use crate::fault::Fault;
@@ -29,7 +31,16 @@ struct Attempt<'a> {
     password: OpenedPassword,
     padding: Option<Padding>,
     code: Option<Secret<String>>,
+    /// The setup link that came along, at a page.
+    link: Option<LinkHash>,
     origin: &'a Origin,
+}
+
+impl Attempt<'_> {
+    /// Whether the attempt is on somebody: with a link, they must be named beside it.
+    fn names(&self, person: &Person) -> bool {
+        self.link.is_none() || UserId::parse(self.userid).is_ok_and(|userid| userid == person.userid)
+    }
 }
 
 /// What came of comparing a password.
@@ -49,6 +60,18 @@ impl Gate {
         code: Option<Secret<String>>,
         origin: &Origin,
     ) -> Verdict {
+        self.login_with(userid, password, code, None, origin).await
+    }
+
+    /// The same for somebody who may come with a setup link.
+    pub(super) async fn login_with(
+        &self,
+        userid: &str,
+        password: &GivenPassword,
+        code: Option<Secret<String>>,
+        link: Option<LinkHash>,
+        origin: &Origin,
+    ) -> Verdict {
         let padding = password.padding();
         let given = password;
         let password = match self.open_given(given, Label::WebSocket) {
@@ -57,7 +80,7 @@ impl Gate {
             Err(NotOpened::Fault(fault)) => return self.fault(&fault, origin),
         };
         let fresh = password.opened != Opened::Replayed;
-        let attempt = Attempt { userid, password, padding, code, origin };
+        let attempt = Attempt { userid, password, padding, code, link, origin };
         let verdict = match self.attempt_login(attempt).await {
             Ok(verdict) => verdict,
             Err(fault) => self.fault(&fault, origin),
@@ -82,14 +105,15 @@ impl Gate {
 
     async fn attempt_login(&self, attempt: Attempt<'_>) -> Result<Verdict, Fault> {
         let known = UserId::parse(attempt.userid);
-        let snapshot = match &known {
-            Ok(userid) => self.store.load(&Load::UserId(userid.clone()))?,
-            Err(_) => self.store.load(&Load::Venue)?,
+        let snapshot = match (attempt.link, &known) {
+            (Some(link), _) => self.store.load(&Load::Link(link))?,
+            (None, Ok(userid)) => self.store.load(&Load::UserId(userid.clone()))?,
+            (None, Err(_)) => self.store.load(&Load::Venue)?,
         };
         let who = match (&snapshot.person, known) {
             (Some(person), _) => Who::Person(person.id),
-            (None, Ok(userid)) => Who::Nobody(userid.as_str().to_owned()),
-            (None, Err(_)) => Who::Nobody(String::new()),
+            (None, Ok(userid)) if attempt.link.is_none() => Who::Nobody(userid.as_str().to_owned()),
+            (None, Ok(_) | Err(_)) => Who::Nobody(String::new()),
         };
         let source = source_group(attempt.origin.source);
         let policy = effective(&snapshot);
@@ -175,8 +199,9 @@ impl Gate {
                 lock = self.person_lock(id).await;
                 continue;
             }
-            let code = self.code_to_judge(attempt, &snapshot, person, compared.matches)?;
-            let decision = self.decide(attempt, &snapshot, Admission::Go, compared.matches, code);
+            let matches = compared.matches && attempt.names(person);
+            let code = self.code_to_judge(attempt, &snapshot, person, matches)?;
+            let decision = self.decide(attempt, &snapshot, Admission::Go, matches, code);
             if let Some(ticket) = ticket.take() {
                 *settled = Some(ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall));
             }
@@ -252,7 +277,11 @@ impl Gate {
             code,
             register_url: self.settings.register_url.as_deref(),
         };
-        let decision = login::login(&self.view(snapshot), &facts, &self.context(attempt.origin));
+        let (view, context) = (self.view(snapshot), self.context(attempt.origin));
+        let decision = match attempt.origin.door {
+            Door::Portal | Door::Console => sign_in::sign_in(&view, &facts, attempt.link.as_ref(), &context),
+            Door::WebSocket | Door::Fix | Door::Local | Door::Node => login::login(&view, &facts, &context),
+        };
         let entry = &decision.record.entry;
         let reason = entry.reason.map_or("none", |reason| reason.id());
         metrics::login(attempt.origin.door.id(), entry.outcome.id(), reason);
@@ -292,28 +321,43 @@ impl Gate {
 
     /// Decides the second step of a login (rule 5).
     pub(super) async fn code(&self, id: PersonId, given: &Secret<String>, origin: &Origin) -> Verdict {
-        match self.decide_code(id, given, origin).await {
+        match self.decide_code(id, given, code::code, origin).await {
             Ok((verdict, _)) => verdict,
             Err(fault) => self.fault(&fault, origin),
         }
     }
 
-    /// The verdict, and why it was no: for its owner, who gave the right password before (T17).
+    /// The verdict on a one-time password, and why it was no: for its owner, who gave the right password before (T17).
+    /// `decide` says for what it was given.
     pub(super) async fn decide_code(
         &self,
         id: PersonId,
         given: &Secret<String>,
+        decide: fn(&View<'_>, &Person, Option<i8>, &Context) -> Decision,
         origin: &Origin,
+    ) -> Result<(Verdict, Option<Deny>), Fault> {
+        self.decide_step(id, origin, |view, person, context| {
+            let offset = match self.code_fact(person, Some(given), context.at)? {
+                CodeFact::Given { offset } => offset,
+                CodeFact::NotGiven => None,
+            };
+            Ok(decide(view, person, offset, context))
+        })
+        .await
+    }
+
+    /// Decides a second step with the person locked, and again with a fresh snapshot where another node was faster.
+    pub(super) async fn decide_step(
+        &self,
+        id: PersonId,
+        origin: &Origin,
+        decide: impl Fn(&View<'_>, &Person, &Context) -> Result<Decision, Fault>,
     ) -> Result<(Verdict, Option<Deny>), Fault> {
         let _lock = self.person_lock(id).await;
         for _ in 0..Limit::ConflictRetries.max() {
             let snapshot = self.store.load(&Load::Person(id))?;
             let Some(person) = &snapshot.person else { return Err(Fault::Book(format!("{id} has gone"))) };
-            let offset = match self.code_fact(person, Some(given), self.clock.now().wall)? {
-                CodeFact::Given { offset } => offset,
-                CodeFact::NotGiven => None,
-            };
-            let decision = code::code(&self.view(&snapshot), person, offset, &self.context(origin));
+            let decision = decide(&self.view(&snapshot), person, &self.context(origin))?;
             debug_assert_eq!(decision.settle, Settle::Neutral);
             let reason = decision.record.entry.reason;
             match self.commit(batch_of(&snapshot, decision.record)).await {
@@ -334,9 +378,15 @@ impl Gate {
             Verdict::CodeNeeded(_) | Verdict::CodeRefused(_) | Verdict::RegistrationNeeded { .. }
         );
         if logged_in || underway {
-            self.live.enter(person.id, person.firm.clone(), &origin.connection, logged_in);
+            self.enter_live(person, origin, logged_in);
         }
         verdict
+    }
+
+    /// Makes somebody's connection known, whom an administrator may end from now on.
+    pub(super) fn enter_live(&self, person: &Person, origin: &Origin, logged_in: bool) {
+        let seat = Seat { door: origin.door, source: origin.source, since: self.clock.now().wall };
+        self.live.enter(person.id, person.firm.clone(), &origin.connection, logged_in, seat);
     }
 
     pub(super) fn view<'a>(&self, snapshot: &'a Snapshot) -> View<'a> {

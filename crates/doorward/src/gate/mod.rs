@@ -50,7 +50,7 @@ use doorward_core::time::{ClockGuard, Now, Wall};
 
 pub use attempts::Attempts;
 pub use breach::BreachList;
-pub use live::{Connection, Live};
+pub use live::{Connection, ConnectionNo, Live, Seat};
 
 use crate::book::{Batch, CommitError, Committed, Expect, Load, Snapshot, Store};
 use crate::clock::Clock;
@@ -79,6 +79,10 @@ pub struct Settings {
     pub password_bytes_max: u64,
     /// The name in authenticator apps.
     pub issuer: String,
+    /// Where the portal is reached, without a slash at the end.
+    pub portal_url: Option<String>,
+    /// Whether mails can be sent; where not, none is queued.
+    pub mail: bool,
     /// When the market opens and closes, and with it the making of key pairs.
     pub calendar: Arc<Calendar>,
     /// Each decision waits so long first (drills only).
@@ -93,6 +97,8 @@ impl Default for Settings {
             product_names: Vec::new(),
             password_bytes_max: Limit::PasswordBytes.max(),
             issuer: "Doorward".to_owned(),
+            portal_url: None,
+            mail: false,
             calendar: Arc::new(never_closed()),
             delay: Duration::ZERO,
         }
@@ -306,6 +312,8 @@ impl Gate {
         self.roll_week().await;
         self.tell_of_key_ends().await;
         self.sweep_browser_sessions().await;
+        self.expire_links().await;
+        self.tell_of_more(false).await;
         self.live.tidy();
         self.measure();
     }
@@ -324,6 +332,7 @@ impl Gate {
 
     /// Writes down that the node opened its doors, or closes them: with the last counts.
     pub async fn record_start(&self, started: bool) {
+        self.tell_of_more(true).await;
         self.write_counts(self.refusals.take_all()).await;
         self.write_counts(self.logon_refusals.take_all()).await;
         self.write_notes().await;
@@ -439,10 +448,22 @@ impl Gate {
         }
     }
 
-    async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
+    /// Commits a batch with the mails that its records bring about (Q5).
+    async fn commit(&self, mut batch: Batch) -> Result<Committed, CommitError> {
+        let taken = self.add_mails(&mut batch.records)?;
         let entries: Vec<Entry> = batch.records.iter().map(|record| record.entry.clone()).collect();
+        let queues = batch.records.iter().any(web::notify::queues_mail);
         let began = self.clock.now().mono;
-        let committed = self.store.commit(batch).await?;
+        let committed = match self.store.commit(batch).await {
+            Ok(committed) => committed,
+            Err(error) => {
+                self.web.mails.give_back(taken);
+                return Err(error);
+            }
+        };
+        if queues {
+            self.web.mails.wake();
+        }
         metrics::journal_commit_seconds(self.clock.now().mono.since(began));
         for (no, entry) in (committed.first..).zip(&entries) {
             metrics::event(entry.event.id());

@@ -2,21 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use doorward_core::audit::{Actor, AttemptId, Deny, Door};
 use doorward_core::id::{FirmCode, PersonId, UserId};
-use doorward_core::identity::person::{Kind, Right, Standing};
-use doorward_core::time::Mono;
+use doorward_core::identity::decide::sign_in::may_browse;
+use doorward_core::identity::decide::step_up::is_fresh;
+use doorward_core::identity::person::{Kind, Right};
+use doorward_core::time::Wall;
 
 use super::sessions::{Found, Session, SessionNo};
 use super::{Browser, Token};
 use crate::book::Load;
 use crate::fault::Fault;
 use crate::gate::{Connection, Gate, Origin};
-
-/// How long a one-time password that was proved in the session counts as fresh (T14).
-const FACTOR_FRESH: Duration = Duration::from_secs(5 * 60);
 
 /// Somebody who is signed in. Loaded anew at each request.
 #[derive(Clone, Debug)]
@@ -33,8 +31,8 @@ pub struct Asker {
     pub firm: Option<FirmCode>,
     /// What they were given.
     pub rights: BTreeSet<Right>,
-    /// When a one-time password was last proved in this session.
-    pub factor_at: Option<Mono>,
+    /// When a one-time password was last proved in this session, by the clock as it is now.
+    pub factor_at: Option<Wall>,
     /// Whether that counts as fresh now.
     pub factor_fresh: bool,
     /// Whether they have a registered authenticator to prove one with.
@@ -102,9 +100,9 @@ impl Gate {
             Found::Nothing => return Ok(Present::Stranger),
         };
         let snapshot = self.store.load(&Load::Person(session.person))?;
-        let closed = snapshot.firm.as_ref().is_some_and(|firm| firm.closed);
-        let Some(person) = snapshot.person.filter(|person| person.standing == Standing::Active && !closed)
-        else {
+        let origin = Self::portal_origin(browser, Arc::clone(&session.connection));
+        let may_browse = may_browse(&self.view(&snapshot), &self.context(&origin));
+        let Some(person) = snapshot.person.filter(|_| may_browse) else {
             if let Some(session) = self.web.sessions.end(token) {
                 self.session_ended(&session, Some(Deny::SessionEnded), Some(browser)).await;
             }
@@ -113,7 +111,8 @@ impl Gate {
         if !session.is_signed_in() {
             return Ok(Present::Underway(session));
         }
-        let factor_at = session.factor_at();
+        // The wall clock may have stepped since: what counts is how long ago it was.
+        let factor_at = session.factor_at().map(|at| now.wall - now.mono.since(at));
         Ok(Present::SignedIn(Box::new(Asker {
             session: session.number,
             person: person.id,
@@ -122,8 +121,8 @@ impl Gate {
             firm: person.firm,
             rights: person.profile.grant.map(|grant| grant.rights).unwrap_or_default(),
             factor_at,
-            factor_fresh: factor_at.is_some_and(|at| now.mono.since(at) < FACTOR_FRESH),
-            has_authenticator: person.authenticator.comparable().is_some(),
+            factor_fresh: is_fresh(factor_at, now.wall),
+            has_authenticator: person.authenticator.is_registered(),
             connection: Arc::clone(&session.connection),
         })))
     }

@@ -1,6 +1,13 @@
 //! What the pages of portal and console ask of the gate: who is asking, signing in and out, browser sessions.
 
+pub mod account;
 mod asker;
+pub mod claim;
+pub mod explain;
+pub mod links;
+pub(super) mod notify;
+mod recovery;
+pub mod register;
 pub mod sessions;
 mod sign_in;
 #[cfg(test)]
@@ -36,6 +43,8 @@ pub struct Browser {
 /// What the gate keeps for pages.
 pub(super) struct Web {
     pub(super) sessions: Sessions,
+    pub(super) mails: notify::Mails,
+    pub(super) claim: claim::Claim,
     /// Makes the passwords that stand in for those of wrong envelopes.
     stand_in: hmac::Key,
 }
@@ -44,7 +53,8 @@ impl Web {
     pub(super) fn new() -> Result<Self, Fault> {
         let mut key = zeroize::Zeroizing::new([0; 32]);
         rand::fill(&mut *key).map_err(|_| Fault::Vault("no random bytes for stand-ins".to_owned()))?;
-        Ok(Self { sessions: Sessions::default(), stand_in: hmac::Key::new(hmac::HMAC_SHA256, &*key) })
+        let (sessions, mails, claim) = Default::default();
+        Ok(Self { sessions, mails, claim, stand_in: hmac::Key::new(hmac::HMAC_SHA256, &*key) })
     }
 
     /// A password that nobody has, always the same for the same bytes (E2).

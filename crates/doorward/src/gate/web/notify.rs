@@ -6,23 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use doorward_core::audit::{Actor, Entry, Event, Record};
-use doorward_core::id::{FirmCode, PersonId, UserId};
+use doorward_core::id::{FirmCode, PersonId};
 use doorward_core::identity::change::Change;
 use doorward_core::identity::mail::{Mail, MailId, MailKind};
 use doorward_core::identity::notice::Notice;
-use doorward_core::identity::person::{Kind, Person, Standing};
+use doorward_core::identity::person::{Person, Standing};
 use doorward_core::limits::Limit;
 use doorward_core::time::{Mono, Wall};
 use tokio::sync::Notify;
 
-use crate::book::{Batch, Load, PeopleFilter};
+use crate::book::{Batch, Load};
 use crate::fault::Fault;
 use crate::gate::{Gate, error_text, random_u64};
 
 /// Over which time mails are counted.
 const HOUR: Duration = Duration::from_secs(3_600);
-/// People that are read at once.
-const PAGE: usize = 100;
 
 /// What the owner of an account is told of.
 const OWNER: [(Event, MailKind); 9] = [
@@ -204,25 +202,9 @@ impl Gate {
         firm: Option<&FirmCode>,
         is_told: impl Fn(&Person) -> bool,
     ) -> Result<Vec<(PersonId, String)>, Fault> {
-        let kind = if firm.is_some() { Kind::Administrator } else { Kind::Desk };
-        let filter = PeopleFilter {
-            firm: firm.cloned(),
-            kind: Some(kind),
-            standing: Some(Standing::Active),
-            ..PeopleFilter::default()
-        };
-        let mut told = Vec::new();
-        let mut after: Option<UserId> = None;
-        loop {
-            let people = self.store.people(&filter, after.as_ref(), PAGE)?;
-            let is_last = people.len() < PAGE;
-            after = people.last().map(|person| person.userid.clone());
-            let wanted = people.into_iter().filter(|person| is_told(person));
-            told.extend(wanted.filter_map(|person| Some((person.id, person.profile.email?))));
-            if is_last {
-                return Ok(told);
-            }
-        }
+        let people = self.store.administrators(firm)?;
+        let wanted = people.into_iter().filter(|person| person.standing == Standing::Active && is_told(person));
+        Ok(wanted.filter_map(|person| Some((person.id, person.profile.email?))).collect())
     }
 
     /// Tells recipients whose hour is over how many more there were; `all`: as the node stops, the others too.

@@ -258,7 +258,7 @@ impl Gate {
             });
             match self.commit(batch_of(&snapshot, ruling.record)).await {
                 Ok(_) if result.is_ok() => {
-                    self.live.enter(person.id, person.firm.clone(), &origin.connection, true);
+                    self.enter_live(person, origin, true);
                     return Ok((result, shown.unwrap_or_default()));
                 }
                 Ok(_) => return Ok((result, Vec::new())),

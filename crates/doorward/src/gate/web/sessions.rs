@@ -14,6 +14,8 @@ use aws_lc_rs::rand;
 use data_encoding::BASE64URL_NOPAD;
 use doorward_core::audit::{AttemptId, Deny};
 use doorward_core::id::{PersonId, UserId};
+use doorward_core::identity::enrolment::EnrolmentId;
+use doorward_core::identity::link::LinkHash;
 use doorward_core::identity::person::Kind;
 use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
@@ -81,6 +83,10 @@ pub enum Stage {
     Registering {
         /// The password is an initial one: it is changed on the way.
         must_change: bool,
+        /// The setup link that they came with.
+        link: Option<LinkHash>,
+        /// What was begun in this session, and can be confirmed in it alone (K9).
+        enrolment: Option<EnrolmentId>,
     },
     /// Everything was right, but the password is an initial one and must be changed.
     Changing {
@@ -338,6 +344,13 @@ impl Sessions {
         }
         table.by_token.insert(hash, session);
         Ok(Some(fresh))
+    }
+
+    /// Notes what became of a step, under the same token; false where the session has gone meanwhile.
+    pub fn set_stage(&self, token: &Token, stage: Stage) -> bool {
+        let mut table = self.table();
+        let session = table.by_token.get_mut(&token.hash());
+        session.map(|session| session.stage = stage).is_some()
     }
 
     /// See [`Gate::binding`](crate::gate::Gate::binding).

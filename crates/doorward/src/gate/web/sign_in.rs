@@ -1,17 +1,22 @@
 //! Signing in at a page: the decisions are those of every door, the session is made of their verdicts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorward_core::ask::{Ask, Enveloped, GivenPassword, Granted, Verdict};
 use doorward_core::audit::Deny;
+use doorward_core::id::PersonId;
+use doorward_core::identity::decide::recovery::use_code;
+use doorward_core::identity::decide::{code, step_up};
+use doorward_core::identity::link::LinkHash;
 use doorward_core::identity::person::Kind;
 use doorward_core::secret::Secret;
 
 use super::sessions::{Beginning, Found, Life, Session, Stage};
-use super::{Asker, Browser, Token, door_of};
+use super::{Asker, Browser, Token, door_of, recovery};
 use crate::book::Load;
 use crate::fault::Fault;
-use crate::gate::{Connection, Gate, Origin};
+use crate::gate::{Connection, FAULT_RETRY_MS, Gate, Origin, effective};
 
 /// How far a step of signing in came. A token is a new one, for the cookie.
 #[derive(Debug)]
@@ -55,7 +60,7 @@ pub enum CodeRefusal {
 }
 
 impl CodeRefusal {
-    fn of(reason: Option<Deny>) -> Self {
+    pub(super) fn of(reason: Option<Deny>) -> Self {
         let rows = [
             (Deny::UsedCode, Self::Used),
             (Deny::CodeBackedOff, Self::BackedOff),
@@ -92,7 +97,20 @@ impl Gate {
         let origin = Self::portal_origin(browser, Arc::clone(&connection));
         let password = GivenPassword::Enveloped(password);
         let ask = Ask::Login { userid: userid.to_owned(), password, code: None };
-        let (who, stage) = match self.ask(ask, &origin).await {
+        let verdict = self.ask(ask, &origin).await;
+        self.entered(verdict, None, old, &origin, browser).await
+    }
+
+    /// Begins a session by what was decided of a password, and a setup link where one came along.
+    pub(super) async fn entered(
+        &self,
+        verdict: Verdict,
+        link: Option<LinkHash>,
+        old: Option<&Token>,
+        origin: &Origin,
+        browser: &Browser,
+    ) -> Entered {
+        let (who, stage) = match verdict {
             Verdict::Granted(who) => {
                 let stage = granted(&who, None);
                 (who, stage)
@@ -100,7 +118,7 @@ impl Gate {
             Verdict::CodeNeeded(who) => (who, Stage::CodeDue),
             Verdict::RegistrationNeeded { who, .. } => {
                 let must_change = who.must_change;
-                (who, Stage::Registering { must_change })
+                (who, Stage::Registering { must_change, link, enrolment: None })
             }
             Verdict::ChallengeNeeded => return Entered::ChallengeNeeded,
             Verdict::Busy { retry_ms } | Verdict::TryAgainLater { retry_ms } => {
@@ -113,13 +131,13 @@ impl Gate {
             | Verdict::PasswordChanged { .. }
             | Verdict::PasswordIssue { .. } => return Entered::Refused,
         };
-        let begun = self.begin_session(&who, stage.clone(), &origin, browser).await;
+        let begun = self.begin_session(&who, stage.clone(), origin, browser).await;
         let (token, kind) = match begun {
             Ok(begun) => begun,
-            Err(fault) => return self.entered_fault(&fault, &origin),
+            Err(fault) => return Entered::Later(self.later(&fault, origin)),
         };
-        if let Some(session) = old.and_then(|old| self.web.sessions.end(old)) {
-            self.session_ended(&session, Some(Deny::SessionSuperseded), Some(browser)).await;
+        if let Some(old) = old {
+            self.dismiss(old, Deny::SessionSuperseded, browser).await;
         }
         match stage {
             Stage::CodeDue => Entered::CodeDue(token),
@@ -129,21 +147,22 @@ impl Gate {
         }
     }
 
-    async fn begin_session(
+    pub(super) async fn begin_session(
         &self,
         who: &Granted,
         stage: Stage,
         origin: &Origin,
         browser: &Browser,
     ) -> Result<(Token, Kind), Fault> {
-        let person = self.store.load(&Load::Person(who.person))?.person;
-        let person = person.ok_or_else(|| Fault::Book(format!("{} has gone", who.person)))?;
+        let snapshot = self.store.load(&Load::Person(who.person))?;
+        let idle = Duration::from_secs(60 * u64::from(effective(&snapshot).portal_idle_min));
+        let person = snapshot.person.ok_or_else(|| Fault::Book(format!("{} has gone", who.person)))?;
         let beginning = Beginning {
             person: who.person,
             userid: who.userid.clone(),
             kind: person.kind,
             stage,
-            life: Life::of(person.kind, None),
+            life: Life::of(person.kind, Some(idle)),
             source: browser.source,
             agent: browser.agent.clone(),
             attempt: browser.attempt,
@@ -158,6 +177,31 @@ impl Gate {
 
     /// Decides the one-time password of somebody whose password was right.
     pub async fn sign_in_code(&self, token: &Token, code: &Secret<String>, browser: &Browser) -> Entered {
+        let decide = async |person, origin: &Origin| self.decide_code(person, code, code::code, origin).await;
+        self.second_step(token, true, browser, decide).await
+    }
+
+    /// Decides a recovery code in place of the one-time password (T16). It opens portal and console only, and does not
+    /// count as a fresh one-time password.
+    pub async fn sign_in_recovery(&self, token: &Token, given: &Secret<String>, browser: &Browser) -> Entered {
+        let decide = async |person, origin: &Origin| {
+            self.decide_step(person, origin, |view, person, context| {
+                let at = recovery::find(&*self.vault, person.id, person.recovery.as_ref(), given)?;
+                Ok(use_code(view, person, at, context))
+            })
+            .await
+        };
+        self.second_step(token, false, browser, decide).await
+    }
+
+    /// `is_fresh`: what is given counts as a fresh one-time password afterwards (T14).
+    async fn second_step(
+        &self,
+        token: &Token,
+        is_fresh: bool,
+        browser: &Browser,
+        decide: impl AsyncFnOnce(PersonId, &Origin) -> Result<(Verdict, Option<Deny>), Fault>,
+    ) -> Entered {
         let Found::Here(session) = self.web.sessions.find(token, self.clock.now(), true) else {
             return Entered::Nowhere;
         };
@@ -168,12 +212,12 @@ impl Gate {
             }
         }
         let origin = origin_in(&session, browser);
-        let (verdict, reason) = match self.decide_code(session.person, code, &origin).await {
+        let (verdict, reason) = match decide(session.person, &origin).await {
             Ok(decided) => decided,
-            Err(fault) => return self.entered_fault(&fault, &origin),
+            Err(fault) => return Entered::Later(self.later(&fault, &origin)),
         };
         let stage = match verdict {
-            Verdict::Granted(who) => granted(&who, Some(self.clock.now().mono)),
+            Verdict::Granted(who) => granted(&who, is_fresh.then(|| self.clock.now().mono)),
             Verdict::CodeRefused(_) => return Entered::CodeRefused(CodeRefusal::of(reason)),
             Verdict::Busy { retry_ms } | Verdict::TryAgainLater { retry_ms } => {
                 return Entered::Later(retry_ms);
@@ -185,9 +229,7 @@ impl Gate {
             | Verdict::ChallengeKey(_)
             | Verdict::PasswordChanged { .. }
             | Verdict::PasswordIssue { .. } => {
-                if let Some(session) = self.web.sessions.end(token) {
-                    self.session_ended(&session, Some(Deny::SessionEnded), Some(browser)).await;
-                }
+                self.dismiss(token, Deny::SessionEnded, browser).await;
                 return Entered::Refused;
             }
         };
@@ -196,7 +238,7 @@ impl Gate {
             Ok(Some(token)) if is_in => Entered::In { token, kind: session.kind },
             Ok(Some(token)) => Entered::Change(token),
             Ok(None) => Entered::Nowhere,
-            Err(fault) => self.entered_fault(&fault, &origin),
+            Err(fault) => Entered::Later(self.later(&fault, &origin)),
         }
     }
 
@@ -215,14 +257,9 @@ impl Gate {
         browser: &Browser,
     ) -> SteppedUp {
         let origin = asker.origin(browser);
-        let (verdict, reason) = match self.decide_code(asker.person, code, &origin).await {
+        let (verdict, reason) = match self.decide_code(asker.person, code, step_up::step_up, &origin).await {
             Ok(decided) => decided,
-            Err(fault) => {
-                let Entered::Later(retry_ms) = self.entered_fault(&fault, &origin) else {
-                    return SteppedUp::Refused;
-                };
-                return SteppedUp::Later(retry_ms);
-            }
+            Err(fault) => return SteppedUp::Later(self.later(&fault, &origin)),
         };
         match verdict {
             Verdict::Granted(_) => {
@@ -242,19 +279,25 @@ impl Gate {
             | Verdict::ChallengeKey(_)
             | Verdict::PasswordChanged { .. }
             | Verdict::PasswordIssue { .. } => {
-                if let Some(session) = self.web.sessions.end(token) {
-                    self.session_ended(&session, Some(Deny::SessionEnded), Some(browser)).await;
-                }
+                self.dismiss(token, Deny::SessionEnded, browser).await;
                 SteppedUp::Refused
             }
         }
     }
 
-    fn entered_fault(&self, fault: &Fault, origin: &Origin) -> Entered {
-        let (Verdict::Busy { retry_ms } | Verdict::TryAgainLater { retry_ms }) = self.fault(fault, origin) else {
-            return Entered::Refused; // a fault is told as one of the two
-        };
-        Entered::Later(retry_ms)
+    /// Ends the session of a token, where there is one.
+    pub(super) async fn dismiss(&self, token: &Token, reason: Deny, browser: &Browser) {
+        if let Some(session) = self.web.sessions.end(token) {
+            self.session_ended(&session, Some(reason), Some(browser)).await;
+        }
+    }
+
+    /// Logs a fault; when to try again, in milliseconds.
+    pub(super) fn later(&self, fault: &Fault, origin: &Origin) -> u32 {
+        match self.fault(fault, origin) {
+            Verdict::Busy { retry_ms } | Verdict::TryAgainLater { retry_ms } => retry_ms,
+            _ => FAULT_RETRY_MS, // a fault is told as one of the two
+        }
     }
 }
 
@@ -263,7 +306,7 @@ fn granted(who: &Granted, factor_at: Option<doorward_core::time::Mono>) -> Stage
     if who.must_change { Stage::Changing { factor_at } } else { Stage::SignedIn { factor_at } }
 }
 
-fn origin_in(session: &Session, browser: &Browser) -> Origin {
+pub(super) fn origin_in(session: &Session, browser: &Browser) -> Origin {
     Origin {
         door: door_of(session),
         source: browser.source,
