@@ -251,7 +251,8 @@ impl Gate {
     }
 
     fn entered_fault(&self, fault: &Fault, origin: &Origin) -> Entered {
-        let (Verdict::Busy { retry_ms } | Verdict::TryAgainLater { retry_ms }) = self.fault(fault, origin) else {
+        let (Verdict::Busy { retry_ms } | Verdict::TryAgainLater { retry_ms }) = self.fault(fault, origin)
+        else {
             return Entered::Refused; // a fault is told as one of the two
         };
         Entered::Later(retry_ms)
