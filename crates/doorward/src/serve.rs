@@ -34,6 +34,7 @@ use crate::http::api::{ApiState, router};
 use crate::http::local::LocalSocket;
 use crate::http::ops::{Ops, serve_listener};
 use crate::http::web::site::Site;
+use crate::http::web::tokens::Tokens;
 use crate::http::web::{self, WebState};
 use crate::journal::{Disk, FullDisk, RealDisk};
 use crate::metrics;
@@ -148,7 +149,8 @@ impl Node {
         gate.tick().await;
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let ws = Self::open_ws(config, descriptors, public_url.as_ref(), &gate, &clock, &stopping, &mut tasks)?;
+        let ws =
+            Self::open_ws(config, descriptors, public_url.as_ref(), &gate, &clock, &stopping, &mut tasks)?;
         let fix_parts = (public_url.as_ref(), descriptors, options.gate_delay);
         let running_fix = open_fix(config, fix_parts, &gate, &clock, &disk_full)?;
         let fix_door = running_fix.as_ref().map(|running| running.handle.clone());
@@ -239,6 +241,7 @@ impl Node {
         tasks: &mut JoinSet<()>,
     ) -> Result<Vec<SocketAddr>, StartError> {
         let tls = open_tls("web.tls", config.web.tls.as_ref(), clock)?;
+        let tokens = Tokens::new()?;
         let mut bound = Vec::new();
         for listener in pages {
             let at = listener.local_addr().map_err(config_fault)?;
@@ -249,7 +252,7 @@ impl Node {
                 proxy_protocol: config.web.proxy_protocol,
             };
             let site = Site::new(public_url.clone(), is_loopback(at.ip()));
-            let state = WebState::new(Arc::clone(gate), site, entrance)?;
+            let state = WebState::new(Arc::clone(gate), site, tokens.clone(), entrance);
             let limits = Limits { open_max: web::CONNECTIONS_MAX, silent_max: web::CONNECTIONS_MAX };
             tasks.spawn(web::serve_listener(listener, state, limits, stopped(stopping.clone())));
         }

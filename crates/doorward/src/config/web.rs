@@ -57,7 +57,9 @@ pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
         faults.blame(&["portal.public_url"], text);
     }
     if web.tls.is_some() && !url.is_secure() {
-        let text = format!("portal.public_url: {url} is plain; with web.tls.certificate the pages are reached by https");
+        let text = format!(
+            "portal.public_url: {url} is plain; with web.tls.certificate the pages are reached by https"
+        );
         faults.blame(&["portal.public_url"], text);
     }
 }

@@ -202,11 +202,8 @@ impl Session {
 
     /// Why it is over, if it is.
     pub fn end_at(&self, now: Mono) -> Option<Deny> {
-        let life = if self.is_signed_in() {
-            self.life
-        } else {
-            Life { idle: UNDERWAY_MAX, whole: UNDERWAY_MAX }
-        };
+        let life =
+            if self.is_signed_in() { self.life } else { Life { idle: UNDERWAY_MAX, whole: UNDERWAY_MAX } };
         if self.connection.is_ended() {
             Some(Deny::SessionEnded)
         } else if now.since(self.began) >= life.whole {

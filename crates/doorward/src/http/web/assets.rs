@@ -63,8 +63,9 @@ pub struct Paths {
 }
 
 /// Hashes of the files, in their order.
-static HASHES: LazyLock<[String; 4]> =
-    LazyLock::new(|| ASSETS.each_ref().map(|asset| HEXLOWER.encode(&digest(&SHA256, asset.content).as_ref()[..8])));
+static HASHES: LazyLock<[String; 4]> = LazyLock::new(|| {
+    ASSETS.each_ref().map(|asset| HEXLOWER.encode(&digest(&SHA256, asset.content).as_ref()[..8]))
+});
 
 static PATHS: LazyLock<Paths> = LazyLock::new(|| {
     let [css, js, htmx, icon] = [0, 1, 2, 3].map(|at| format!("/assets/{}", name(&ASSETS[at], &HASHES[at])));

@@ -86,7 +86,8 @@ impl Form {
         userid: &str,
         name: &str,
     ) -> Result<Enveloped, Oops> {
-        let lacking = || Oops::Invalid("Passwords are encrypted in your browser, which needs JavaScript.".to_owned());
+        let lacking =
+            || Oops::Invalid("Passwords are encrypted in your browser, which needs JavaScript.".to_owned());
         let ciphertext = self.optional(&format!("{name}.ciphertext")).ok_or_else(lacking)?;
         let key = KeyId::parse(self.text("keyid")).ok_or_else(lacking)?;
         // What is no base64 is a ciphertext of a wrong length: told apart by nobody.

@@ -1,6 +1,7 @@
 //! What every request passes: the names that are taken, who may post, the cookie, and the fields that keep browsers
 //! from doing what no page of ours asks for.
 
+use askama::Template;
 use axum::extract::{Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, FORWARDED, HOST, ORIGIN, REFERRER_POLICY, SET_COOKIE,
@@ -10,7 +11,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use askama::Template;
 
 use super::WebState;
 use super::reply::{Oops, complete, page};
@@ -91,10 +91,15 @@ fn admitted(web: &WebState, parts: &Parts) -> Result<(), Oops> {
     }
     let elsewhere = || Oops::Forbidden("The form was sent by a page of another site.".to_owned());
     let fetch_site = only(&parts.headers, &HeaderName::from_static("sec-fetch-site"));
-    let is_own = fetch_site.is_none_or(|site| site == "same-origin");
-    // Browsers name the origin of everything that is posted; what names none is no browser and has no cookie either.
+    // Browsers name the origin of everything that is posted; what names none is no browser.
     let origin = only(&parts.headers, &ORIGIN).ok_or_else(elsewhere)?;
-    if is_own && web.site.is_own_origin(origin, host) { Ok(()) } else { Err(elsewhere()) }
+    let is_own = match fetch_site {
+        // As our pages send no Referer, the origin of their forms is "null"; this field no page can forge.
+        Some("same-origin") => origin == "null" || web.site.is_own_origin(origin, host),
+        Some(_) => false,
+        None => web.site.is_own_origin(origin, host),
+    };
+    if is_own { Ok(()) } else { Err(elsewhere()) }
 }
 
 /// A field that comes once.

@@ -15,6 +15,8 @@ pub mod shell;
 mod sign_in;
 pub mod site;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 pub mod tokens;
 pub mod visit;
@@ -37,7 +39,6 @@ use crate::doors::accept::accept;
 use crate::doors::admission::{Admission, Limits};
 use crate::doors::link::Entrance;
 use crate::doors::source::Source;
-use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::metrics;
 use reply::Oops;
@@ -72,18 +73,20 @@ pub struct Web {
 }
 
 impl WebState {
-    /// Pages over a gate, reached at a site.
-    ///
-    /// # Errors
-    /// Where the system has no random bytes.
-    pub fn new(gate: Arc<Gate>, site: Site, entrance: Entrance) -> Result<Self, Fault> {
-        Ok(Self(Arc::new(Web { gate, site, tokens: Tokens::new()?, entrance })))
+    /// Pages over a gate, reached at a site. All listeners of a node share the key of `tokens`.
+    pub fn new(gate: Arc<Gate>, site: Site, tokens: Tokens, entrance: Entrance) -> Self {
+        Self(Arc::new(Web { gate, site, tokens, entrance }))
     }
 }
 
 /// All pages. The connection puts a [`Source`] into the extensions of each request.
 pub fn router(web: WebState) -> Router {
-    let pages = Router::new()
+    around(routes(), web)
+}
+
+/// The pages alone; each set of pages is merged in here.
+fn routes() -> Router<WebState> {
+    Router::new()
         .route("/", get(sign_in::home))
         .route("/signin", get(sign_in::show).post(sign_in::password))
         .route("/signin/code", get(sign_in::show_code).post(sign_in::code))
@@ -93,6 +96,11 @@ pub fn router(web: WebState) -> Router {
         .route("/account/sessions/end", post(account::end_session))
         .route("/account/sessions/end-others", post(account::end_others))
         .route("/assets/{name}", get(assets::serve))
+}
+
+/// Pages with what every request passes.
+fn around(routes: Router<WebState>, web: WebState) -> Router {
+    let pages = routes
         .fallback(async || Oops::NotFound)
         .method_not_allowed_fallback(async || Oops::Method)
         .layer(middleware::from_fn_with_state(web.clone(), guard::guard))
@@ -101,8 +109,23 @@ pub fn router(web: WebState) -> Router {
 }
 
 /// Serves the pages on a listener until `stopping` is over, then finishes what is being answered.
-pub async fn serve_listener(listener: TcpListener, web: WebState, limits: Limits, stopping: impl Future<Output = ()>) {
+pub async fn serve_listener(
+    listener: TcpListener,
+    web: WebState,
+    limits: Limits,
+    stopping: impl Future<Output = ()>,
+) {
     let pages = router(web.clone());
+    serve_pages(listener, web, pages, limits, stopping).await;
+}
+
+async fn serve_pages(
+    listener: TcpListener,
+    web: WebState,
+    pages: Router,
+    limits: Limits,
+    stopping: impl Future<Output = ()>,
+) {
     let admission = Admission::new(Door::Portal.id(), limits);
     let (stop, stopped) = watch::channel(false);
     let mut serving = JoinSet::new();

@@ -88,13 +88,19 @@ impl Oops {
                 "The form is out of date",
                 "Nothing was changed. Go back, load the page anew and send the form again.",
             ),
-            Self::TooSlow => ("Too slow", "What you sent did not arrive in time. Nothing was changed; try again."),
+            Self::TooSlow => {
+                ("Too slow", "What you sent did not arrive in time. Nothing was changed; try again.")
+            }
             Self::Conflict(text) => return Some(("Changed meanwhile", text.clone())),
-            Self::ChallengeNeeded => ("Once more, please", "The key for your password was replaced. Send the form again."),
+            Self::ChallengeNeeded => {
+                ("Once more, please", "The key for your password was replaced. Send the form again.")
+            }
             Self::TooLarge => ("Too much", "What you sent is larger than any form here."),
             Self::MediaType => ("Not a form", "This address takes forms only."),
             Self::Invalid(text) => return Some(("Something is missing", text.clone())),
-            Self::Internal => ("Our mistake", "Something went wrong on our side. Nothing you did caused it; try again."),
+            Self::Internal => {
+                ("Our mistake", "Something went wrong on our side. Nothing you did caused it; try again.")
+            }
             Self::Later(_) => ("Busy just now", "Nothing was decided. Try again in a moment."),
             Self::Go(_) | Self::Reload => return None,
         };
@@ -260,7 +266,8 @@ mod tests {
 
     #[test]
     fn open_redirect_only_paths_of_ours_are_gone_on_to() {
-        for path in ["/", "/account", "/console/people?q=a%20b&after=julian", "/console/people/j.smith@acme"] {
+        for path in ["/", "/account", "/console/people?q=a%20b&after=julian", "/console/people/j.smith@acme"]
+        {
             assert_eq!(own_path(path), Some(path), "{path}");
         }
         for path in [

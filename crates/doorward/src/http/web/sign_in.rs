@@ -140,9 +140,10 @@ pub(super) async fn code(
             Ok(go("/password"))
         }
         Entered::CodeRefused(refusal) => ask_again(StatusCode::UNPROCESSABLE_ENTITY, code_text(refusal)),
-        Entered::Later(_) => {
-            ask_again(StatusCode::SERVICE_UNAVAILABLE, "Busy just now: nothing was decided. Try again in a moment.")
-        }
+        Entered::Later(_) => ask_again(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Busy just now: nothing was decided. Try again in a moment.",
+        ),
         Entered::Refused => {
             let shell = Shell::open(&web, &visit, "Sign in");
             again(&SignInPage { shell, userid: String::new(), next: String::new(), problem: Some(REFUSED) })

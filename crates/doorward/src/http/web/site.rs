@@ -75,12 +75,17 @@ mod tests {
     fn s13_only_pages_of_our_own_origin_may_post() {
         let far = site("https://portal.example.com", false);
         assert!(far.is_own_origin("https://portal.example.com", "portal.example.com"));
-        for origin in ["null", "", "http://portal.example.com", "https://portal.example.com.evil.test", "https://a"] {
+        for origin in
+            ["null", "", "http://portal.example.com", "https://portal.example.com.evil.test", "https://a"]
+        {
             assert!(!far.is_own_origin(origin, "portal.example.com"), "{origin:?}");
         }
         let near = site("http://127.0.0.1:8443", true);
         assert!(near.is_own_origin("http://localhost:8443", "localhost:8443"));
-        assert!(!near.is_own_origin("http://localhost:9000", "localhost:8443"), "another port is another origin");
+        assert!(
+            !near.is_own_origin("http://localhost:9000", "localhost:8443"),
+            "another port is another origin"
+        );
         assert!(!near.is_own_origin("http://evil.test:8443", "evil.test:8443"));
     }
 
