@@ -51,6 +51,7 @@ table! {
         FixResend = "fix-resend", "Messages of one Resend Request that are answered; the rest is to be asked for again.";
         FixResendRead = "fix-resend-read", "Stored messages read at once for a resend; the next are read when these are on their way.";
         LogonsSeen = "logons-seen", "Good signatures remembered for 10 s; one more Logon is told to try again later.";
+        MailsPerHour = "mails-per-hour", "Mails of one kind to one recipient an hour; more become one mail with a count.";
         RefusalSources = "refusal-sources", "Sources whose closed connections are counted apart; beyond, they are counted together.";
     }
 }
@@ -83,7 +84,7 @@ impl Limit {
             Self::WebFields => 512,
             Self::BrowserSessionsPerPerson => 32,
             Self::BrowserSessions => 100_000,
-            Self::RefusalsPerMinute => 20,
+            Self::RefusalsPerMinute | Self::MailsPerHour => 20,
             Self::FixSpareBuffers => 256,
             Self::SimOrders => 100_000,
             Self::RefusalSources | Self::SimOrdersDone | Self::VenueMessages => 10_000,

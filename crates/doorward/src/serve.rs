@@ -106,6 +106,8 @@ pub struct Node {
     pub web: Vec<SocketAddr>,
     /// Where people reach them.
     pub public_url: Option<PublicUrl>,
+    /// The link by which the desk's first operator makes themselves; `None` where there is one (S11).
+    pub claim: Option<Secret<String>>,
     /// Where `/metrics` is served, as bound.
     pub metrics: SocketAddr,
     /// The administration socket.
@@ -175,6 +177,7 @@ impl Node {
             None => Vec::new(),
         };
         tasks.spawn(look_after(Arc::clone(&gate), handle, stopping));
+        let claim = if web.is_empty() { None } else { gate.open_claim().await? };
         gate.record_start(true).await;
         metrics::ready(1);
         let admin_socket = config.admin.socket.clone();
@@ -182,6 +185,7 @@ impl Node {
             gate,
             ws,
             web,
+            claim,
             public_url,
             metrics: metrics_at,
             admin_socket,
@@ -486,6 +490,7 @@ fn gate_settings(config: &Config, public_url: Option<&PublicUrl>, delay: Duratio
     Settings {
         pkcs1: config.vault.pkcs1,
         register_url: public_url.map(|url| register_url(url.as_str())),
+        portal_url: public_url.map(|url| url.as_str().trim_end_matches('/').to_owned()),
         product_names: config.passwords.product_names.clone(),
         password_bytes_max: carried.min(Limit::PasswordBytes.max()),
         calendar: Arc::clone(&config.calendar),

@@ -1,5 +1,7 @@
 //! `doorward serve`: a node, until it is told to stop.
 
+use std::io::Write as _;
+
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,6 +28,11 @@ pub(super) async fn run(args: &ServeArgs) -> Result<Exit, CliError> {
     for bound in &node.fix {
         let (name, gateway) = (bound.name.as_str(), bound.gateway.sub_id().escape_ascii());
         tracing::info!(fix = %bound.address, name, %gateway, tls = bound.tls, "FIX listener open");
+    }
+    if let Some(link) = &node.claim {
+        // On the terminal alone, never in a log.
+        let text = format!("The desk has no operator yet. Make the first one within 24 hours at\n{}\n", link.expose());
+        std::io::stdout().lock().write_all(text.as_bytes())?;
     }
     tracing::info!(socket = %node.admin_socket.display(), metrics = %node.metrics, "node {} serves", config.node);
     told.await;

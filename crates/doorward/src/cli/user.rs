@@ -42,6 +42,19 @@ enum Command {
     OtpReset(OnePerson),
     /// Unlock the authenticator and forget wrong passwords
     Unlock(OnePerson),
+    /// Recover an operator of the desk who has lost everything: a new initial password and a setup link, shown once
+    Recover(RecoverArgs),
+}
+
+#[derive(Args, Debug)]
+struct RecoverArgs {
+    /// The user id
+    userid: String,
+    /// Why; it is written down and mailed to all operators
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 #[derive(Args, Debug)]
@@ -250,6 +263,7 @@ pub(super) async fn told(args: &UserArgs) -> Result<String, CliError> {
             let answer = one.server.client()?.post(&path, &json!({})).await?;
             Ok(one.server.say(&answer, shown))
         }
+        Command::Recover(args) => recover(args).await,
     }
 }
 
@@ -293,6 +307,15 @@ async fn password(args: &PasswordArgs) -> Result<String, CliError> {
             String::from("the password is set; it must be changed at the first login\n")
         }
         told => told,
+    }))
+}
+
+async fn recover(args: &RecoverArgs) -> Result<String, CliError> {
+    let path = format!("{}/recover", person(&args.userid));
+    let answer = args.server.client()?.post(&path, &json!({ "reason": args.reason })).await?;
+    Ok(args.server.say(&answer, |answer| {
+        let (password, link) = (cell(&answer["password"]), cell(&answer["link"]));
+        format!("password: {password}\nlink:     {link}\nThey are shown this once; both must be used before they expire.\n")
     }))
 }
 

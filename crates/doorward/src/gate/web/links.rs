@@ -1,5 +1,6 @@
 //! Setup links: their tokens, the mail that carries one, and their end when nobody used them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -88,6 +89,12 @@ impl Gate {
     ) -> Result<Change, Fault> {
         let to = person.profile.email.clone();
         let to = to.ok_or_else(|| Fault::Book(format!("{} has no address", person.id)))?;
+        let firm = match &person.firm {
+            Some(code) => self.store.load(&Load::Firm(code.clone()))?.firm,
+            None => None,
+        };
+        let mut values = BTreeMap::from([("expires_us".to_owned(), (at + valid).as_us().to_string())]);
+        values.extend(firm.map(|firm| ("firm".to_owned(), firm.name)));
         let mut mail = Mail {
             id: MailId::from_random(random_u64()),
             to,
@@ -96,7 +103,7 @@ impl Gate {
             firm: person.firm.clone(),
             about: Some(person.id),
             userid: Some(person.userid.clone()),
-            values: std::iter::once(("expires".to_owned(), (at + valid).to_string())).collect(),
+            values,
             secret: None,
         };
         let sealed = self.vault.seal(&token_place(&mail), token.secret().expose().as_bytes())?;

@@ -4,6 +4,8 @@ pub mod account;
 mod asker;
 pub mod claim;
 pub mod explain;
+#[cfg(test)]
+mod flow_tests;
 pub mod links;
 pub(super) mod notify;
 mod recovery;

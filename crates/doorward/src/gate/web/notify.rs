@@ -177,7 +177,7 @@ impl Gate {
                 told.insert(id);
             }
             for to in addresses.into_iter().filter(|_| fits) {
-                mails.push(mail(to, About::Owner(kind), &record.entry));
+                mails.push(mail(to, About::Owner(kind), record));
             }
         }
         let firm = record.entry.firm.as_ref();
@@ -189,7 +189,7 @@ impl Gate {
         let about = notice.map_or(About::Owner(MailKind::OperatorRecovered), About::Notice);
         for (id, to) in listeners.into_iter().filter(|(id, _)| !told.contains(id)) {
             if self.web.mails.take((id, about), self.clock.now().mono, taken) {
-                mails.push(mail(to, about, &record.entry));
+                mails.push(mail(to, about, record));
             }
         }
         record.changes.extend(mails.into_iter().map(|mail| Change::MailQueued { mail: Box::new(mail) }));
@@ -231,10 +231,11 @@ impl Gate {
         let Some(to) = person.profile.email else { return Ok(None) };
         let entry = Entry::new(&self.node_context(at), Event::MailQueued, Actor::Node);
         let entry = Entry { firm: person.firm, ..entry };
-        let mut mail = mail(to, about, &entry);
-        mail.values.insert("more".to_owned(), more.to_string());
-        let entry = entry.with_detail(format!("{} more of a kind: {}", more, words(about)));
-        Ok(Some(Record { entry, changes: vec![Change::MailQueued { mail: Box::new(mail) }] }))
+        let detail = format!("{more} more of this kind within the hour: {}", words(about));
+        let mut record = Record { entry: entry.with_detail(detail), changes: Vec::new() };
+        let mail = mail(to, about, &record);
+        record.changes.push(Change::MailQueued { mail: Box::new(mail) });
+        Ok(Some(record))
     }
 }
 
@@ -260,7 +261,8 @@ fn addresses(person: &Person, changes: &[Change]) -> BTreeSet<String> {
 }
 
 /// A mail with what its template needs; all of it is escaped where it is rendered (Q8).
-fn mail(to: String, about: About, entry: &Entry) -> Mail {
+fn mail(to: String, about: About, record: &Record) -> Mail {
+    let entry = &record.entry;
     let (id, userid) = match (&entry.subject, &entry.actor) {
         (Some(subject), _) => (Some(subject.id), Some(subject.userid.clone())),
         (None, Actor::Person { id, userid }) => (Some(*id), Some(userid.clone())),
@@ -269,21 +271,6 @@ fn mail(to: String, about: About, entry: &Entry) -> Mail {
             Actor::Unknown { .. } | Actor::FixSession { .. } | Actor::Local { .. } | Actor::Node | Actor::Nobody,
         ) => (None, None),
     };
-    let mut values = BTreeMap::new();
-    let mut set = |name: &str, value: Option<String>| {
-        values.extend(value.map(|value| (name.to_owned(), value)));
-    };
-    set("event", Some(entry.event.id().to_owned()));
-    set("what", Some(entry.event.doc().to_owned()));
-    set("at", Some(entry.at.to_string()));
-    set("by", Some(actor_words(&entry.actor)));
-    set("reason", entry.detail.clone());
-    set("source", entry.source.map(|source| source.to_string()));
-    set("session", entry.session.map(|session| session.to_string()));
-    if let About::Notice(notice) = about {
-        set("notice", Some(notice.id().to_owned()));
-        set("notice_words", Some(notice.doc().to_owned()));
-    }
     Mail {
         id: MailId::from_random(random_u64()),
         to,
@@ -292,9 +279,41 @@ fn mail(to: String, about: About, entry: &Entry) -> Mail {
         firm: entry.firm.clone(),
         about: id,
         userid,
-        values,
+        values: values(about, record),
         secret: None,
     }
+}
+
+/// What a mail says beside its template's words.
+fn values(about: About, record: &Record) -> BTreeMap<String, String> {
+    let entry = &record.entry;
+    let mut values = BTreeMap::new();
+    let mut set = |name: &str, value: Option<String>| {
+        values.extend(value.map(|value| (name.to_owned(), value)));
+    };
+    set("at_us", Some(entry.at.as_us().to_string()));
+    set("by", Some(actor_words(&entry.actor)));
+    set("source", entry.source.map(|source| source.to_string()));
+    let session = entry.session.map(|session| format!("FIX session {session}"));
+    match about {
+        About::Owner(_) if entry.event != Event::MailQueued => set("reason", entry.detail.clone()),
+        About::Owner(_) => set("detail", entry.detail.clone()),
+        About::Notice(notice) => {
+            set("notice", Some(notice.id().to_owned()));
+            let told: Vec<String> = session.into_iter().chain(entry.detail.clone()).collect();
+            set("detail", Some(told.join(", ")).filter(|told| !told.is_empty()));
+        }
+    }
+    for change in &record.changes {
+        if let Change::Recovery { codes, .. } = change {
+            let done = if entry.event == Event::RecoveryCodeUsed { "used" } else { "made" };
+            set("done", Some(done.to_owned()));
+            set("left", Some(codes.as_ref().map_or(0, |codes| codes.unused.len()).to_string()));
+        } else if let Change::AuthSystem { auth_system, .. } = change {
+            set("new", Some(auth_system.name().to_owned()));
+        }
+    }
+    values
 }
 
 /// Who did it, in a few words.

@@ -140,7 +140,7 @@ fn s7_a_policy_shortens_the_idle_time_and_never_lengthens_it() {
 #[test]
 fn k5_the_steps_before_being_signed_in_take_15_minutes_at_most() {
     let sessions = Sessions::default();
-    let stage = Stage::Registering { must_change: true };
+    let stage = Stage::Registering { must_change: true, link: None, enrolment: None };
     let (token, _) = sessions.begin(beginning(JULIAN, Kind::Trader, stage), at(0)).unwrap();
     for minute in 0..15 {
         assert!(is_here(&sessions.find(&token, at(minutes(minute)), true)));

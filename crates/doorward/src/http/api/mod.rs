@@ -68,6 +68,7 @@ pub fn router(state: ApiState) -> Router {
             post(people::issue_authenticator).delete(people::revoke_authenticator),
         )
         .route("/api/v1/people/{userid}/unlock", post(people::unlock))
+        .route("/api/v1/people/{userid}/recover", post(people::recover))
         .route("/api/v1/sessions", post(sessions::add))
         .route("/api/v1/sessions/{id}", get(sessions::show).patch(sessions::edit))
         .route("/api/v1/sessions/{id}/lock", post(sessions::lock))

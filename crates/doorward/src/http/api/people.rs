@@ -313,3 +313,24 @@ pub(super) async fn unlock(
 ) -> Result<Tagged, Problem> {
     Ok(answer(&api.gate, &api.gate.unlock(&userid, actor).await?))
 }
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Recover {
+    reason: Option<String>,
+}
+
+/// Recovers an operator of the desk; the password and the link are in this answer alone.
+pub(super) async fn recover(
+    State(api): State<ApiState>,
+    Caller(actor): Caller,
+    UserPath(userid): UserPath,
+    Body(asked): Body<Recover>,
+) -> Result<Json<Value>, Problem> {
+    let reason = required("reason", asked.reason)?;
+    let recovered = api.gate.recover_operator(&userid, &reason, actor).await?;
+    let mut answer = shown(&api.gate, &recovered.person);
+    answer["password"] = recovered.password.expose().as_str().into();
+    answer["link"] = recovered.link.expose().as_str().into();
+    Ok(Json(answer))
+}
