@@ -16,6 +16,7 @@ use doorward_core::time::Wall;
 use tokio::sync::oneshot;
 
 use super::notes::stays_true;
+use super::web::notify::queues_mail;
 use super::{Gate, Origin, error_text, new_attempt};
 use crate::book::{Batch, CommitError, Expect};
 use crate::fault::Fault;
@@ -198,6 +199,7 @@ impl Gate {
         let notes: Vec<Record> = records.iter().filter(|record| stays_true(record)).cloned().collect();
         let (sessions, clock) = (Arc::clone(&self.sessions), Arc::clone(&self.clock));
         let kept = Arc::clone(&self.notes);
+        let mails = records.iter().any(queues_mail).then(|| self.mail_wake());
         let began = clock.now().mono;
         let answered = move |answer: Result<_, CommitError>| {
             metrics::journal_commit_seconds(clock.now().mono.since(began));
@@ -208,7 +210,10 @@ impl Gate {
                 Err(error @ CommitError::Conflict(_)) => Err(Fault::Book(error_text(&error))),
             };
             match &answer {
-                Ok(()) => events.iter().for_each(|event| metrics::event(event.id())),
+                Ok(()) => {
+                    events.iter().for_each(|event| metrics::event(event.id()));
+                    mails.iter().for_each(|mails| mails.notify_one());
+                }
                 Err(fault) => {
                     tracing::error!(%fault, "records of the FIX door could not be written");
                     sessions.give_back(locks);

@@ -98,7 +98,7 @@ async fn make_link(world: &World, name: &str) -> LinkToken {
     let person = snapshot.person.as_ref().unwrap();
     let new = NewLink { hash: token.hash(), handed: Handed::Mailed, reason: None };
     let context = gate.local_context();
-    let ruling = link::make(&gate.view(&snapshot), person, new, true, Actor::Node, &context);
+    let ruling = link::make(&gate.view(&snapshot), person, &new, true, Actor::Node, &context);
     ruling.result.unwrap();
     let mut record = ruling.record;
     record.changes.push(gate.link_mail(person, &token, HOUR, context.at).unwrap());
@@ -575,7 +575,7 @@ async fn q5_owner_and_administrators_are_mailed_in_the_record_of_what_happened()
     tick_notices(&world, "abel", &[Notice::Registered]).await;
     let edit = Edit { standing: Some(Standing::Disabled), ..Edit::default() };
     world.gate.edit_person(&userid("abel"), edit, &Actor::Node).await.unwrap();
-    let waiting = world.gate.mails_waiting();
+    let waiting = world.gate.mail_wake();
     registered(&world, "julian").await;
     waiting.notified().await;
     assert_eq!(mailed(&world, MailKind::Registered), ["julian@acme.example"]);

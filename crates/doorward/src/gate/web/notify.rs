@@ -141,7 +141,7 @@ pub(in crate::gate) fn queues_mail(record: &Record) -> bool {
 
 impl Gate {
     /// Is told of each mail that was queued, for whoever sends them.
-    pub fn mails_waiting(&self) -> Arc<Notify> {
+    pub fn mail_wake(&self) -> Arc<Notify> {
         Arc::clone(&self.web.mails.waiting)
     }
 
