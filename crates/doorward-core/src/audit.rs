@@ -41,7 +41,7 @@ table! {
         EnrolmentBegun = "enrolment-begun", "A seed was made for somebody who registers an authenticator.";
         RecoveryCodesMade = "recovery-codes-made", "Recovery codes were made and shown once.";
         RecoveryCodeUsed = "recovery-code-used", "A recovery code let somebody in.";
-        StepRefused = "step-refused", "A step of an administrator or operator on somebody, or of a person on the own factors, was refused.";
+        StepRefused = "step-refused", "A step on somebody, or on the own factors, was refused.";
         FactorProved = "factor-proved", "A one-time password was given for a step that asks for a fresh one.";
         SessionEnded = "session-ended", "A browser session was ended.";
         RightsChanged = "rights-changed", "The rights of an administrator were changed.";
@@ -131,7 +131,7 @@ table! {
         LogonInProgress = "logon-in-progress", "Another Logon for the stream was being verified.";
         AlreadyLoggedOn = "already-logged-on", "Another connection holds the stream.";
         NotVerified = "not-verified", "The Logon could not be verified in time.";
-        RightMissing = "right-missing", "The person is no administrator of the firm with the right for it, nor of the desk where it may.";
+        RightMissing = "right-missing", "The person does not serve whom or what it is about, or lacks the right for it.";
         HoursClosed = "hours-closed", "Key pairs are not made or shown at this time of the week.";
         PairsFull = "pairs-full", "There are two key pairs; which one to delete was not said.";
         CodesUsedUp = "codes-used-up", "The one-time passwords of the day for key pairs are used up.";
@@ -146,7 +146,7 @@ table! {
         DeskClaimed = "desk-claimed", "There is an operator of the desk already.";
         LinkNeeded = "link-needed", "The firm's people register with a setup link only.";
         LinksUsedUp = "links-used-up", "Five setup links were made for the person within an hour.";
-        LinkNotShown = "link-not-shown", "The desk has not switched on that the firm's administrators see setup links, or the asker knows the password.";
+        LinkNotShown = "link-not-shown", "The firm's administrators see no setup links, or the asker knows the password.";
         NoAddress = "no-address", "The person has no mail address, or mail is not set up.";
         Halted = "halted", "The emergency switch is thrown.";
         WrongRecoveryCode = "wrong-recovery-code", "The recovery code is none of the person's, or was used.";

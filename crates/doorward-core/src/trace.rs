@@ -136,6 +136,119 @@ const SIGNED_LOGON: &[Check] = &[
     SequenceRight,
 ];
 
+/// What a password proves, then what a code does.
+const LOGIN: &[Check] = &[
+    KeyLive,
+    AttemptAdmitted,
+    CiphertextFresh,
+    CiphertextOpens,
+    PersonKnown,
+    PaddingAllowed,
+    PasswordMatches,
+    PersonActive,
+    FirmActive,
+    DoorsOpen,
+    SourcePermitted,
+    AuthenticatorUnlocked,
+    PasswordInForce,
+    AuthenticatorRegistered,
+    CodeGiven,
+    ClockGood,
+    CodeAdmitted,
+    CodeMatches,
+    CodeUnused,
+];
+
+/// As a second step, without the emergency switch: it ends no session.
+const STEP_UP: &[Check] = &[
+    PersonActive,
+    FirmActive,
+    AuthenticatorUnlocked,
+    AuthenticatorRegistered,
+    ClockGood,
+    CodeAdmitted,
+    CodeMatches,
+    CodeUnused,
+];
+
+/// Whether there is somebody to register, then how the link goes to them.
+const LINK_MAKE: &[Check] = &[
+    PersonActive,
+    FirmActive,
+    KindPermitted,
+    OtpChosen,
+    AuthenticatorFree,
+    LinkAdmitted,
+    LinkShown,
+    AddressGiven,
+];
+
+/// Before a seed is made, all that can be known.
+const ENROL: &[Check] = &[
+    PersonActive,
+    FirmActive,
+    DoorsOpen,
+    KindPermitted,
+    OtpChosen,
+    AuthenticatorFree,
+    PasswordOwn,
+    LinkLive,
+    LinkGiven,
+];
+
+/// What may have changed since the begin, then the code.
+const ENROL_CONFIRM: &[Check] =
+    &[PersonActive, FirmActive, DoorsOpen, EnrolmentLive, LinkLive, ClockGood, CodeMatches];
+
+/// As a second step, with another kind of code.
+const RECOVERY: &[Check] = &[
+    PersonActive,
+    FirmActive,
+    DoorsOpen,
+    KindPermitted,
+    AuthenticatorUnlocked,
+    AuthenticatorRegistered,
+    CodeAdmitted,
+    RecoveryOn,
+    RecoveryCodeMatches,
+];
+
+/// Of oneself alone.
+const RECOVERY_MAKE: &[Check] = &[PersonActive, FirmActive, FactorFresh, AuthenticatorRegistered, RecoveryOn];
+
+/// Whoever asks, before anything else.
+const SERVE: &[Check] = &[AskerAllowed, NotOneself, FactorFresh];
+
+/// Once for each venue.
+const CLAIM: &[Check] = &[DeskUnclaimed, ClockGood, CodeMatches];
+
+/// What may have changed since the password, then the code.
+const CODE: &[Check] = &[
+    PersonActive,
+    FirmActive,
+    DoorsOpen,
+    AuthenticatorUnlocked,
+    AuthenticatorRegistered,
+    ClockGood,
+    CodeAdmitted,
+    CodeMatches,
+    CodeUnused,
+];
+
+/// The present password proves who asks.
+const PASSWORD_CHANGE: &[Check] = &[
+    KeyLive,
+    AttemptAdmitted,
+    CiphertextFresh,
+    CiphertextOpens,
+    PaddingAllowed,
+    PasswordMatches,
+    PersonActive,
+    FirmActive,
+    PasswordInForce,
+    NewPasswordGood,
+];
+
 /// A login's, with the setup link before and without a program's addresses.
 const SIGN_IN: &[Check] = &[
     LinkLive,
@@ -199,101 +312,18 @@ impl Walk {
     /// The checks, in the order in which they are made.
     pub const fn checks(self) -> &'static [Check] {
         match self {
-            Self::Login => &[
-                KeyLive,
-                AttemptAdmitted,
-                CiphertextFresh,
-                CiphertextOpens,
-                PersonKnown,
-                PaddingAllowed,
-                PasswordMatches,
-                PersonActive,
-                FirmActive,
-                DoorsOpen,
-                SourcePermitted,
-                AuthenticatorUnlocked,
-                PasswordInForce,
-                AuthenticatorRegistered,
-                CodeGiven,
-                ClockGood,
-                CodeAdmitted,
-                CodeMatches,
-                CodeUnused,
-            ],
+            Self::Login => LOGIN,
             Self::SignIn => SIGN_IN,
-            Self::StepUp => &[
-                PersonActive,
-                FirmActive,
-                AuthenticatorUnlocked,
-                AuthenticatorRegistered,
-                ClockGood,
-                CodeAdmitted,
-                CodeMatches,
-                CodeUnused,
-            ],
-            Self::LinkMake => &[
-                PersonActive,
-                FirmActive,
-                KindPermitted,
-                OtpChosen,
-                AuthenticatorFree,
-                LinkAdmitted,
-                LinkShown,
-                AddressGiven,
-            ],
-            Self::Enrol => &[
-                PersonActive,
-                FirmActive,
-                DoorsOpen,
-                KindPermitted,
-                OtpChosen,
-                AuthenticatorFree,
-                PasswordOwn,
-                LinkLive,
-                LinkGiven,
-            ],
-            Self::EnrolConfirm => {
-                &[PersonActive, FirmActive, DoorsOpen, EnrolmentLive, LinkLive, ClockGood, CodeMatches]
-            }
-            Self::Recovery => &[
-                PersonActive,
-                FirmActive,
-                DoorsOpen,
-                KindPermitted,
-                AuthenticatorUnlocked,
-                AuthenticatorRegistered,
-                CodeAdmitted,
-                RecoveryOn,
-                RecoveryCodeMatches,
-            ],
-            Self::RecoveryMake => {
-                &[PersonActive, FirmActive, FactorFresh, AuthenticatorRegistered, RecoveryOn]
-            }
-            Self::Serve => &[AskerAllowed, NotOneself, FactorFresh],
-            Self::Claim => &[DeskUnclaimed, ClockGood, CodeMatches],
-            Self::Code => &[
-                PersonActive,
-                FirmActive,
-                DoorsOpen,
-                AuthenticatorUnlocked,
-                AuthenticatorRegistered,
-                ClockGood,
-                CodeAdmitted,
-                CodeMatches,
-                CodeUnused,
-            ],
-            Self::PasswordChange => &[
-                KeyLive,
-                AttemptAdmitted,
-                CiphertextFresh,
-                CiphertextOpens,
-                PaddingAllowed,
-                PasswordMatches,
-                PersonActive,
-                FirmActive,
-                PasswordInForce,
-                NewPasswordGood,
-            ],
+            Self::StepUp => STEP_UP,
+            Self::LinkMake => LINK_MAKE,
+            Self::Enrol => ENROL,
+            Self::EnrolConfirm => ENROL_CONFIRM,
+            Self::Recovery => RECOVERY,
+            Self::RecoveryMake => RECOVERY_MAKE,
+            Self::Serve => SERVE,
+            Self::Claim => CLAIM,
+            Self::Code => CODE,
+            Self::PasswordChange => PASSWORD_CHANGE,
             Self::SignedLogon => SIGNED_LOGON,
             Self::KeyCreate => KEY_CREATE,
             Self::KeyDelete => &[PersonActive, FirmActive, RightHeld],

@@ -31,78 +31,40 @@ impl Notice {
     /// The kind that a record is of; `None`: nobody is told of it.
     pub fn of(record: &Record) -> Option<Self> {
         match record.entry.event {
-            Event::AuthenticatorConfirmed => Some(Self::Registered),
-            Event::AuthenticatorRevoked => Some(Self::AuthenticatorReset),
-            Event::AuthenticatorUnlocked | Event::AttemptsForgotten => Some(Self::Unlocked),
-            Event::PasswordChanged => Some(Self::PasswordChanged),
-            Event::PasswordSet => Some(Self::PasswordSet),
-            Event::KeyPairCreated => Some(Self::KeyPairCreated),
-            Event::KeyPairDownloaded => Some(Self::KeyPairDownloaded),
-            Event::KeyPairDeleted => Some(Self::KeyPairDeleted),
-            Event::KeyPairExpiring | Event::KeyPairExpired => Some(Self::KeyPairExpiring),
-            Event::FixSessionLocked => Some(Self::SessionLocked),
-            Event::LinkMade => Some(Self::LinkSent),
-            Event::LinkExpired => Some(Self::LinkExpired),
-            Event::RightsChanged | Event::NoticesChanged => Some(Self::RightsChanged),
+            Event::AuthenticatorConfirmed => Some(Notice::Registered),
+            Event::AuthenticatorRevoked => Some(Notice::AuthenticatorReset),
+            Event::AuthenticatorUnlocked | Event::AttemptsForgotten => Some(Notice::Unlocked),
+            Event::PasswordChanged => Some(Notice::PasswordChanged),
+            Event::PasswordSet => Some(Notice::PasswordSet),
+            Event::KeyPairCreated => Some(Notice::KeyPairCreated),
+            Event::KeyPairDownloaded => Some(Notice::KeyPairDownloaded),
+            Event::KeyPairDeleted => Some(Notice::KeyPairDeleted),
+            Event::KeyPairExpiring | Event::KeyPairExpired => Some(Notice::KeyPairExpiring),
+            Event::FixSessionLocked => Some(Notice::SessionLocked),
+            Event::LinkMade => Some(Notice::LinkSent),
+            Event::LinkExpired => Some(Notice::LinkExpired),
+            Event::RightsChanged | Event::NoticesChanged => Some(Notice::RightsChanged),
             // The wrong code that was one too many.
             Event::CodeRefused | Event::KeyPairRefused => {
-                record.changes.iter().any(locks).then_some(Self::Locked)
+                record.changes.iter().any(locks).then_some(Notice::Locked)
             }
             Event::PersonAdded => {
-                record.changes.iter().any(adds_administrator).then_some(Self::NewAdministrator)
+                record.changes.iter().any(adds_administrator).then_some(Notice::NewAdministrator)
             }
-            Event::ServerStarted
-            | Event::ServerStopped
-            | Event::ClockSuspect
-            | Event::ClockGood
-            | Event::LoginGranted
-            | Event::CodeAsked
-            | Event::RegistrationAsked
-            | Event::LoggedOut
-            | Event::ConnectionRefused
-            | Event::RefusalsCounted
-            | Event::PasswordChangeRefused
-            | Event::AuthenticatorIssued
-            | Event::LinkRevoked
-            | Event::LinkRefused
-            | Event::EnrolmentRefused
-            | Event::EnrolmentBegun
-            | Event::RecoveryCodesMade
-            | Event::RecoveryCodeUsed
-            | Event::StepRefused
-            | Event::FactorProved
-            | Event::SessionEnded
-            | Event::EmailChanged
-            | Event::MailQueued
-            | Event::MailSent
-            | Event::MailDelayed
-            | Event::MailGivenUp
-            | Event::Halted
-            | Event::Resumed
-            | Event::OperatorClaimed
-            | Event::OperatorRecovered
-            | Event::FirmAdded
-            | Event::FirmClosed
-            | Event::FirmOpened
-            | Event::PolicySet
-            | Event::PasswordRehashed
-            | Event::PersonChanged
-            | Event::PersonDisabled
-            | Event::PersonEnabled
-            | Event::LogonGranted
-            | Event::LogonRefused
-            | Event::StreamReset
-            | Event::UndeliveredLeft
-            | Event::FixSessionAdded
-            | Event::FixSessionChanged
-            | Event::FixSessionDisabled
-            | Event::FixSessionEnabled
-            | Event::FixSessionEnded
-            | Event::SequenceSet
-            | Event::FixSessionReopened
-            | Event::LoginRefused
-            | Event::WeekRolled
-            | Event::KeyHoursOpened
+            #[rustfmt::skip]
+            Event::ServerStarted | Event::ServerStopped | Event::ClockSuspect | Event::ClockGood
+            | Event::LoginGranted | Event::CodeAsked | Event::RegistrationAsked | Event::LoggedOut
+            | Event::ConnectionRefused | Event::RefusalsCounted | Event::PasswordChangeRefused
+            | Event::AuthenticatorIssued | Event::LinkRevoked | Event::LinkRefused | Event::EnrolmentRefused
+            | Event::EnrolmentBegun | Event::RecoveryCodesMade | Event::RecoveryCodeUsed | Event::StepRefused
+            | Event::FactorProved | Event::SessionEnded | Event::EmailChanged | Event::MailQueued
+            | Event::MailSent | Event::MailDelayed | Event::MailGivenUp | Event::Halted | Event::Resumed
+            | Event::OperatorClaimed | Event::OperatorRecovered | Event::FirmAdded | Event::FirmClosed
+            | Event::FirmOpened | Event::PolicySet | Event::PasswordRehashed | Event::PersonChanged
+            | Event::PersonDisabled | Event::PersonEnabled | Event::LogonGranted | Event::LogonRefused
+            | Event::StreamReset | Event::UndeliveredLeft | Event::FixSessionAdded | Event::FixSessionChanged
+            | Event::FixSessionDisabled | Event::FixSessionEnabled | Event::FixSessionEnded | Event::SequenceSet
+            | Event::FixSessionReopened | Event::LoginRefused | Event::WeekRolled | Event::KeyHoursOpened
             | Event::AdministrationRefused => None,
         }
     }

@@ -34,7 +34,7 @@ table! {
         Add = "add", "Add traders.";
         Change = "change", "Change what is known of traders.";
         ResetPassword = "reset-password", "Set a trader's password without the old one.";
-        ResetAuthenticator = "reset-authenticator", "Take a trader's authenticator away; an administrator: that of the own firm's people, with the password or without.";
+        ResetAuthenticator = "reset-authenticator", "Take authenticators away; an administrator's: passwords as well.";
         ViewPeople = "view-people", "See the own firm's people; for administrators.";
         EditPeople = "edit-people", "Add, change, disable and unlock the own firm's people, hand out setup links; for administrators.";
         EditNotices = "edit-notices", "Change what other administrators are told of by mail; for administrators.";

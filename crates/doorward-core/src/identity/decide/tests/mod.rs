@@ -1,28 +1,36 @@
 //! Tables of every walk: what is refused and why, what the peer sees of it, and what it does to the counts.
 
 mod administration;
+mod claim;
 mod code;
+mod enrol;
 mod fix_session;
 mod key_pair;
+mod link;
 mod login;
 mod password;
+mod recovery;
+mod serve;
+mod sign_in;
 mod signed_logon;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::login::{Facts, Opened, login};
-use super::{CodeFact, Decision, Settle, View};
+use super::{CodeFact, Decision, Reason, Ruling, Settle, View};
 use crate::ask::{Granted, Padding, Verdict};
 use crate::audit::{Actor, AttemptId, Context, Deny, Door, Event, Factor, Outcome, Record};
 use crate::id::{FirmCode, PersonId, UserId};
 use crate::identity::attempt::Admission;
 use crate::identity::change::Change;
-use crate::identity::enrolment::{Authenticator, Factor as Registered, Seed};
+use crate::identity::enrolment::{Authenticator, Enrolment, EnrolmentId, Factor as Registered, Seed};
 use crate::identity::firm::Firm;
+use crate::identity::link::{Handed, LinkHash, LinkState, SetupLink};
 use crate::identity::net::Network;
 use crate::identity::person::{Grant, KeyCodes, Kind, Password, Person, Phc, Profile, Right, Standing};
 use crate::identity::policy::{AuthSystem, Effective, Policy};
+use crate::identity::recovery::{CodeHash, RecoveryCodes};
 use crate::identity::sealed::Sealed;
 use crate::identity::totp::Parameters;
 use crate::time::Wall;
@@ -108,6 +116,7 @@ struct Situation {
     firm: Firm,
     policy: Effective,
     clock_good: bool,
+    halted: bool,
     source: Option<IpAddr>,
     facts: Facts<'static>,
 }
@@ -118,6 +127,7 @@ fn trader() -> Situation {
         firm: firm(),
         policy: Effective::default(),
         clock_good: true,
+        halted: false,
         source: Some(IpAddr::from([192, 0, 2, 7])),
         facts: Facts {
             userid: USERID,
@@ -156,11 +166,17 @@ impl Situation {
     fn view(&self) -> View<'_> {
         let person = self.person.as_ref();
         let firm = person.and_then(|person| person.firm.as_ref()).map(|_| &self.firm);
-        View { person, firm, policy: self.policy, clock_good: self.clock_good, halted: false }
+        View { person, firm, policy: self.policy, clock_good: self.clock_good, halted: self.halted }
     }
 
     fn context(&self) -> Context {
         Context { at: NOW, door: Door::WebSocket, source: self.source, attempt: AttemptId(0xabcd) }
+    }
+
+    /// Applies a record to the person.
+    fn then(&mut self, record: &Record) {
+        sound(record);
+        record.changes.iter().for_each(|change| self.who().apply(change));
     }
 
     fn looks_at_code(&self) -> bool {
@@ -172,6 +188,85 @@ impl Situation {
         sound(&decision.record);
         decision
     }
+}
+
+const TOKEN: LinkHash = LinkHash([7; 32]);
+
+fn reason() -> Reason {
+    Reason::parse("lost the device").unwrap()
+}
+
+fn link_in(state: LinkState) -> SetupLink {
+    let (made_at, expires_at) = (NOW - HOUR, NOW + HOUR);
+    SetupLink { hash: TOKEN, made_at, expires_at, handed: Handed::Mailed, by: None, wrong: 0, state }
+}
+
+fn enrolment(id: u64, link: Option<LinkHash>) -> Enrolment {
+    Enrolment { id: EnrolmentId::from_random(id), link }
+}
+
+/// Begun in a browser a minute ago.
+fn enrolling(id: u64, link: Option<LinkHash>) -> Authenticator {
+    let issued_us = NOW - Duration::from_secs(60);
+    Authenticator::Pending { seed: seed(), issued_us, wrong: 0, enrolment: Some(enrolment(id, link)) }
+}
+
+fn codes(left: usize) -> RecoveryCodes {
+    let unused = (0..left).map(|n| CodeHash { key: "k1".into(), mac: format!("{n:064x}") }).collect();
+    RecoveryCodes { made_at: NOW - HOUR, unused }
+}
+
+/// Somebody who is to register with a link.
+fn newcomer() -> Situation {
+    let mut s = trader();
+    s.who().auth_system = AuthSystem::Otp;
+    s.who().link = Some(link_in(LinkState::Live));
+    s.facts.padding = Some(Padding::OaepSha256);
+    s
+}
+
+/// Every state of an authenticator, every state of a link, every standing, the switch thrown and not.
+fn every_state() -> impl Iterator<Item = Situation> {
+    let factor = registered();
+    let authenticators = [
+        Authenticator::None,
+        pending(),
+        enrolling(1, None),
+        enrolling(1, Some(TOKEN)),
+        active(),
+        Authenticator::BackedOff { factor: factor.clone(), until_us: NOW + HOUR },
+        Authenticator::BackedOff { factor, until_us: NOW },
+        locked(),
+        Authenticator::Revoked { at_us: NOW - HOUR },
+    ];
+    let at_us = NOW - HOUR;
+    let links = [
+        None,
+        Some(link_in(LinkState::Live)),
+        Some(SetupLink { expires_at: NOW, ..link_in(LinkState::Live) }),
+        Some(SetupLink { hash: LinkHash([8; 32]), ..link_in(LinkState::Live) }),
+        Some(link_in(LinkState::Used { at_us })),
+        Some(link_in(LinkState::Revoked { at_us })),
+        Some(link_in(LinkState::Expired { at_us })),
+    ];
+    let kinds = [Kind::Trader, Kind::Desk, Kind::Service];
+    let rest = [Standing::Active, Standing::Disabled]
+        .into_iter()
+        .flat_map(|standing| [false, true].map(|halted| (standing, halted)))
+        .flat_map(move |(standing, halted)| kinds.map(|kind| (standing, halted, kind)));
+    rest.flat_map(move |(standing, halted, kind)| {
+        let links = links.clone();
+        authenticators.clone().into_iter().flat_map(move |authenticator| {
+            links.clone().into_iter().map(move |link| {
+                let mut s = newcomer();
+                s.halted = halted;
+                let authenticator = authenticator.clone();
+                s.person = Some(Person { authenticator, link, standing, ..person(kind) });
+                s.who().auth_system = AuthSystem::Otp;
+                s
+            })
+        })
+    })
 }
 
 fn granted(must_change: bool) -> Granted {
@@ -192,6 +287,13 @@ fn sound(record: &Record) {
         assert!(trace.not_needed.iter().all(|check| trace.walk.checks().contains(check)));
         assert_eq!(trace.failed.is_some(), record.entry.outcome != Outcome::Allowed, "{trace:?}");
     }
+}
+
+/// What holds of every ruling: its record is sound, and refused if the ruling is, for its reason.
+fn ruled(ruling: Ruling) -> (Option<Deny>, Record) {
+    sound(&ruling.record);
+    assert_eq!(ruling.result.err(), ruling.record.entry.reason);
+    (ruling.result.err(), ruling.record)
 }
 
 fn asks(record: &Record) -> bool {
