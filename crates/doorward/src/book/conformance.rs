@@ -1,5 +1,7 @@
 //! What every store must do. A store's tests call [`conforms`] with a way to make an empty one.
 
+pub(crate) mod post;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Barrier};
@@ -39,6 +41,7 @@ pub(crate) fn conforms<S: Store>(fresh: impl Fn() -> S) {
     what_logons_do_waits_but_queries_see_it(&fresh());
     the_week_is_rolled_to_once(&fresh());
     a_callback_hears_the_answer_once(&fresh());
+    post::conforms(fresh);
 }
 
 pub(crate) fn commit(store: &dyn Store, batch: Batch) -> Result<Committed, CommitError> {
@@ -469,11 +472,14 @@ fn people_are_listed_in_pages(store: &dyn Store) {
         let mut expected: Vec<UserId> = expected.iter().map(|name| UserId::parse(name).unwrap()).collect();
         expected.sort();
         let whole = store.people(&filter, None, 100).unwrap();
+        let whole: Vec<Person> = whole.into_iter().map(|listed| listed.person).collect();
         assert_eq!(whole.iter().map(|p| p.userid.clone()).collect::<Vec<_>>(), expected, "{filter:?}");
         let (mut after, mut paged) = (None, Vec::new());
-        while let Some(last) = store.people(&filter, after.as_ref(), 2).unwrap().last() {
-            paged.extend(store.people(&filter, after.as_ref(), 2).unwrap().into_iter().map(|p| p.userid));
-            after = Some(last.userid.clone());
+        loop {
+            let page = store.people(&filter, after.as_ref(), 2).unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.person.userid.clone());
+            paged.extend(page.into_iter().map(|listed| listed.person.userid));
         }
         assert_eq!(paged, expected, "{filter:?}");
     }

@@ -17,6 +17,9 @@ use doorward_core::id::{AccessKeyId, FirmCode, PersonId, SessionId, UserId};
 use doorward_core::identity::attempt::Access;
 use doorward_core::identity::firm::Firm;
 use doorward_core::identity::fix_session::{FixSession, SessionUse};
+use doorward_core::identity::halt::{Halt, HaltScope};
+use doorward_core::identity::link::LinkHash;
+use doorward_core::identity::mail::{Mail, MailId, MailState};
 use doorward_core::identity::person::{Kind, Person, Standing};
 use doorward_core::identity::policy::Policy;
 use doorward_core::stream::{Numbers, StreamKey};
@@ -54,6 +57,8 @@ pub enum Load {
     UserId(UserId),
     /// A person, with the firm.
     Person(PersonId),
+    /// The person whose last setup link has this hash, with the firm.
+    Link(LinkHash),
     /// A FIX session, with its firm.
     FixSession(SessionId),
     /// The FIX session that has, or had, a key pair, with its firm.
@@ -161,6 +166,88 @@ pub struct PeopleFilter {
     pub text: Option<String>,
     /// Who have, or do not have, a registered authenticator.
     pub registered: Option<bool>,
+    /// Only those whose authenticator wrong codes have locked.
+    pub locked: bool,
+    /// Only those who were never let in at any door.
+    pub never_signed_in: bool,
+    /// Whose last setup link stands so, at an instant.
+    pub link: Option<(LinkIs, Wall)>,
+}
+
+/// Where the last setup link of somebody stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkIs {
+    /// It can be used.
+    Live,
+    /// It came to its end unused, written down or not.
+    Expired,
+    /// There never was one, or it was used or taken back.
+    None,
+}
+
+/// Somebody in a list.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Listed {
+    /// Who.
+    pub person: Person,
+    /// When they were let in last, if ever.
+    pub last_login: Option<LastLogin>,
+}
+
+/// When somebody was let in, and where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LastLogin {
+    /// When.
+    pub at: Wall,
+    /// At which door.
+    pub door: Door,
+}
+
+/// How far a mail has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MailStage {
+    /// It was not tried yet.
+    Waiting,
+    /// It was tried, and is tried again.
+    Delayed,
+    /// The mail server has taken it.
+    Sent,
+    /// It will not be sent.
+    GivenUp,
+}
+
+impl MailStage {
+    /// The word for it, as the book and people have it.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Delayed => "delayed",
+            Self::Sent => "sent",
+            Self::GivenUp => "given-up",
+        }
+    }
+}
+
+/// Which mails to list; what is absent does not matter.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MailFilter {
+    /// That concern this firm.
+    pub firm: Option<FirmCode>,
+    /// About this person.
+    pub about: Option<PersonId>,
+    /// That have come so far.
+    pub stage: Option<MailStage>,
+    /// Only those that did not go through: delayed or given up.
+    pub failed: bool,
+}
+
+/// A mail and what became of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Queued {
+    /// As it was queued; without the token once it is sent or given up.
+    pub mail: Mail,
+    /// Where it stands.
+    pub state: MailState,
 }
 
 /// Which audit records to list; what is absent does not matter.
@@ -240,7 +327,39 @@ pub trait Store: Send + Sync + 'static {
         filter: &PeopleFilter,
         after: Option<&UserId>,
         limit: usize,
-    ) -> Result<Vec<Person>, Fault>;
+    ) -> Result<Vec<Listed>, Fault>;
+
+    /// When somebody was let in last, if ever.
+    fn last_login(&self, person: PersonId) -> Result<Option<LastLogin>, Fault>;
+
+    /// All administrators of a firm or, without one, all operators of the desk, disabled or not; by user id.
+    fn administrators(&self, firm: Option<&FirmCode>) -> Result<Vec<Person>, Fault>;
+
+    /// People whose setup link has come to its end, which nobody has written down yet; the longest past first.
+    fn links_past(&self, now: Wall, limit: usize) -> Result<Vec<PersonId>, Fault>;
+
+    /// Mails that are to be sent at an instant, the longest due first.
+    fn mails_due(&self, now: Wall, limit: usize) -> Result<Vec<Queued>, Fault>;
+
+    /// When the next mail is to be sent, if one waits.
+    fn next_mail_due(&self) -> Result<Option<Wall>, Fault>;
+
+    /// How many mails wait to be sent.
+    fn mails_waiting(&self) -> Result<u64, Fault>;
+
+    /// A mail.
+    fn mail(&self, id: MailId) -> Result<Option<Queued>, Fault>;
+
+    /// Mails, newest first, from before the one of this time and id on, at most `limit`.
+    fn mails(
+        &self,
+        filter: &MailFilter,
+        before: Option<(Wall, MailId)>,
+        limit: usize,
+    ) -> Result<Vec<Queued>, Fault>;
+
+    /// The emergency switches that are thrown.
+    fn halts(&self) -> Result<Vec<(HaltScope, Halt)>, Fault>;
 
     /// Audit records up to the head with their numbers, newest first, from before `before` on, at most `limit`.
     fn audit(

@@ -343,7 +343,7 @@ impl Gate {
         after: Option<&UserId>,
         limit: usize,
     ) -> Result<Vec<Person>, Fault> {
-        self.store.people(filter, after, limit)
+        Ok(self.store.people(filter, after, limit)?.into_iter().map(|listed| listed.person).collect())
     }
 
     /// What is counted of a person's attempts now.

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use doorward_core::id::{PersonId, UserId};
+use doorward_core::id::{FirmCode, PersonId, UserId};
 use doorward_core::identity::attempt::Access;
 use doorward_core::identity::firm::Firm;
 use doorward_core::identity::fix_session::{FixSession, SessionUse};
+use doorward_core::identity::halt::{Halt, HaltScope};
+use doorward_core::identity::mail::MailId;
 use doorward_core::identity::person::Person;
 use doorward_core::stream::{Numbers, StreamKey};
+use doorward_core::time::Wall;
 use tokio::sync::oneshot;
 
 use crate::book::{
-    Answer, AuditFilter, Batch, Callback, CommitError, Head, Load, PeopleFilter, Snapshot, Status, Store,
+    Answer, AuditFilter, Batch, Callback, CommitError, Head, LastLogin, Listed, Load, MailFilter,
+    PeopleFilter, Queued, Snapshot, Status, Store,
 };
 use crate::fault::Fault;
 
@@ -76,8 +80,49 @@ impl Store for RivalledStore {
         filter: &PeopleFilter,
         after: Option<&UserId>,
         limit: usize,
-    ) -> Result<Vec<Person>, Fault> {
+    ) -> Result<Vec<Listed>, Fault> {
         self.inner.people(filter, after, limit)
+    }
+
+    fn last_login(&self, person: PersonId) -> Result<Option<LastLogin>, Fault> {
+        self.inner.last_login(person)
+    }
+
+    fn administrators(&self, firm: Option<&FirmCode>) -> Result<Vec<Person>, Fault> {
+        self.inner.administrators(firm)
+    }
+
+    fn links_past(&self, now: Wall, limit: usize) -> Result<Vec<PersonId>, Fault> {
+        self.inner.links_past(now, limit)
+    }
+
+    fn mails_due(&self, now: Wall, limit: usize) -> Result<Vec<Queued>, Fault> {
+        self.inner.mails_due(now, limit)
+    }
+
+    fn next_mail_due(&self) -> Result<Option<Wall>, Fault> {
+        self.inner.next_mail_due()
+    }
+
+    fn mails_waiting(&self) -> Result<u64, Fault> {
+        self.inner.mails_waiting()
+    }
+
+    fn mail(&self, id: MailId) -> Result<Option<Queued>, Fault> {
+        self.inner.mail(id)
+    }
+
+    fn mails(
+        &self,
+        filter: &MailFilter,
+        before: Option<(Wall, MailId)>,
+        limit: usize,
+    ) -> Result<Vec<Queued>, Fault> {
+        self.inner.mails(filter, before, limit)
+    }
+
+    fn halts(&self) -> Result<Vec<(HaltScope, Halt)>, Fault> {
+        self.inner.halts()
     }
 
     fn audit(

@@ -6,13 +6,17 @@ use doorward_core::audit::{Actor, Entry, Record};
 use doorward_core::id::{FirmCode, PersonId};
 use doorward_core::identity::attempt::Access;
 use doorward_core::identity::change::{Change, Target};
+use doorward_core::identity::enrolment::Authenticator;
 use doorward_core::identity::firm::Firm;
+use doorward_core::identity::link::LinkState;
 use doorward_core::identity::person::{Person, Standing};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Statement, ToSql};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::job::Encoded;
+use super::logins::Logins;
+use super::outbox::Outbox;
 use super::schema::fault;
 use super::session::Sessions;
 use crate::book::Expect;
@@ -68,6 +72,30 @@ pub(super) const fn standing_name(standing: Standing) -> &'static str {
         Standing::Active => "active",
         Standing::Disabled => "disabled",
     }
+}
+
+/// Whether wrong codes have locked somebody's authenticator.
+fn is_locked(person: &Person) -> bool {
+    match person.authenticator {
+        Authenticator::Locked { .. } => true,
+        Authenticator::None
+        | Authenticator::Pending { .. }
+        | Authenticator::Active(_)
+        | Authenticator::BackedOff { .. }
+        | Authenticator::Revoked { .. } => false,
+    }
+}
+
+/// The columns of a person's last setup link: hash, state, end.
+fn link_columns(person: &Person) -> (Option<String>, Option<&'static str>, Option<i64>) {
+    let Some(link) = &person.link else { return (None, None, None) };
+    let state = match link.state {
+        LinkState::Live => "live",
+        LinkState::Used { .. } => "used",
+        LinkState::Revoked { .. } => "revoked",
+        LinkState::Expired { .. } => "expired",
+    };
+    (Some(link.hash.to_string()), Some(state), Some(link.expires_at.as_us()))
 }
 
 /// The column `name` for a user id that nobody has, of which a record tells only how it begins and its length.
@@ -137,11 +165,14 @@ impl<'c> Statements<'c> {
             userid: conn.prepare("SELECT 1 FROM person WHERE userid = ?1")?,
             person: conn.prepare("SELECT doc FROM person WHERE id = ?1")?,
             add_person: conn.prepare(
-                "INSERT INTO person (standing, registered, version, doc, id, userid, firm, kind)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO person (standing, registered, locked, link_hash, link_state, link_until_us, version, doc,
+                     id, userid, firm, kind, signed_in)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
+                     EXISTS (SELECT 1 FROM last_login WHERE person = ?9))",
             )?,
             set_person: conn.prepare(
-                "UPDATE person SET standing = ?1, registered = ?2, version = ?3, doc = ?4 WHERE id = ?5",
+                "UPDATE person SET standing = ?1, registered = ?2, locked = ?3, link_hash = ?4, link_state = ?5,
+                     link_until_us = ?6, version = ?7, doc = ?8 WHERE id = ?9",
             )?,
             access: conn.prepare("SELECT doc FROM access WHERE person = ?1")?,
             set_access: conn.prepare(
@@ -162,6 +193,8 @@ pub(super) struct Writer<'c> {
     conn: &'c Connection,
     run: Statements<'c>,
     sessions: Sessions<'c>,
+    outbox: Outbox<'c>,
+    logins: Logins<'c>,
     /// Attempts that this transaction has touched; written when it ends.
     touched: BTreeMap<PersonId, Access>,
 }
@@ -170,7 +203,9 @@ impl<'c> Writer<'c> {
     pub(super) fn new(conn: &'c Connection) -> Result<Self, Fault> {
         let run = Statements::prepare(conn).map_err(|error| fault(&error))?;
         let sessions = Sessions::prepare(conn).map_err(|error| fault(&error))?;
-        Ok(Self { conn, run, sessions, touched: BTreeMap::new() })
+        let outbox = Outbox::prepare(conn).map_err(|error| fault(&error))?;
+        let logins = Logins::prepare(conn).map_err(|error| fault(&error))?;
+        Ok(Self { conn, run, sessions, outbox, logins, touched: BTreeMap::new() })
     }
 
     /// Up to which record the tables are.
@@ -183,6 +218,7 @@ impl<'c> Writer<'c> {
     fn forget(&mut self) {
         self.touched.clear();
         self.sessions.forget();
+        self.logins.forget();
     }
 
     pub(super) fn begin(&mut self) -> Result<(), Fault> {
@@ -202,6 +238,7 @@ impl<'c> Writer<'c> {
             written.map_err(|error| fault(&error))?;
         }
         self.sessions.write()?;
+        self.logins.write()?;
         let set = self.run.set_mark.execute((signed(mark.no), mark.hash));
         set.and_then(|_| self.run.commit.execute([])).map(drop).map_err(|error| fault(&error))
     }
@@ -255,7 +292,8 @@ impl<'c> Writer<'c> {
         applied
     }
 
-    /// Applies what no record is refused for: attempts, use of keys, numbers, and the audit row, whose JSON is `entry`.
+    /// Applies what no record is refused for: attempts, use of keys, numbers, mails, switches, last logins, and the audit
+    /// row, whose JSON is `entry`.
     pub(super) fn rest(&mut self, no: u64, record: &Record, entry: &str) -> Result<(), Fault> {
         self.touch_all(record)?;
         self.audit(no, &record.entry, entry)
@@ -276,16 +314,43 @@ impl<'c> Writer<'c> {
             match change.target() {
                 Target::Access(person) => self.touch(person)?.apply(change),
                 Target::SessionUse(_) | Target::Stream(_) => self.sessions.touch(change),
+                Target::Mail(_) | Target::Halt(_) => self.post(change)?,
                 Target::Venue
                 | Target::Firm(_)
                 | Target::Person(_)
                 | Target::FixSession(_)
-                | Target::Mail(_)
-                | Target::Halt(_)
                 | Target::Week => {}
             }
         }
+        self.logins.note(&record.entry);
         Ok(())
+    }
+
+    fn post(&mut self, change: &Change) -> Result<(), Fault> {
+        match change {
+            Change::MailQueued { mail } => self.outbox.queue(mail),
+            Change::MailState { mail, state } => self.outbox.set(*mail, state),
+            Change::Halt { scope, halt } => self.outbox.halt(scope, halt.as_ref()),
+            Change::VenuePolicy { .. }
+            | Change::Firm { .. }
+            | Change::PersonAdded { .. }
+            | Change::Password { .. }
+            | Change::Authenticator { .. }
+            | Change::Standing { .. }
+            | Change::AuthSystem { .. }
+            | Change::Profile { .. }
+            | Change::KeyCodes { .. }
+            | Change::Link { .. }
+            | Change::Recovery { .. }
+            | Change::Notices { .. }
+            | Change::FixSession { .. }
+            | Change::SessionLock { .. }
+            | Change::KeyUsed { .. }
+            | Change::Stream { .. }
+            | Change::Week { .. }
+            | Change::Attempt { .. }
+            | Change::AttemptsForgotten { .. } => Ok(()),
+        }
     }
 
     fn change(&mut self, change: &Change) -> Result<(), Refusal> {
@@ -319,9 +384,14 @@ impl<'c> Writer<'c> {
     }
 
     fn add_person(&mut self, person: &Person) -> Result<(), Refusal> {
+        let (link_hash, link_state, link_until) = link_columns(person);
         let added = self.run.add_person.execute((
             standing_name(person.standing),
             person.authenticator.is_registered(),
+            is_locked(person),
+            link_hash,
+            link_state,
+            link_until,
             signed(person.version),
             to_doc(person)?,
             signed(person.id.as_u64()),
@@ -345,9 +415,14 @@ impl<'c> Writer<'c> {
         let Some(doc) = doc else { return Err(Refusal::Missing(format!("person {id} is not there"))) };
         let mut person: Person = parse("a person", &doc)?;
         person.apply(change);
+        let (link_hash, link_state, link_until) = link_columns(&person);
         self.run.set_person.execute((
             standing_name(person.standing),
             person.authenticator.is_registered(),
+            is_locked(&person),
+            link_hash,
+            link_state,
+            link_until,
             signed(person.version),
             to_doc(&person)?,
             signed(id.as_u64()),

@@ -8,6 +8,8 @@
 mod apply;
 mod committer;
 mod job;
+mod logins;
+mod outbox;
 mod read;
 mod replay;
 mod schema;
@@ -25,13 +27,16 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use doorward_core::audit::{Entry, Record};
-use doorward_core::id::{PersonId, UserId};
+use doorward_core::id::{FirmCode, PersonId, UserId};
 use doorward_core::identity::attempt::Access;
 use doorward_core::identity::change::{Change, Target};
 use doorward_core::identity::firm::Firm;
 use doorward_core::identity::fix_session::{FixSession, SessionUse};
+use doorward_core::identity::halt::{Halt, HaltScope};
+use doorward_core::identity::mail::MailId;
 use doorward_core::identity::person::Person;
 use doorward_core::stream::{Numbers, StreamKey};
+use doorward_core::time::Wall;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -39,7 +44,10 @@ use self::apply::Writer;
 use self::committer::Committer;
 use self::job::{Answerer, Called, Encoded, Job, Shared, Submitted};
 use self::schema::{MIGRATIONS, open_to_read, open_to_write};
-use super::{Answer, AuditFilter, Batch, Callback, CommitError, Load, PeopleFilter, Snapshot, Status, Store};
+use super::{
+    Answer, AuditFilter, Batch, Callback, CommitError, LastLogin, Listed, Load, MailFilter, PeopleFilter,
+    Queued, Snapshot, Status, Store,
+};
 use crate::fault::Fault;
 use crate::journal::{self, Disk, Head, Journal, RECORD_BYTES_MAX, SEGMENT_BYTES_DEFAULT};
 
@@ -315,9 +323,59 @@ impl Store for SqliteStore {
         filter: &PeopleFilter,
         after: Option<&UserId>,
         limit: usize,
-    ) -> Result<Vec<Person>, Fault> {
-        self.catch_up()?;
+    ) -> Result<Vec<Listed>, Fault> {
+        self.drain()?;
         self.read(|conn| read::people(conn, filter, after, limit))
+    }
+
+    fn last_login(&self, person: PersonId) -> Result<Option<LastLogin>, Fault> {
+        self.drain()?;
+        self.read(|conn| read::last_login(conn, person))
+    }
+
+    fn administrators(&self, firm: Option<&FirmCode>) -> Result<Vec<Person>, Fault> {
+        self.catch_up()?;
+        self.read(|conn| read::administrators(conn, firm))
+    }
+
+    fn links_past(&self, now: Wall, limit: usize) -> Result<Vec<PersonId>, Fault> {
+        self.catch_up()?;
+        self.read(|conn| read::links_past(conn, now, limit))
+    }
+
+    fn mails_due(&self, now: Wall, limit: usize) -> Result<Vec<Queued>, Fault> {
+        self.drain()?;
+        self.read(|conn| outbox::due(conn, now, limit))
+    }
+
+    fn next_mail_due(&self) -> Result<Option<Wall>, Fault> {
+        self.drain()?;
+        self.read(outbox::next_due)
+    }
+
+    fn mails_waiting(&self) -> Result<u64, Fault> {
+        self.drain()?;
+        self.read(outbox::waiting)
+    }
+
+    fn mail(&self, id: MailId) -> Result<Option<Queued>, Fault> {
+        self.drain()?;
+        self.read(|conn| outbox::mail(conn, id))
+    }
+
+    fn mails(
+        &self,
+        filter: &MailFilter,
+        before: Option<(Wall, MailId)>,
+        limit: usize,
+    ) -> Result<Vec<Queued>, Fault> {
+        self.drain()?;
+        self.read(|conn| outbox::mails(conn, filter, before, limit))
+    }
+
+    fn halts(&self) -> Result<Vec<(HaltScope, Halt)>, Fault> {
+        self.drain()?;
+        self.read(outbox::halts)
     }
 
     fn audit(

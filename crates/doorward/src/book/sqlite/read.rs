@@ -2,28 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use doorward_core::audit::{Entry, Event};
+use doorward_core::audit::{Door, Entry, Event};
 use doorward_core::id::{AccessKeyId, FirmCode, PersonId, SessionId, UserId};
 use doorward_core::identity::attempt::Access;
 use doorward_core::identity::firm::Firm;
 use doorward_core::identity::fix_session::{FixSession, SessionUse};
 use doorward_core::identity::key_pair::LastUse;
-use doorward_core::identity::person::Person;
+use doorward_core::identity::person::{Person, Standing};
 use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::Wall;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde::de::DeserializeOwned;
 
-use super::apply::{parse, signed, standing_name, stranger, unsigned};
+use super::apply::{parse, signed, stranger, unsigned};
 use super::schema::{REMEDY, fault};
-use crate::book::{AuditFilter, Load, PeopleFilter, Snapshot};
+use crate::book::{AuditFilter, LastLogin, LinkIs, Listed, Load, PeopleFilter, Snapshot};
 use crate::fault::Fault;
 
 const VENUE: &str = "SELECT doc, NULL, NULL, NULL FROM venue";
 const FIRM: &str = "SELECT v.doc, f.doc, NULL, NULL FROM venue v LEFT JOIN firm f ON f.code = ?1";
 const BY_USERID: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
      LEFT JOIN person p ON p.userid = ?1 LEFT JOIN firm f ON f.code = p.firm LEFT JOIN access a ON a.person = p.id";
+// The last link that a person was given; it alone can be live (K2).
+const BY_LINK: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
+     LEFT JOIN person p ON p.link_hash = ?1 LEFT JOIN firm f ON f.code = p.firm LEFT JOIN access a ON a.person = p.id";
 const BY_PERSON: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
      LEFT JOIN person p ON p.id = ?1 LEFT JOIN firm f ON f.code = p.firm LEFT JOIN access a ON a.person = p.id";
 
@@ -32,6 +35,7 @@ pub(super) fn snapshot(conn: &Connection, what: &Load) -> Result<Snapshot, Fault
         Load::Venue => conn.query_row(VENUE, [], docs),
         Load::Firm(code) => conn.query_row(FIRM, [code.as_str()], docs),
         Load::UserId(userid) => conn.query_row(BY_USERID, [userid.as_str()], docs),
+        Load::Link(hash) => conn.query_row(BY_LINK, [hash.to_string()], docs),
         Load::Person(person) => conn.query_row(BY_PERSON, [signed(person.as_u64())], docs),
         Load::FixSession(session) => return session_snapshot(conn, BY_SESSION, &session.to_string()),
         Load::AccessKey(key) => return session_snapshot(conn, BY_ACCESS_KEY, &key.to_string()),
@@ -130,9 +134,7 @@ pub(super) fn accesses(conn: &Connection) -> Result<Vec<(PersonId, Access)>, Fau
         list(conn, "SELECT person, doc FROM access ORDER BY person", Vec::new(), |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
-    // An id's top bit is always 0, so shifting it out and in again changes nothing.
-    let id = |number: i64| PersonId::from_random(unsigned(number) << 1);
-    rows.iter().map(|(person, doc)| Ok((id(*person), parse("attempts", doc)?))).collect()
+    rows.iter().map(|(person, doc)| Ok((person_id(*person), parse("attempts", doc)?))).collect()
 }
 
 pub(super) fn firms(conn: &Connection) -> Result<Vec<Firm>, Fault> {
@@ -145,21 +147,106 @@ pub(super) fn people(
     filter: &PeopleFilter,
     after: Option<&UserId>,
     limit: usize,
-) -> Result<Vec<Person>, Fault> {
-    let PeopleFilter { firm, kind, standing, text, registered } = filter;
+) -> Result<Vec<Listed>, Fault> {
+    let (sql, mut values) = people_sql(filter, after);
+    values.push(limit_of(limit));
+    type Row = (String, Option<i64>, Option<String>);
+    let rows: Vec<Row> = list(conn, &sql, values, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    rows.iter()
+        .map(|(doc, at, door)| {
+            let last_login = at.zip(door.as_deref()).map(|(at, door)| login(at, door)).transpose()?;
+            Ok(Listed { person: parse("a person", doc)?, last_login })
+        })
+        .collect()
+}
+
+/// The statement for a page of people, with its values but for the last, the limit.
+pub(super) fn people_sql(filter: &PeopleFilter, after: Option<&UserId>) -> (String, Vec<Value>) {
+    let mut when = conditions(filter);
+    when.and_text("userid > ?", after.map(UserId::as_str));
+    let sql = format!(
+        "SELECT p.doc, l.at_us, l.door FROM person p LEFT JOIN last_login l ON l.person = p.id{}
+         ORDER BY userid LIMIT ?",
+        when.sql()
+    );
+    (sql, when.values)
+}
+
+/// What a filter says, where it can in the words of the index that holds its few among the many.
+fn conditions(filter: &PeopleFilter) -> Conditions {
+    let PeopleFilter { firm, kind, standing, text, registered, locked, never_signed_in, link } = filter;
     let mut when = Conditions::default();
     when.and_text("firm = ?", firm.as_ref().map(FirmCode::as_str));
     when.and_text("kind = ?", kind.map(doorward_core::identity::person::Kind::id));
-    when.and_text("standing = ?", standing.map(standing_name));
-    when.and("registered = ?", *registered);
-    when.and_text("userid > ?", after.map(UserId::as_str));
+    match standing {
+        Some(Standing::Disabled) => when.say("standing = 'disabled'"),
+        Some(Standing::Active) => when.say("standing = 'active'"),
+        None => {}
+    }
+    match registered {
+        Some(true) => when.say("registered = 1"),
+        Some(false) => when.say("registered = 0"),
+        None => {}
+    }
+    if *locked {
+        when.say("locked = 1");
+    }
+    if *never_signed_in {
+        when.say("signed_in = 0");
+    }
+    match link {
+        Some((LinkIs::Live, now)) => {
+            when.say("link_state IN ('live', 'expired')");
+            when.and("link_state = 'live' AND link_until_us > ?", Some(now.as_us()));
+        }
+        Some((LinkIs::Expired, now)) => {
+            when.say("link_state IN ('live', 'expired')");
+            when.and("(link_state = 'expired' OR link_until_us <= ?)", Some(now.as_us()));
+        }
+        Some((LinkIs::None, _)) => when.say("(link_state IS NULL OR link_state IN ('used', 'revoked'))"),
+        None => {}
+    }
     let begins = text.as_deref().map(canonical);
     when.and("userid < ?", begins.as_deref().and_then(behind_all_that_begin));
     when.and("userid >= ?", begins);
-    let sql = format!("SELECT doc FROM person{} ORDER BY userid LIMIT ?", when.sql());
-    when.values.push(limit_of(limit));
-    let rows: Vec<String> = list(conn, &sql, when.values, |row| row.get(0))?;
+    when
+}
+
+pub(super) fn last_login(conn: &Connection, person: PersonId) -> Result<Option<LastLogin>, Fault> {
+    let sql = "SELECT at_us, door FROM last_login WHERE person = ?1";
+    let row = conn
+        .query_row(sql, [signed(person.as_u64())], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))
+        .optional();
+    row.map_err(|error| fault(&error))?.map(|(at, door)| login(at, &door)).transpose()
+}
+
+fn login(at: i64, door: &str) -> Result<LastLogin, Fault> {
+    let known = Door::from_id(door).ok_or_else(|| odd("door", door))?;
+    Ok(LastLogin { at: Wall::from_us(at), door: known })
+}
+
+pub(super) fn administrators(conn: &Connection, firm: Option<&FirmCode>) -> Result<Vec<Person>, Fault> {
+    let (sql, values) = match firm {
+        Some(code) => (
+            "SELECT doc FROM person WHERE firm = ? AND kind = 'admin' ORDER BY userid",
+            vec![Value::Text(code.as_str().to_owned())],
+        ),
+        None => ("SELECT doc FROM person WHERE kind = 'desk' ORDER BY userid", Vec::new()),
+    };
+    let rows: Vec<String> = list(conn, sql, values, |row| row.get(0))?;
     rows.iter().map(|doc| parse("a person", doc)).collect()
+}
+
+pub(super) fn links_past(conn: &Connection, now: Wall, limit: usize) -> Result<Vec<PersonId>, Fault> {
+    let sql = "SELECT id FROM person WHERE link_state = 'live' AND link_until_us <= ? ORDER BY link_until_us LIMIT ?";
+    let rows: Vec<i64> =
+        list(conn, sql, vec![Value::Integer(now.as_us()), limit_of(limit)], |row| row.get(0))?;
+    Ok(rows.into_iter().map(person_id).collect())
+}
+
+/// A person's id from its column. Its top bit is always 0, so shifting it out and in again changes nothing.
+fn person_id(number: i64) -> PersonId {
+    PersonId::from_random(unsigned(number) << 1)
 }
 
 pub(super) fn audit(
@@ -176,7 +263,7 @@ pub(super) fn audit(
     when.and_text("event = ?", event.map(doorward_core::audit::Event::id));
     if event.is_some_and(|event| !matches!(event, Event::LogonGranted | Event::LogonRefused)) {
         // What the index of events says of itself, word by word.
-        when.texts.push("event NOT IN ('logon-granted', 'logon-refused')");
+        when.say("event NOT IN ('logon-granted', 'logon-refused')");
     }
     when.and_text("outcome = ?", outcome.map(doorward_core::audit::Outcome::id));
     when.and_text("door = ?", door.map(doorward_core::audit::Door::id));
@@ -237,21 +324,35 @@ fn who_is(conn: &Connection, text: &str) -> Result<(Option<i64>, String), Fault>
 
 /// Conditions that all hold, with their values.
 #[derive(Default, Clone)]
-struct Conditions {
+pub(super) struct Conditions {
     texts: Vec<&'static str>,
     values: Vec<Value>,
 }
 
 impl Conditions {
-    fn and(&mut self, text: &'static str, value: Option<impl Into<Value>>) {
+    pub(super) fn and(&mut self, text: &'static str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.texts.push(text);
             self.values.push(value.into());
         }
     }
 
-    fn and_text(&mut self, text: &'static str, value: Option<&str>) {
+    pub(super) fn and_text(&mut self, text: &'static str, value: Option<&str>) {
         self.and(text, value.map(str::to_owned));
+    }
+
+    /// A condition that has no value.
+    pub(super) fn say(&mut self, text: &'static str) {
+        self.texts.push(text);
+    }
+
+    pub(super) fn and_two(&mut self, text: &'static str, values: [i64; 2]) {
+        self.texts.push(text);
+        self.values.extend(values.map(Value::Integer));
+    }
+
+    pub(super) fn into_values(self) -> Vec<Value> {
+        self.values
     }
 
     fn with(mut self, text: &'static str, value: impl Into<Value>) -> Self {
@@ -264,12 +365,12 @@ impl Conditions {
         vec![self.clone().with("person = ?", id), self.with("subject = ?", id)]
     }
 
-    fn sql(&self) -> String {
+    pub(super) fn sql(&self) -> String {
         if self.texts.is_empty() { String::new() } else { format!(" WHERE {}", self.texts.join(" AND ")) }
     }
 }
 
-fn limit_of(limit: usize) -> Value {
+pub(super) fn limit_of(limit: usize) -> Value {
     Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX))
 }
 
@@ -291,7 +392,7 @@ fn behind_all_that_begin(prefix: &str) -> Option<String> {
     None
 }
 
-fn list<T>(
+pub(super) fn list<T>(
     conn: &Connection,
     sql: &str,
     values: Vec<Value>,

@@ -22,6 +22,7 @@ pub(super) struct Migration {
 pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { name: "first", sql: include_str!("../migrations/0001_first.sql") },
     Migration { name: "fix", sql: include_str!("../migrations/0002_fix.sql") },
+    Migration { name: "people", sql: include_str!("../migrations/0003_people.sql") },
 ];
 
 /// A fault of SQLite, by what there is to do about it.
@@ -127,6 +128,44 @@ mod tests {
         Migration { name: MIGRATIONS[1].name, sql: MIGRATIONS[1].sql }
     }
 
+    fn people() -> Migration {
+        Migration { name: MIGRATIONS[2].name, sql: MIGRATIONS[2].sql }
+    }
+
+    #[test]
+    fn the_step_to_the_console_takes_locks_and_last_logins_from_what_was_there() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("book.db");
+        let conn = open_to_write(&path, &[first(), fix()]).unwrap();
+        let rows = r#"
+            INSERT INTO person (id, userid, firm, kind, standing, registered, version, doc) VALUES
+                (1, 'ana', 'ACME', 'trader', 'active', 1, 1, '{"authenticator":{"state":"locked"}}'),
+                (2, 'bea', 'ACME', 'trader', 'active', 1, 1, '{"authenticator":{"state":"active"}}');
+            INSERT INTO audit VALUES
+                (1, 10, 'login-granted', 'allowed', 2, NULL, NULL, 'ACME', 'websocket', 3, '{}'),
+                (2, 20, 'login-granted', 'allowed', 2, NULL, NULL, 'ACME', 'fix', 4, '{}'),
+                (3, 30, 'login-refused', 'refused', 1, NULL, NULL, 'ACME', 'websocket', 5, '{}'),
+                (4, 40, 'logon-granted', 'allowed', NULL, NULL, 'S01', 'ACME', 'fix', 6, '{}');"#;
+        conn.execute_batch(rows).unwrap();
+        drop(conn);
+        let conn = open_to_write(&path, &[first(), fix(), people()]).unwrap();
+        let found = |sql: &str| {
+            let mut query = conn.prepare(sql).unwrap();
+            let columns = query.column_count();
+            let read = query.query_map([], |row| (0..columns).map(|nth| row.get::<_, i64>(nth)).collect());
+            read.unwrap().map(Result::unwrap).collect::<Vec<Vec<i64>>>()
+        };
+        assert_eq!(
+            found("SELECT id, locked, signed_in, link_hash IS NULL FROM person"),
+            [[1, 1, 0, 1], [2, 0, 1, 1]]
+        );
+        assert_eq!(found("SELECT person, at_us, door = 'fix' FROM last_login"), [[2, 20, 1]]);
+        for table in ["outbox", "halt"] {
+            assert_eq!(found(&format!("SELECT count(*) FROM {table}")), [[0]], "{table}");
+        }
+        assert_eq!(schema_of(&conn).unwrap(), 3);
+    }
+
     #[test]
     fn the_step_to_fix_sessions_keeps_what_was_there_and_adds_them() {
         let base = tempfile::tempdir().unwrap();
@@ -172,10 +211,10 @@ mod tests {
     fn a_database_of_a_newer_release_is_refused_unchanged() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("book.db");
-        drop(open_to_write(&path, &[first(), fix(), SECOND]).unwrap());
+        drop(open_to_write(&path, &[first(), fix(), people(), SECOND]).unwrap());
         let refused = open_to_write(&path, MIGRATIONS).err().unwrap().to_string();
-        assert!(refused.contains("has schema 3") && refused.contains("knows 2"), "{refused}");
-        open_to_write(&path, &[first(), fix(), SECOND]).unwrap();
+        assert!(refused.contains("has schema 4") && refused.contains("knows 3"), "{refused}");
+        open_to_write(&path, &[first(), fix(), people(), SECOND]).unwrap();
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub(super) async fn list(State(api): State<ApiState>, mut params: Params) -> Res
         standing: params.take("standing")?.as_deref().map(standing).transpose()?,
         text: params.take("text")?,
         registered: registered.transpose()?,
+        ..PeopleFilter::default()
     };
     let after = params.take("cursor")?.map(|cursor| after(&cursor)).transpose()?;
     let limit = params.limit()?;

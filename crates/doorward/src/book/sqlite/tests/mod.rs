@@ -1,6 +1,7 @@
 //! The embedded store by the common suite, and what only it has: replay, crashes, rebuilding.
 
 mod failure;
+mod plans;
 mod rebuilt;
 
 use rusqlite::types::Value;
@@ -45,6 +46,9 @@ fn dump(dir: &Path) -> Vec<String> {
         "key_use",
         "stream",
         "week",
+        "last_login",
+        "outbox",
+        "halt",
         "audit",
         "mark",
     ];

@@ -4,12 +4,15 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use doorward_core::audit::{Actor, Event};
 use doorward_core::identity::enrolment::Authenticator;
+use doorward_core::identity::mail::MailState;
 use doorward_core::identity::person::{Profile, Standing};
 use doorward_core::identity::policy::{AuthSystem, Policy};
+use doorward_core::identity::recovery::RecoveryCodes;
 use doorward_core::time::Wall;
 use proptest::prelude::*;
 
 use super::*;
+use crate::book::conformance::post::{halt, link, link_is, mail, mail_state, scope};
 use crate::book::conformance::{
     add, attempt, batch, by, commit, entry, firm, fix_session, id, key_used, numbers, password, person,
     record, registered, stream,
@@ -33,7 +36,7 @@ enum Step {
 }
 
 fn any_change() -> impl Strategy<Value = Change> {
-    (0u8..15, 1u64..6, any::<u8>(), any::<f64>()).prop_map(|(kind, who, n, number)| {
+    (0u8..21, 1u64..6, any::<u8>(), any::<f64>()).prop_map(|(kind, who, n, number)| {
         let who = id(who);
         let attr = serde_json::json!({ "x": number, "ü": [n, null, "\u{202e}"] });
         match kind {
@@ -62,6 +65,14 @@ fn any_change() -> impl Strategy<Value = Change> {
             11 => key_used(n % 3, n),
             12 => Change::Stream { stream: stream(n % 2), numbers: numbers(n, who.as_u64()) },
             13 => Change::Week { week: n.into() },
+            14 => Change::Link { person: who, link: link(n), made: vec![Wall::from_s(n.into())] },
+            15 => Change::MailQueued { mail: Box::new(mail(u64::from(n % 4), n.into())) },
+            16 | 17 => Change::MailState { mail: mail(u64::from(n % 4), 0).id, state: mail_state(n) },
+            18 => Change::Halt { scope: scope(n), halt: halt(n) },
+            19 => {
+                let codes = RecoveryCodes { made_at: Wall::from_s(n.into()), unused: Vec::new() };
+                Change::Recovery { person: who, codes: (n % 2 == 0).then_some(codes) }
+            }
             _ => attempt(who, n, u16::from(n)),
         }
     })
@@ -157,11 +168,20 @@ proptest! {
         prop_assert_eq!(rebuilt.records, rebuilt.head.no);
         prop_assert_eq!(&dump(&dir), &book);
 
+        // Nothing that was sent or given up is due once more, and nothing that waits is forgotten.
+        let store = open_on(&dir, &disk).unwrap();
+        let due = store.mails_due(Wall::from_s(1_000), 100).unwrap().len();
+        let mails = store.mails(&MailFilter::default(), None, 100).unwrap();
+        let waits = |queued: &&Queued| matches!(queued.state, MailState::Waiting { .. });
+        prop_assert_eq!(due, mails.iter().filter(waits).count());
+        drop(store);
+
         // And documents say what columns say.
         let store = open_on(&dir, &disk).unwrap();
         prop_assert_eq!(store.head(), rebuilt.head);
         let people = store.people(&PeopleFilter::default(), None, 100).unwrap();
-        for who in people {
+        for Listed { person: who, last_login } in people {
+            prop_assert_eq!(store.last_login(who.id).unwrap(), last_login);
             let expects = vec![Expect::Person(who.id, who.version)];
             commit(&store, Batch { expects, records: Vec::new() }).unwrap();
             let same = PeopleFilter {
@@ -170,8 +190,16 @@ proptest! {
                 standing: Some(who.standing),
                 registered: Some(who.authenticator.is_registered()),
                 text: Some(who.userid.as_str().to_owned()),
+                locked: false,
+                never_signed_in: last_login.is_none(),
+                link: Some((link_is(&who, Wall::from_s(100)), Wall::from_s(100))),
             };
-            prop_assert!(store.people(&same, None, 100).unwrap().contains(&who));
+            let found = store.people(&same, None, 100).unwrap();
+            prop_assert!(found.iter().any(|listed| listed.person == who), "{:?}", found);
+            if let Some(link) = &who.link {
+                let by_link = store.load(&Load::Link(link.hash)).unwrap().person;
+                prop_assert_eq!(by_link.unwrap().link.unwrap().hash, link.hash);
+            }
         }
     }
 }
