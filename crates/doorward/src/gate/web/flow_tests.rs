@@ -273,6 +273,24 @@ async fn k8_five_wrong_passwords_take_a_link_back_and_go_through_the_attempt_gat
 }
 
 #[tokio::test]
+async fn s5_every_page_that_takes_a_password_goes_through_the_attempt_gate() {
+    let world = site();
+    let julian = trader(&world, "julian", false).await;
+    let (_, token, _) = registered(&world, "julian").await;
+    let jane = trader(&world, "jane", false).await;
+    let link = make_link(&world, "jane").await;
+    let wrong = |person: &Person| world.gate.access(person.id).wrong;
+    let guess = || enveloped(&world, "a wrong guess of mine");
+    world.gate.sign_in("julian", guess(), None, &browser(3)).await;
+    assert_eq!(wrong(&julian), 1, "sign-in");
+    let me = asker(&world, &token).await;
+    world.gate.change_own_password(&me, guess(), enveloped(&world, OWN), false, &browser(3)).await;
+    assert_eq!(wrong(&julian), 2, "change of the own password");
+    world.gate.link_sign_in(link.secret().expose(), "jane", guess(), None, &browser(3)).await;
+    assert_eq!(wrong(&jane), 1, "setup link");
+}
+
+#[tokio::test]
 async fn k9_an_enrolment_is_confirmed_in_the_browser_session_that_began_it() {
     let world = site();
     trader(&world, "julian", false).await;
