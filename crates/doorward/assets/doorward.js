@@ -249,9 +249,18 @@
   document.addEventListener("htmx:sendError", () => tell("The server could not be reached."));
 
   document.addEventListener("DOMContentLoaded", () => {
-    // A link from another site led here without our cookie: from our own page it comes along.
+    // A link from another site led here without our cookie: from our own page it comes along. The mark makes it a new
+    // address, or a # in it would keep the browser where it is; it is taken away again.
     const bounce = one("a[data-bounce]");
-    if (bounce) return location.replace(bounce.getAttribute("href") + location.hash);
+    const here = new URL(location.href);
+    if (bounce) {
+      here.searchParams.set("here", "1");
+      return location.replace(here);
+    }
+    if (here.searchParams.has("here")) {
+      here.searchParams.delete("here");
+      history.replaceState(null, "", here);
+    }
     begin(document);
   });
 })();

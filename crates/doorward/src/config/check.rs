@@ -167,7 +167,7 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     if config.vault.challenge_bits < 2048 {
         warnings.push(format!(
             "vault.challenge_bits: legacy challenge keys of {} bits can be broken; a password holds at most 117 bytes \
-             with PKCS#1 and 62 with OAEP",
+             with PKCS#1, 62 with OAEP and 29 at the pages",
             config.vault.challenge_bits
         ));
     }
@@ -175,7 +175,8 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     let metrics = ("metrics", config.metrics.listen, config.metrics.tls.is_some());
     let fix = config.fix.listeners.iter();
     let fix = fix.map(|listener| ("fix.listeners", listener.listen, listener.tls.is_some()));
-    for (section, address, has_tls) in plain.chain(fix).chain([metrics]) {
+    let web = config.web.listen.iter().map(|address| ("web", *address, config.web.tls.is_some()));
+    for (section, address, has_tls) in plain.chain(fix).chain(web).chain([metrics]) {
         if !has_tls && !is_loopback(address.ip()) {
             warnings.push(format!(
                 "{section}.listen: {address} is reached without TLS, as {section}.insecure_off_loopback allows"

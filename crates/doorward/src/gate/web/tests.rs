@@ -14,7 +14,7 @@ use super::sessions::{Beginning, Found, Life, Sessions, Stage, Token};
 use crate::gate::{Connection, Live};
 
 const JULIAN: u64 = 2;
-const JANE: u64 = 3;
+const JANE: u64 = 4;
 
 fn at(seconds: u64) -> Now {
     let wall = Wall::from_s(1_800_000_000 + i64::try_from(seconds).unwrap());
@@ -195,7 +195,7 @@ fn l1_all_people_have_100_000_sessions_and_one_more_ends_the_one_not_used_for_lo
     let sessions = Sessions::default();
     let per_person = Limit::BrowserSessionsPerPerson.max();
     let tokens: Vec<Token> = (0..Limit::BrowserSessions.max())
-        .map(|n| begin(&sessions, 1_000 + n / per_person, Kind::Trader, at(0)))
+        .map(|n| begin(&sessions, 1_000 + n / per_person * 2, Kind::Trader, at(0)))
         .collect();
     assert_eq!(sessions.signed_in(), tokens.len());
     // All but one are used; not the one that began first.

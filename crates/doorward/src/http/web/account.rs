@@ -2,13 +2,13 @@
 
 use askama::Template;
 use axum::extract::State;
-use doorward_core::audit::Event;
+use doorward_core::audit::{Door, Event};
 
 use super::WebState;
 use super::asking::SignedIn;
 use super::form::Form;
 use super::reply::{Answer, Oops, go, page};
-use super::shell::{Shell, When};
+use super::shell::{Shell, When, role};
 use super::visit::Visit;
 use crate::gate::admin::AuditFilter;
 use crate::gate::web::{Asker, SessionNo};
@@ -21,7 +21,7 @@ const LOGINS_SHOWN: usize = 5;
 struct AccountPage {
     shell: Shell,
     userid: String,
-    kind: &'static str,
+    role: &'static str,
     firm: Option<String>,
     sessions: Vec<SessionRow>,
     has_others: bool,
@@ -73,13 +73,13 @@ fn render(web: &WebState, visit: &Visit, asker: &Asker) -> Answer {
     let logins = logins.into_iter().map(|(_, entry)| LoginRow {
         at: When(entry.at),
         source: entry.source.map(|source| source.to_string()).unwrap_or_default(),
-        door: entry.door.doc(),
+        door: door_words(entry.door),
         factor: entry.factor.doc(),
     });
     page(&AccountPage {
         shell: Shell::of(web, visit, asker, "My account"),
         userid: asker.userid.to_string(),
-        kind: asker.kind.doc(),
+        role: role(asker.kind),
         firm: asker.firm.as_ref().map(ToString::to_string),
         has_others: sessions.len() > 1,
         sessions,
@@ -111,6 +111,17 @@ pub(super) async fn end_others(
 ) -> Answer {
     web.gate.end_other_sessions(asker.person, asker.session, visit.browser()).await;
     Ok(go("/account"))
+}
+
+/// A door in a word or two, for people.
+const fn door_words(door: Door) -> &'static str {
+    match door {
+        Door::WebSocket => "WebSocket",
+        Door::Fix => "FIX",
+        Door::Portal => "Portal",
+        Door::Console => "Console",
+        Door::Local | Door::Node => "Server",
+    }
 }
 
 /// Browser and system in a few words, as far as the browser's name for itself tells.

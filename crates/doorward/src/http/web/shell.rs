@@ -41,6 +41,16 @@ pub const fn home(kind: Kind) -> &'static str {
     }
 }
 
+/// A kind of person, for people.
+pub const fn role(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Desk => "Desk operator",
+        Kind::Administrator => "Administrator",
+        Kind::Trader => "Trader",
+        Kind::Service => "Program",
+    }
+}
+
 /// Who is signed in, as the head of a page shows it.
 #[derive(Clone, Debug)]
 pub struct Who {
@@ -98,12 +108,9 @@ impl Shell {
     /// For a page of somebody who is signed in.
     pub fn of(web: &WebState, visit: &Visit, asker: &Asker, title: impl Into<String>) -> Self {
         let entries = NAVIGATION.iter().filter(|entry| entry.kinds.contains(&asker.kind));
-        let role = match (asker.kind, &asker.firm) {
-            (Kind::Desk, _) => "Desk".to_owned(),
-            (Kind::Administrator, Some(firm)) => format!("Administrator, {firm}"),
-            (Kind::Administrator, None) => "Administrator".to_owned(),
-            (Kind::Trader | Kind::Service, Some(firm)) => format!("Trader, {firm}"),
-            (Kind::Trader | Kind::Service, None) => "Trader".to_owned(),
+        let role = match &asker.firm {
+            Some(firm) => format!("{}, {firm}", role(asker.kind)),
+            None => role(asker.kind).to_owned(),
         };
         let who = Some(Who { userid: asker.userid.clone(), role });
         Self { who, links: entries.map(|entry| entry.link).collect(), ..Self::open(web, visit, title) }
