@@ -78,7 +78,9 @@ impl Gate {
                 PasswordChanged::Rule(Rule::from_id(reason).unwrap_or(Rule::PresentWrong))
             }
             Verdict::ChallengeNeeded => PasswordChanged::ChallengeNeeded,
-            Verdict::Busy { retry_ms } | Verdict::TryAgainLater { retry_ms } => PasswordChanged::Later(retry_ms),
+            Verdict::Busy { retry_ms } | Verdict::TryAgainLater { retry_ms } => {
+                PasswordChanged::Later(retry_ms)
+            }
             // A change of the password is answered by none of the rest.
             Verdict::ChallengeKey(_)
             | Verdict::Granted(_)
@@ -152,8 +154,12 @@ impl Gate {
     /// When and where somebody came in last, newest first.
     pub fn own_logins(&self, person: PersonId, limit: usize) -> Result<Vec<EntryView>, Fault> {
         let is_login = |entry: &Entry| {
-            let comes_in =
-                [Event::LoginGranted, Event::AuthenticatorConfirmed, Event::RecoveryCodeUsed, Event::LogonGranted];
+            let comes_in = [
+                Event::LoginGranted,
+                Event::AuthenticatorConfirmed,
+                Event::RecoveryCodeUsed,
+                Event::LogonGranted,
+            ];
             comes_in.contains(&entry.event) && entry.actor.person() == Some(person)
         };
         Ok(self.entries_of(person, None, limit, is_login)?.items)

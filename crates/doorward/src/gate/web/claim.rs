@@ -212,14 +212,22 @@ impl Gate {
 
     /// The second step: the code that makes the operator, in one record, and signs them in. After five wrong ones, or
     /// a quarter of an hour, [`Confirmed::Over`]: [`Gate::claim`] begins anew.
-    pub async fn confirm_claim(&self, visitor: &Token, code: &Secret<String>, browser: &Browser) -> Confirmed {
+    pub async fn confirm_claim(
+        &self,
+        visitor: &Token,
+        code: &Secret<String>,
+        browser: &Browser,
+    ) -> Confirmed {
         let connection = Arc::new(Connection::default());
         let origin = Self::portal_origin(browser, connection);
         let mut claim = self.web.claim.0.lock().await;
         let now = self.clock.now();
-        let Some(open) = claim.as_mut().filter(|open| now.mono < open.until) else { return Confirmed::Nowhere };
+        let Some(open) = claim.as_mut().filter(|open| now.mono < open.until) else {
+            return Confirmed::Nowhere;
+        };
         let own = visitor_of(visitor);
-        let Some(pending) = open.pending.as_mut().filter(|pending| bool::from(pending.visitor.ct_eq(&own))) else {
+        let Some(pending) = open.pending.as_mut().filter(|pending| bool::from(pending.visitor.ct_eq(&own)))
+        else {
             return Confirmed::Nowhere;
         };
         if now.mono >= pending.until {

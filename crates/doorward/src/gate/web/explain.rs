@@ -142,7 +142,8 @@ fn failed_words(walk: Walk, failure: &Failure, bad: &str) -> String {
     let mut words = match failure.check {
         Check::CodeMatches => off_words(&failure.seen).unwrap_or_else(|| bad.to_owned()),
         Check::AttemptAdmitted if failure.expected == "a known source" => {
-            "After many wrong passwords only addresses from which the person came lately get through.".to_owned()
+            "After many wrong passwords only addresses from which the person came lately get through."
+                .to_owned()
         }
         _ if walk == Walk::SignedLogon && !failure.seen.is_empty() => {
             format!("{bad} Expected: {}. There was: {}.", failure.expected, failure.seen)
@@ -177,63 +178,155 @@ fn phrases(check: Check) -> (&'static str, &'static str) {
 }
 
 const PHRASES: &[(Check, &str, &str)] = &[
-    (Check::KeyLive, "The password came encrypted with a key that is held.", "The key of the encrypted password was gone."),
-    (Check::AttemptAdmitted, "Not too many wrong passwords came before.", "Too many wrong passwords came from this address: it had to wait."),
-    (Check::CiphertextOpens, "The encrypted password could be read.", "The encrypted password could not be read."),
-    (Check::CiphertextFresh, "The encrypted password was sent for the first time.", "The very same encrypted password had been sent before."),
+    (
+        Check::KeyLive,
+        "The password came encrypted with a key that is held.",
+        "The key of the encrypted password was gone.",
+    ),
+    (
+        Check::AttemptAdmitted,
+        "Not too many wrong passwords came before.",
+        "Too many wrong passwords came from this address: it had to wait.",
+    ),
+    (
+        Check::CiphertextOpens,
+        "The encrypted password could be read.",
+        "The encrypted password could not be read.",
+    ),
+    (
+        Check::CiphertextFresh,
+        "The encrypted password was sent for the first time.",
+        "The very same encrypted password had been sent before.",
+    ),
     (Check::PaddingAllowed, "The way of encryption is allowed.", "The way of encryption is switched off."),
     (Check::PersonKnown, "The user name is known.", "Nobody has this user name."),
     (Check::PasswordMatches, "The password was right.", "The password was wrong."),
     (Check::PersonActive, "The account is active.", "The account is disabled."),
     (Check::FirmActive, "The firm is open.", "The firm is closed."),
     (Check::SourcePermitted, "The address is a permitted one.", "It did not come from a permitted address."),
-    (Check::AuthenticatorUnlocked, "The authenticator is not locked.", "The authenticator is locked: an administrator unlocks it."),
-    (Check::PasswordInForce, "The password has not expired.", "The initial password has expired: an administrator sets a new one."),
-    (Check::AuthenticatorRegistered, "An authenticator is registered.", "The password was right, but no authenticator is registered."),
+    (
+        Check::AuthenticatorUnlocked,
+        "The authenticator is not locked.",
+        "The authenticator is locked: an administrator unlocks it.",
+    ),
+    (
+        Check::PasswordInForce,
+        "The password has not expired.",
+        "The initial password has expired: an administrator sets a new one.",
+    ),
+    (
+        Check::AuthenticatorRegistered,
+        "An authenticator is registered.",
+        "The password was right, but no authenticator is registered.",
+    ),
     (Check::CodeGiven, "A code came along.", "The password was right; a code was asked for."),
-    (Check::ClockGood, "The server's clock is good.", "The server's clock had stepped: codes could not be checked."),
+    (
+        Check::ClockGood,
+        "The server's clock is good.",
+        "The server's clock had stepped: codes could not be checked.",
+    ),
     (Check::CodeAdmitted, "No wait after wrong codes was due.", "After too many wrong codes it had to wait."),
     (Check::CodeMatches, "The code was right.", "The code was wrong."),
-    (Check::CodeUnused, "The code was new.", "The code was right, but it or a later one had been used already."),
+    (
+        Check::CodeUnused,
+        "The code was new.",
+        "The code was right, but it or a later one had been used already.",
+    ),
     (Check::NewPasswordGood, "The new password keeps the rules.", "The new password breaks a rule."),
     (Check::LogonWellFormed, "The Logon is well formed.", "The Logon is not well formed."),
-    (Check::CredentialsGiven, "The Logon carries its credentials.", "The Logon does not carry all credentials."),
+    (
+        Check::CredentialsGiven,
+        "The Logon carries its credentials.",
+        "The Logon does not carry all credentials.",
+    ),
     (Check::FieldsGiven, "The Logon has all fields.", "The Logon lacks a field."),
     (Check::HeaderRight, "The header is right.", "The header is not as it must be."),
     (Check::HeartBtIntRight, "The heartbeat interval is right.", "The heartbeat interval is out of range."),
     (Check::SchemeNamed, "The scheme is named.", "Another scheme is named."),
     (Check::SignatureDecodes, "The signature can be read.", "The signature cannot be read."),
     (Check::CompIdKnown, "The SenderCompID is known.", "The SenderCompID is not known, or not permitted."),
-    (Check::IndicatorPermitted, "The fault tolerance indicator is permitted.", "The fault tolerance indicator is not permitted."),
+    (
+        Check::IndicatorPermitted,
+        "The fault tolerance indicator is permitted.",
+        "The fault tolerance indicator is not permitted.",
+    ),
     (Check::SessionActive, "The FIX session is active.", "The FIX session is disabled."),
     (Check::AccessKeyKnown, "The access key is the session's.", "The access key is none of the session's."),
     (Check::AccessKeyLive, "The key pair is good.", "The key pair has expired or was deleted."),
-    (Check::SessionUnlocked, "The FIX session is not locked.", "The FIX session is locked: an administrator opens it again."),
+    (
+        Check::SessionUnlocked,
+        "The FIX session is not locked.",
+        "The FIX session is locked: an administrator opens it again.",
+    ),
     (Check::OperatorPermitted, "The operator is permitted.", "The operator is not permitted."),
-    (Check::SendingTimeFresh, "The sending time is that of now.", "The sending time is too far from now: the sender's clock must be set."),
-    (Check::SignatureMatches, "The signature is right.", "The signature is wrong: another secret key, or another message."),
+    (
+        Check::SendingTimeFresh,
+        "The sending time is that of now.",
+        "The sending time is too far from now: the sender's clock must be set.",
+    ),
+    (
+        Check::SignatureMatches,
+        "The signature is right.",
+        "The signature is wrong: another secret key, or another message.",
+    ),
     (Check::LogonUnseen, "The Logon came for the first time.", "The very same Logon had come before."),
-    (Check::AfterListening, "The Logon was sent after the server began to listen.", "The Logon was sent before the server began to listen."),
+    (
+        Check::AfterListening,
+        "The Logon was sent after the server began to listen.",
+        "The Logon was sent before the server began to listen.",
+    ),
     (Check::StreamFree, "Nobody else is logged on.", "Somebody else is logged on, or is just logging on."),
     (Check::WeekOpen, "The trading week is open.", "The trading week is closed."),
     (Check::ResetFlagRight, "The reset flag is right.", "The reset flag is not as it must be."),
     (Check::SequenceRight, "The sequence number is right.", "The sequence number is too low."),
     (Check::RightHeld, "The right for it was given.", "The right for it was not given."),
-    (Check::HoursOpen, "Key pairs are made and shown now.", "Key pairs are not made or shown at this time of the week."),
+    (
+        Check::HoursOpen,
+        "Key pairs are made and shown now.",
+        "Key pairs are not made or shown at this time of the week.",
+    ),
     (Check::PairsAdmitted, "There is room for a key pair.", "There are two key pairs already."),
-    (Check::DoorsOpen, "No emergency switch is thrown.", "The emergency switch is thrown: nobody is let in at present."),
+    (
+        Check::DoorsOpen,
+        "No emergency switch is thrown.",
+        "The emergency switch is thrown: nobody is let in at present.",
+    ),
     (Check::KindPermitted, "It is a person.", "A program does not sign in with a browser."),
     (Check::LinkLive, "The setup link works.", "The setup link has expired, was used or was taken back."),
-    (Check::LinkGiven, "No setup link is needed, or one came along.", "A setup link is needed, and none came along."),
+    (
+        Check::LinkGiven,
+        "No setup link is needed, or one came along.",
+        "A setup link is needed, and none came along.",
+    ),
     (Check::OtpChosen, "A one-time password is to be used.", "The account uses a password alone."),
-    (Check::AuthenticatorFree, "No authenticator is registered yet.", "An authenticator is registered already: an administrator resets it first."),
+    (
+        Check::AuthenticatorFree,
+        "No authenticator is registered yet.",
+        "An authenticator is registered already: an administrator resets it first.",
+    ),
     (Check::PasswordOwn, "The password is one's own.", "The initial password must be changed first."),
-    (Check::EnrolmentLive, "The registration belongs to this browser.", "The registration was begun in another browser, or more than 15 minutes ago."),
-    (Check::LinkAdmitted, "Not too many links were made within the hour.", "Five setup links were made within the hour."),
+    (
+        Check::EnrolmentLive,
+        "The registration belongs to this browser.",
+        "The registration was begun in another browser, or more than 15 minutes ago.",
+    ),
+    (
+        Check::LinkAdmitted,
+        "Not too many links were made within the hour.",
+        "Five setup links were made within the hour.",
+    ),
     (Check::LinkShown, "The link may be shown.", "The link may not be shown: it is mailed."),
-    (Check::AddressGiven, "There is an address to mail to.", "There is no address to mail to, or mail is not set up."),
+    (
+        Check::AddressGiven,
+        "There is an address to mail to.",
+        "There is no address to mail to, or mail is not set up.",
+    ),
     (Check::RecoveryOn, "Recovery codes are switched on.", "Recovery codes are switched off."),
-    (Check::RecoveryCodeMatches, "The recovery code was right.", "The recovery code was wrong, or used before."),
+    (
+        Check::RecoveryCodeMatches,
+        "The recovery code was right.",
+        "The recovery code was wrong, or used before.",
+    ),
     (Check::AskerAllowed, "The asker may do this.", "The asker may not do this."),
     (Check::NotOneself, "It was done to somebody else.", "Nobody does this to themselves."),
     (Check::FactorFresh, "A fresh code was given.", "A fresh code was missing."),
@@ -258,11 +351,18 @@ mod tests {
         let trace = Trace::of(Walk::Code).fail(Check::CodeMatches, "a step within the window, unused", seen);
         let steps = steps(&trace);
         let failed = steps.iter().find(|step| step.state == StepState::Failed).unwrap();
-        assert_eq!(failed.words, "The code was right, but the device is about 120 s slow: its clock must be set.");
+        assert_eq!(
+            failed.words,
+            "The code was right, but the device is about 120 s slow: its clock must be set."
+        );
         assert_eq!(steps.last().unwrap().state, StepState::NotReached);
         let seen = "no step nearby; the authenticator is now locked";
         let trace = Trace::of(Walk::Code).fail(Check::CodeMatches, "a step within the window, unused", seen);
-        let words = &super::steps(&trace).into_iter().find(|step| step.state == StepState::Failed).unwrap().words;
-        assert_eq!(words, "The code was wrong. The authenticator is locked now: an administrator unlocks it.");
+        let words =
+            &super::steps(&trace).into_iter().find(|step| step.state == StepState::Failed).unwrap().words;
+        assert_eq!(
+            words,
+            "The code was wrong. The authenticator is locked now: an administrator unlocks it."
+        );
     }
 }

@@ -165,7 +165,8 @@ fn mails(world: &World) -> Vec<Mail> {
 
 /// Of a kind: to whom.
 fn mailed(world: &World, kind: MailKind) -> Vec<String> {
-    let mut to: Vec<String> = mails(world).into_iter().filter(|mail| mail.kind == kind).map(|mail| mail.to).collect();
+    let mut to: Vec<String> =
+        mails(world).into_iter().filter(|mail| mail.kind == kind).map(|mail| mail.to).collect();
     to.sort();
     to
 }
@@ -188,14 +189,20 @@ async fn t12_a_link_the_initial_password_an_own_one_and_a_code_register() {
     let totp = begin(&world, &token).await;
     assert!(!person(&world, "julian").authenticator.is_registered(), "nothing counts before the code");
     let waiting = world.login("julian", OWN, Some(&code(&world, &totp))).await;
-    assert!(matches!(waiting, Verdict::RegistrationNeeded { .. }), "K9: no door takes its codes: {waiting:?}");
+    assert!(
+        matches!(waiting, Verdict::RegistrationNeeded { .. }),
+        "K9: no door takes its codes: {waiting:?}"
+    );
     let wrong = confirm(&world, &token, "000000").await;
     assert!(matches!(wrong, Confirmed::CodeRefused(CodeRefusal::Wrong)), "{wrong:?}");
     let used = code(&world, &totp);
     let confirmed = confirm(&world, &token, &used).await;
     let Confirmed::In { token: signed_in, kind, recovery } = confirmed else { panic!("{confirmed:?}") };
     assert_eq!((kind, recovery.len()), (Kind::Trader, 10));
-    assert!(matches!(gate.present(&token, &browser(1), true).await.unwrap(), Present::Stranger), "S6: a new token");
+    assert!(
+        matches!(gate.present(&token, &browser(1), true).await.unwrap(), Present::Stranger),
+        "S6: a new token"
+    );
     assert!(asker(&world, &signed_in).await.factor_fresh);
     let julian = person(&world, "julian");
     assert!(julian.authenticator.is_registered());
@@ -268,7 +275,10 @@ async fn k8_five_wrong_passwords_take_a_link_back_and_go_through_the_attempt_gat
     }
     let link = make_link(&world, "julian").await;
     let before = world.gate.hashes.compared();
-    assert!(matches!(by_link(&world, &link, "julian", GOOD, 20).await, Entered::Refused), "S3: the source waits");
+    assert!(
+        matches!(by_link(&world, &link, "julian", GOOD, 20).await, Entered::Refused),
+        "S3: the source waits"
+    );
     assert_eq!(world.gate.hashes.compared(), before, "and nothing is hashed");
 }
 
@@ -445,7 +455,10 @@ async fn p6_a_change_of_the_own_password_takes_the_old_one_ends_the_rest_and_tel
     };
     assert!(matches!(world.gate.ask(ask, &elsewhere).await, Verdict::Granted(_)));
     let seats = world.gate.own_connections(me.person);
-    assert_eq!(seats.iter().map(|(_, seat)| (seat.door, seat.source)).collect::<Vec<_>>(), [(Door::WebSocket, elsewhere.source)]);
+    assert_eq!(
+        seats.iter().map(|(_, seat)| (seat.door, seat.source)).collect::<Vec<_>>(),
+        [(Door::WebSocket, elsewhere.source)]
+    );
     world.gate.advance_clock(STEP);
     let Entered::CodeDue(other) = by_name(&world, "julian", GOOD).await else { panic!() };
     let entered = world.gate.sign_in_code(&other, &secret(&code(&world, &totp)), &browser(2)).await;
@@ -502,13 +515,16 @@ async fn s11_the_first_operator_is_made_by_the_claim_link_and_nobody_is_after() 
     let claimed = claim(&token, "dora", "dora@desk.example", GOOD).await;
     let Claimed::Shown(seed) = claimed else { panic!("{claimed:?}") };
     let totp = Totp::parse(seed.uri.expose()).unwrap();
-    let confirm = async |visitor: &Token, code: &str| gate.confirm_claim(visitor, &secret(code), &browser(1)).await;
+    let confirm =
+        async |visitor: &Token, code: &str| gate.confirm_claim(visitor, &secret(code), &browser(1)).await;
     let foreign = confirm(&Token::random().unwrap(), &code(&world, &totp)).await;
     assert!(matches!(foreign, Confirmed::Nowhere), "K9: {foreign:?}");
     assert!(matches!(confirm(&visitor, "123").await, Confirmed::CodeRefused(CodeRefusal::Wrong)));
     assert!(gate.store.administrators(None).unwrap().is_empty(), "nothing is kept before the code");
     let confirmed = confirm(&visitor, &code(&world, &totp)).await;
-    let Confirmed::In { token: session, kind: Kind::Desk, recovery } = confirmed else { panic!("{confirmed:?}") };
+    let Confirmed::In { token: session, kind: Kind::Desk, recovery } = confirmed else {
+        panic!("{confirmed:?}")
+    };
     assert_eq!(recovery.len(), 10);
     assert!(asker(&world, &session).await.factor_fresh);
     let dora = person(&world, "dora");
@@ -556,7 +572,8 @@ async fn s11_an_operator_is_recovered_at_the_machine_and_all_are_told() {
     let gate = &world.gate;
     assert!(gate.recover_operator(&userid("julian"), "lost it all", Actor::Local { uid: 0 }).await.is_err());
     assert!(gate.recover_operator(&userid("dora"), "", Actor::Local { uid: 0 }).await.is_err());
-    let recovered = gate.recover_operator(&userid("dora"), "phone and codes lost", Actor::Local { uid: 0 }).await;
+    let recovered =
+        gate.recover_operator(&userid("dora"), "phone and codes lost", Actor::Local { uid: 0 }).await;
     let recovered = recovered.unwrap();
     assert!(matches!(gate.present(&session, &browser(1), true).await.unwrap(), Present::Stranger), "S8");
     assert_eq!(mailed(&world, MailKind::OperatorRecovered), ["dirk@acme.example", "dora@acme.example"]);
@@ -634,7 +651,8 @@ async fn no_mail_holds_a_secret_in_clear() {
     assert!(recovery.iter().all(|code| !text.contains(code.expose().as_str())));
     let all = mails(&world);
     let mail = all.iter().find(|mail| mail.kind == MailKind::SetupLink).unwrap();
-    let opened = world.gate.vault.open(&super::links::token_place(mail), mail.secret.as_ref().unwrap()).unwrap();
+    let opened =
+        world.gate.vault.open(&super::links::token_place(mail), mail.secret.as_ref().unwrap()).unwrap();
     assert_eq!(opened.expose(), link.secret().expose().as_bytes());
 }
 
@@ -661,7 +679,8 @@ async fn a_link_that_nobody_used_expires_once_over_restarts() {
     let world = site();
     trader(&world, "julian", false).await;
     make_link(&world, "julian").await;
-    let expiries = |world: &World| world.entries(100).iter().filter(|e| e.event == Event::LinkExpired).count();
+    let expiries =
+        |world: &World| world.entries(100).iter().filter(|e| e.event == Event::LinkExpired).count();
     world.gate.tick().await;
     assert_eq!(expiries(&world), 0);
     world.gate.advance_clock(HOUR * 73);

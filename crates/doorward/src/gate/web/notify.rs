@@ -203,7 +203,8 @@ impl Gate {
         is_told: impl Fn(&Person) -> bool,
     ) -> Result<Vec<(PersonId, String)>, Fault> {
         let people = self.store.administrators(firm)?;
-        let wanted = people.into_iter().filter(|person| person.standing == Standing::Active && is_told(person));
+        let wanted =
+            people.into_iter().filter(|person| person.standing == Standing::Active && is_told(person));
         Ok(wanted.filter_map(|person| Some((person.id, person.profile.email?))).collect())
     }
 
@@ -268,7 +269,11 @@ fn mail(to: String, about: About, record: &Record) -> Mail {
         (None, Actor::Person { id, userid }) => (Some(*id), Some(userid.clone())),
         (
             None,
-            Actor::Unknown { .. } | Actor::FixSession { .. } | Actor::Local { .. } | Actor::Node | Actor::Nobody,
+            Actor::Unknown { .. }
+            | Actor::FixSession { .. }
+            | Actor::Local { .. }
+            | Actor::Node
+            | Actor::Nobody,
         ) => (None, None),
     };
     Mail {
@@ -359,7 +364,9 @@ mod tests {
         let mails = Mails::default();
         let key = (PersonId::from_random(2), About::Owner(MailKind::Registered));
         let mut taken = Taken::default();
-        (0..25).for_each(|_| drop(mails.take(key, Mono::default(), &mut taken)));
+        for _ in 0..25 {
+            mails.take(key, Mono::default(), &mut taken);
+        }
         mails.give_back(taken);
         let mut taken = Taken::default();
         assert_eq!((0..25).filter(|_| mails.take(key, Mono::default(), &mut taken)).count(), 20);

@@ -102,15 +102,25 @@ mod tests {
             let text = code.expose();
             assert_eq!(text.len(), 11, "{text}");
             assert!(!stored.contains(&text[..5]) && !stored.contains(&text[6..]));
-            for typed in [text.clone(), text.to_lowercase(), text.replace('-', ""), format!(" {} ", text.replace('-', " "))] {
+            for typed in [
+                text.clone(),
+                text.to_lowercase(),
+                text.replace('-', ""),
+                format!(" {} ", text.replace('-', " ")),
+            ] {
                 let found = find(&vault, julian, Some(&kept), &Secret::new(typed)).unwrap();
                 assert_eq!(found, Some(at));
             }
             let other = find(&vault, PersonId::from_random(4), Some(&kept), code).unwrap();
             assert_eq!(other, None, "it is its owner's only");
         }
-        for wrong in ["", "-", "AAAAA-AAAAA", "AAAAAAAAAAAAAAAAAAAAAA", "💥💥💥💥💥💥💥💥💥💥"] {
-            assert_eq!(find(&vault, julian, Some(&kept), &Secret::new(wrong.to_owned())).unwrap(), None, "{wrong}");
+        for wrong in ["", "-", "AAAAA-AAAAA", "AAAAAAAAAAAAAAAAAAAAAA", "💥💥💥💥💥💥💥💥💥💥"]
+        {
+            assert_eq!(
+                find(&vault, julian, Some(&kept), &Secret::new(wrong.to_owned())).unwrap(),
+                None,
+                "{wrong}"
+            );
         }
         assert_eq!(find(&vault, julian, None, &shown[0]).unwrap(), None);
     }

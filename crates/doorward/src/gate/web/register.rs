@@ -173,7 +173,11 @@ impl Gate {
                         enrolment: Some(id),
                     };
                     // Whoever signed out meanwhile has a seed that nobody can confirm.
-                    if self.web.sessions.set_stage(token, stage) { Enrolling::Shown(shown) } else { Enrolling::Nowhere }
+                    if self.web.sessions.set_stage(token, stage) {
+                        Enrolling::Shown(shown)
+                    } else {
+                        Enrolling::Nowhere
+                    }
                 }
                 Err(Deny::InitialPassword) => Enrolling::ChangeFirst,
                 Err(deny) => Enrolling::Refused(deny),
@@ -192,7 +196,12 @@ impl Gate {
     }
 
     /// A seed as it is shown.
-    pub(super) fn shown_seed(&self, parameters: Parameters, userid: &str, clear: &Secret<Vec<u8>>) -> ShownSeed {
+    pub(super) fn shown_seed(
+        &self,
+        parameters: Parameters,
+        userid: &str,
+        clear: &Secret<Vec<u8>>,
+    ) -> ShownSeed {
         let base32 = Secret::new(BASE32_NOPAD.encode(clear.expose()));
         let uri = Secret::new(parameters.uri(&self.settings.issuer, userid, base32.expose()));
         ShownSeed { uri, base32, digits: parameters.digits, period_s: parameters.period_s }
@@ -200,7 +209,12 @@ impl Gate {
 
     /// Decides the code that confirms an enrolment, in the browser session that began it. Nothing counts as registered
     /// before; the code is used up (T7).
-    pub async fn confirm_enrolment(&self, token: &Token, code: &Secret<String>, browser: &Browser) -> Confirmed {
+    pub async fn confirm_enrolment(
+        &self,
+        token: &Token,
+        code: &Secret<String>,
+        browser: &Browser,
+    ) -> Confirmed {
         let Some((session, stage)) = self.registering(token) else { return Confirmed::Nowhere };
         let Some(id) = stage.enrolment else { return Confirmed::Over };
         let origin = origin_in(&session, browser);
@@ -316,9 +330,7 @@ impl Gate {
     fn chosen(&self, token: &Token, next: Stage, session: &Session, origin: &Origin) -> Chosen {
         let is_in = matches!(next, Stage::SignedIn { .. });
         match self.web.sessions.advance(token, next, self.clock.now()) {
-            Ok(Some(token)) if is_in => {
-                Chosen::In { token, kind: session.kind }
-            }
+            Ok(Some(token)) if is_in => Chosen::In { token, kind: session.kind },
             Ok(Some(token)) => Chosen::Register(token),
             Ok(None) => Chosen::Nowhere,
             Err(fault) => Chosen::Later(self.later(&fault, origin)),
@@ -380,7 +392,9 @@ impl Gate {
     fn registering(&self, token: &Token) -> Option<(Box<Session>, Registering)> {
         let Found::Here(session) = self.web.sessions.find(token, self.clock.now(), true) else { return None };
         let stage = match session.stage {
-            Stage::Registering { must_change, link, enrolment } => Registering { must_change, link, enrolment },
+            Stage::Registering { must_change, link, enrolment } => {
+                Registering { must_change, link, enrolment }
+            }
             Stage::CodeDue | Stage::Changing { .. } | Stage::SignedIn { .. } => return None,
         };
         Some((session, stage))

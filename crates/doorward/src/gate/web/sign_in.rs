@@ -183,7 +183,12 @@ impl Gate {
 
     /// Decides a recovery code in place of the one-time password (T16). It opens portal and console only, and does not
     /// count as a fresh one-time password.
-    pub async fn sign_in_recovery(&self, token: &Token, given: &Secret<String>, browser: &Browser) -> Entered {
+    pub async fn sign_in_recovery(
+        &self,
+        token: &Token,
+        given: &Secret<String>,
+        browser: &Browser,
+    ) -> Entered {
         let decide = async |person, origin: &Origin| {
             self.decide_step(person, origin, |view, person, context| {
                 let at = recovery::find(&*self.vault, person.id, person.recovery.as_ref(), given)?;

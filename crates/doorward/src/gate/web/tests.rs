@@ -4,14 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorward_core::audit::{AttemptId, Deny};
+use doorward_core::audit::{AttemptId, Deny, Door};
 use doorward_core::id::{PersonId, UserId};
 use doorward_core::identity::person::Kind;
 use doorward_core::limits::Limit;
 use doorward_core::time::{Mono, Now, Wall};
 
 use super::sessions::{Beginning, Found, Life, Sessions, Stage, Token};
-use crate::gate::{Connection, Live};
+use crate::gate::{Connection, Live, Seat};
 
 const JULIAN: u64 = 2;
 const JANE: u64 = 4;
@@ -152,7 +152,8 @@ fn k5_the_steps_before_being_signed_in_take_15_minutes_at_most() {
 fn s8_what_an_administrator_ends_is_over_at_the_next_look() {
     let (sessions, live) = (Sessions::default(), Live::default());
     let julian = beginning(JULIAN, Kind::Trader, signed_in());
-    live.enter(julian.person, None, &julian.connection, true);
+    let seat = Seat { door: Door::Portal, source: julian.source, since: at(0).wall };
+    live.enter(julian.person, None, &julian.connection, true, seat);
     let (token, _) = sessions.begin(julian, at(0)).unwrap();
     live.end_person(PersonId::from_random(JULIAN));
     assert_eq!(over(&sessions.find(&token, at(0), true)), Some(Deny::SessionEnded));

@@ -119,7 +119,7 @@ async fn s1_whoever_is_not_let_in_sees_one_page() {
         ("julian", "not the password", Deny::WrongPassword),
         ("nobody", GOOD, Deny::UnknownUser),
         ("gone", GOOD, Deny::Disabled),
-        ("program", GOOD, Deny::ProgramAtPortal),
+        ("program", GOOD, Deny::WrongKind),
     ] {
         let seen = served.tab().sign_in(userid, password).await;
         let entry = served.world.entries(1).remove(0);
