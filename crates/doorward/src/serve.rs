@@ -19,7 +19,7 @@ use crate::backend::sim::Sim;
 use crate::backend::{Backend, Echo};
 use crate::book::{Store, sqlite};
 use crate::clock::Clock;
-use crate::config::{Config, FixBackend, TlsFiles, VaultProvider};
+use crate::config::{Config, FixBackend, MailWay, TlsFiles, VaultProvider};
 use crate::doors::accept::listen;
 use crate::doors::admission::{Admission, Limits, raise_descriptors};
 use crate::doors::fix::{self, Bound, FixHandle, FixSettings};
@@ -33,6 +33,9 @@ use crate::http::api::{ApiState, router};
 use crate::http::local::LocalSocket;
 use crate::http::ops::{Ops, serve_listener};
 use crate::journal::{Disk, FullDisk, RealDisk};
+use crate::mail::letter::Letterhead;
+use crate::mail::outbox::{Office, Outbox};
+use crate::mail::{Folder, Post, Smtp, SmtpSettings};
 use crate::metrics;
 use crate::streams;
 use crate::vault::{ChallengeSettings, FaultyVault, Protection, SoftVault, Vault};
@@ -43,6 +46,8 @@ const QUEUE_SHARE: usize = 4;
 const CREDENTIALS_ENV: &str = "CREDENTIALS_DIRECTORY";
 /// The credential under which the key file is sealed.
 const CREDENTIAL: &str = "doorward-vault";
+/// Longest time for reaching the mail server, and for one mail.
+const MAIL_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often the node looks after itself.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -158,6 +163,9 @@ impl Node {
             stopping: stopping.clone(),
         };
         let metrics_at = Self::open_ops(config, ops, &stopping, &mut tasks)?;
+        if let Some(office) = mail_office(config)? {
+            tasks.spawn(Outbox::new(Arc::clone(&gate), office).run(stopping.clone()));
+        }
         tasks.spawn(look_after(Arc::clone(&gate), handle, stopping));
         gate.record_start(true).await;
         metrics::ready(1);
@@ -344,6 +352,7 @@ pub fn faults_of_files(config: &Config) -> Vec<String> {
             .listeners
             .iter()
             .find_map(|listener| open_tls("fix.listeners.tls", listener.tls.as_ref(), &clock).err()),
+        mail_server(config).err(),
         breach_list(config).err(),
         hash_settings(config).err(),
     ];
@@ -432,6 +441,43 @@ fn gate_settings(config: &Config, delay: Duration) -> Settings {
         delay,
         ..Settings::default()
     }
+}
+
+/// What mails are made with, where they leave at all.
+fn mail_office(config: &Config) -> Result<Option<Office>, StartError> {
+    let Some(mail) = &config.mail else { return Ok(None) };
+    let post = match &mail.by {
+        MailWay::Folder(folder) => Post::Folder(Folder::open(folder)?),
+        MailWay::Server { .. } => match mail_server(config)? {
+            Some(smtp) => Post::Smtp(smtp),
+            None => return Ok(None),
+        },
+    };
+    let head = Letterhead {
+        sender: Settings::default().issuer,
+        portal: config.public_url.as_ref().map(|url| url.as_str().to_owned()),
+    };
+    Ok(Some(Office { head, from: mail.from.clone(), reply_to: mail.reply_to.clone(), post }))
+}
+
+/// The mail server, where mails leave by one; nothing is connected yet.
+fn mail_server(config: &Config) -> Result<Option<Smtp>, StartError> {
+    let Some(mail) = &config.mail else { return Ok(None) };
+    let MailWay::Server { server, port, security, tls_ca, credentials } = &mail.by else { return Ok(None) };
+    let read = |path: &PathBuf| {
+        std::fs::read(path)
+            .map_err(|error| StartError::Config(format!("mail.tls_ca: {}: {error}", path.display())))
+    };
+    let settings = SmtpSettings {
+        server: server.clone(),
+        port: *port,
+        security: *security,
+        credentials: credentials.clone(),
+        roots: tls_ca.as_ref().map(read).transpose()?,
+        sender: mail.from.email.clone(),
+        wait_max: MAIL_WAIT_MAX,
+    };
+    Ok(Some(Smtp::new(settings).map_err(StartError::Config)?))
 }
 
 /// Where somebody registers an authenticator, at a portal.

@@ -20,7 +20,7 @@ pub(super) struct Faults<'a> {
 
 impl Faults<'_> {
     /// Blames the line of the first of these keys that the file names.
-    fn blame(&mut self, paths: &[&str], text: String) {
+    pub(super) fn blame(&mut self, paths: &[&str], text: String) {
         let line = paths.iter().find_map(|path| self.config.settings.get(path)?.line);
         self.errors.push(ConfigError { line, text });
     }
@@ -38,6 +38,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigError> {
     off_loopback(&mut faults, "metrics", metrics.listen, metrics.tls.as_ref(), metrics.insecure_off_loopback);
     addresses_apart(&mut faults);
     super::fix::check(config, &mut faults);
+    super::mail::check(config, &mut faults);
     if config.vault.challenge_bits < 2048 && !config.vault.legacy_rsa_1024 {
         let text = format!(
             "vault.challenge_bits: {} is below 2048; only vault.legacy_rsa_1024 = true allows it",
@@ -183,5 +184,6 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     if config.public_url.as_ref().is_some_and(super::PublicUrl::is_plain_off_loopback) {
         warnings.push("portal.public_url: people reach the portal without TLS".to_owned());
     }
+    warnings.extend(super::mail::warnings(config));
     warnings
 }

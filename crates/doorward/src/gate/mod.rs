@@ -17,6 +17,7 @@ mod logon;
 #[cfg(test)]
 mod logon_tests;
 mod notes;
+mod outbox;
 mod password;
 mod refusals;
 #[cfg(test)]
@@ -50,8 +51,10 @@ use doorward_core::time::{ClockGuard, Now, Wall};
 pub use attempts::Attempts;
 pub use breach::BreachList;
 pub use live::{Connection, Live};
+pub use outbox::{MailLink, link_hash};
 
 use crate::book::{Batch, CommitError, Committed, Expect, Load, Snapshot, Store};
+pub use crate::book::{MailFilter, MailStage, Queued as QueuedMail};
 use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::hashing::HashPool;
@@ -150,6 +153,8 @@ pub struct Gate {
     sessions: Arc<sessions::Sessions>,
     seen: seen::Seen,
     notes: Arc<notes::Notes>,
+    /// Wakes the sender of mails.
+    outbox: tokio::sync::Notify,
     /// What stands in for the secret of a key that nobody has.
     nobodys_key: MacKey,
     fix: fix::FixDoor,
@@ -197,6 +202,7 @@ impl Gate {
             sessions: Arc::new(sessions),
             seen: seen::Seen::default(),
             notes: Arc::default(),
+            outbox: tokio::sync::Notify::new(),
             nobodys_key,
             fix: fix::FixDoor::default(),
             session_edits: tokio::sync::Mutex::default(),
@@ -436,7 +442,9 @@ impl Gate {
     async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
         let entries: Vec<Entry> = batch.records.iter().map(|record| record.entry.clone()).collect();
         let began = self.clock.now().mono;
+        let has_mail = outbox::has_mail(&batch);
         let committed = self.store.commit(batch).await?;
+        self.wake_outbox(has_mail);
         metrics::journal_commit_seconds(self.clock.now().mono.since(began));
         for (no, entry) in (committed.first..).zip(&entries) {
             metrics::event(entry.event.id());
