@@ -15,6 +15,7 @@ pub mod hashing;
 pub mod http;
 pub mod journal;
 pub mod logging;
+pub mod mail;
 pub mod metrics;
 mod qr;
 pub mod serve;

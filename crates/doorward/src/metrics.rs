@@ -114,6 +114,13 @@ measurements! {
     Gauge sessions(door) = "doorward_sessions", "sessions",
         "Peers that are logged in.";
 
+    Counter mail(event) = "doorward_mails_total", "mails",
+        "Mails tried, by what came of it: mail-sent, mail-delayed, mail-given-up.";
+    Gauge mails_waiting() = "doorward_mails_waiting", "mails",
+        "Mails that wait to be sent.";
+    Gauge mail_up() = "doorward_mail_up", "",
+        "Whether the mail server could be reached when it was last needed.";
+
     Gauge connections(door) = "doorward_connections", "connections",
         "Open connections, logged in or not.";
     Gauge connections_silent(door) = "doorward_connections_not_logged_in", "connections",

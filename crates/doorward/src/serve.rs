@@ -20,7 +20,7 @@ use crate::backend::{Backend, Echo};
 use crate::book::{Store, sqlite};
 use crate::clock::Clock;
 use crate::config::value::is_loopback;
-use crate::config::{Config, FixBackend, PublicUrl, TlsFiles, VaultProvider};
+use crate::config::{Config, FixBackend, MailWay, PublicUrl, TlsFiles, VaultProvider};
 use crate::doors::accept::listen;
 use crate::doors::admission::{Admission, Limits, raise_descriptors};
 use crate::doors::fix::{self, Bound, FixHandle, FixSettings};
@@ -37,6 +37,9 @@ use crate::http::web::site::Site;
 use crate::http::web::tokens::Tokens;
 use crate::http::web::{self, WebState};
 use crate::journal::{Disk, FullDisk, RealDisk};
+use crate::mail::letter::Letterhead;
+use crate::mail::outbox::{Office, Outbox};
+use crate::mail::{Folder, Post, Smtp, SmtpSettings};
 use crate::metrics;
 use crate::streams;
 use crate::vault::{ChallengeSettings, FaultyVault, Protection, SoftVault, Vault};
@@ -47,6 +50,8 @@ const QUEUE_SHARE: usize = 4;
 const CREDENTIALS_ENV: &str = "CREDENTIALS_DIRECTORY";
 /// The credential under which the key file is sealed.
 const CREDENTIAL: &str = "doorward-vault";
+/// Longest time for reaching the mail server, and for one mail.
+const MAIL_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often the node looks after itself.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -176,6 +181,9 @@ impl Node {
             Some(url) => Self::open_web(config, pages, url, &gate, &clock, &stopping, &mut tasks)?,
             None => Vec::new(),
         };
+        if let Some(office) = mail_office(config, public_url.as_ref())? {
+            tasks.spawn(Outbox::new(Arc::clone(&gate), office).run(stopping.clone()));
+        }
         tasks.spawn(look_after(Arc::clone(&gate), handle, stopping));
         let claim = if web.is_empty() { None } else { gate.open_claim().await? };
         gate.record_start(true).await;
@@ -408,6 +416,7 @@ pub fn faults_of_files(config: &Config) -> Vec<String> {
             .listeners
             .iter()
             .find_map(|listener| open_tls("fix.listeners.tls", listener.tls.as_ref(), &clock).err()),
+        mail_server(config).err(),
         breach_list(config).err(),
         hash_settings(config).err(),
     ];
@@ -490,6 +499,7 @@ fn gate_settings(config: &Config, public_url: Option<&PublicUrl>, delay: Duratio
     Settings {
         pkcs1: config.vault.pkcs1,
         register_url: public_url.map(|url| register_url(url.as_str())),
+        mail: config.mail.is_some(),
         portal_url: public_url.map(|url| url.as_str().trim_end_matches('/').to_owned()),
         product_names: config.passwords.product_names.clone(),
         password_bytes_max: carried.min(Limit::PasswordBytes.max()),
@@ -497,6 +507,43 @@ fn gate_settings(config: &Config, public_url: Option<&PublicUrl>, delay: Duratio
         delay,
         ..Settings::default()
     }
+}
+
+/// What mails are made with, where they leave at all.
+fn mail_office(config: &Config, public_url: Option<&PublicUrl>) -> Result<Option<Office>, StartError> {
+    let Some(mail) = &config.mail else { return Ok(None) };
+    let post = match &mail.by {
+        MailWay::Folder(folder) => Post::Folder(Folder::open(folder)?),
+        MailWay::Server { .. } => match mail_server(config)? {
+            Some(smtp) => Post::Smtp(smtp),
+            None => return Ok(None),
+        },
+    };
+    let head = Letterhead {
+        sender: Settings::default().issuer,
+        portal: public_url.map(|url| url.as_str().trim_end_matches('/').to_owned()),
+    };
+    Ok(Some(Office { head, from: mail.from.clone(), reply_to: mail.reply_to.clone(), post }))
+}
+
+/// The mail server, where mails leave by one; nothing is connected yet.
+fn mail_server(config: &Config) -> Result<Option<Smtp>, StartError> {
+    let Some(mail) = &config.mail else { return Ok(None) };
+    let MailWay::Server { server, port, security, tls_ca, credentials } = &mail.by else { return Ok(None) };
+    let read = |path: &PathBuf| {
+        std::fs::read(path)
+            .map_err(|error| StartError::Config(format!("mail.tls_ca: {}: {error}", path.display())))
+    };
+    let settings = SmtpSettings {
+        server: server.clone(),
+        port: *port,
+        security: *security,
+        credentials: credentials.clone(),
+        roots: tls_ca.as_ref().map(read).transpose()?,
+        sender: mail.from.email.clone(),
+        wait_max: MAIL_WAIT_MAX,
+    };
+    Ok(Some(Smtp::new(settings).map_err(StartError::Config)?))
 }
 
 /// Where somebody registers an authenticator, at a portal.

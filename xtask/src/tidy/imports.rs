@@ -86,6 +86,12 @@ const RULES: &[Rule] = &[
         why: "of what decides, HTTP uses the gate only",
     },
     Rule {
+        of: "doorward::mail",
+        not: &["doorward::doors", "doorward::http", "doorward::cli", "doorward::serve", "doorward::demo", "doorward::hashing"],
+        but: &[], tests_too: false,
+        why: "mails are asked of the gate and told to it",
+    },
+    Rule {
         of: "doorward::book", not: &["doorward::doors", "doorward::http", "doorward::cli", "doorward::serve"],
         but: &[], tests_too: false,
         why: "what keeps knows nothing of those who ask",

@@ -39,6 +39,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigError> {
     addresses_apart(&mut faults);
     super::fix::check(config, &mut faults);
     super::web::check(config, &mut faults);
+    super::mail::check(config, &mut faults);
     if config.vault.challenge_bits < 2048 && !config.vault.legacy_rsa_1024 {
         let text = format!(
             "vault.challenge_bits: {} is below 2048; only vault.legacy_rsa_1024 = true allows it",
@@ -186,5 +187,6 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     if config.public_url.as_ref().is_some_and(super::PublicUrl::is_plain_off_loopback) {
         warnings.push("portal.public_url: people reach the portal without TLS".to_owned());
     }
+    warnings.extend(super::mail::warnings(config));
     warnings
 }

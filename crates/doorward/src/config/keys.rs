@@ -156,6 +156,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("fix", "The FIX door"),
     ("web", "Portal and console: the listener of the pages for people"),
     ("portal", "The pages for people, as they are reached"),
+    ("mail", "How mails leave: setup links, and news to their owners and to administrators"),
     ("admin", "The local socket of the command line"),
     ("metrics", "Measurements and health, on a listener of their own"),
     ("vault", "Keys and what they protect"),
@@ -340,6 +341,56 @@ pub const KEYS: &[Key] = &[
         "Where people reach portal and console: what links in mails and the register_url of an answer begin with; its \
          origin may open the WebSocket door. Without it, the first address of web.listen. With web.listen it has no path: \
          the pages lie at the root.",
+    ),
+    Key::new(
+        "mail.server",
+        Kind::Text,
+        Preset::Absent { example: r#""smtp.example.com""# },
+        "Name or address of the mail server that takes mails (SMTP). Without it, and without mail.folder, mails wait.",
+    ),
+    Key::new(
+        "mail.port",
+        within(1, 65_535),
+        Preset::Derived { words: "587 for starttls, 465 for tls, 25 for none", example: "587" },
+        "Its port.",
+    ),
+    Key::new(
+        "mail.security",
+        Kind::OneWord(&["starttls", "tls", "none"]),
+        Preset::Toml(r#""starttls""#),
+        "How the connection is protected: starttls begins plain and sends nothing before TLS, tls is TLS from the \
+         first byte, none is for a server on this machine only.",
+    ),
+    Key::new(
+        "mail.tls_ca",
+        Kind::Path,
+        Preset::Absent { example: r#""/etc/doorward/tls/mail-ca.pem""# },
+        "PEM file of root certificates to trust for the mail server, besides those of the machine.",
+    ),
+    Key::new(
+        "mail.user",
+        Kind::Text,
+        Preset::Absent { example: r#""doorward""# },
+        "User at the mail server, where it asks for one; with mail.password.",
+    ),
+    Key::new("mail.password", Kind::Text, Preset::Absent { example: "" }, "Password of mail.user.").secret(),
+    Key::new(
+        "mail.from",
+        Kind::Text,
+        Preset::Absent { example: r#""Doorward <no-reply@example.com>""# },
+        "Who mails are from. Needed with mail.server and mail.folder.",
+    ),
+    Key::new(
+        "mail.reply_to",
+        Kind::Text,
+        Preset::Absent { example: r#""support@example.com""# },
+        "Where answers go, if not to mail.from.",
+    ),
+    Key::new(
+        "mail.folder",
+        Kind::Path,
+        Preset::Absent { example: r#""/var/lib/doorward-mails""# },
+        "For trials: mails are not sent, each is a file in this folder. mail.server is not used then.",
     ),
     Key::new(
         "admin.socket",

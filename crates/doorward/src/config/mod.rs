@@ -5,6 +5,7 @@ mod check;
 pub mod docs;
 mod fix;
 pub mod keys;
+mod mail;
 pub mod network;
 mod read;
 mod show;
@@ -23,6 +24,7 @@ use doorward_core::calendar::Calendar;
 use doorward_core::secret::Secret;
 
 pub use fix::{Fix, FixBackend, FixListener, FixProfile};
+pub use mail::{Mail, MailWay};
 pub use network::Network;
 pub use read::{ConfigError, Env, Origin, Setting, Settings};
 pub use value::{OriginRule, PublicUrl};
@@ -52,6 +54,8 @@ pub struct Config {
     pub web: Web,
     /// `portal.public_url`.
     pub public_url: Option<PublicUrl>,
+    /// Section `mail`; absent: mails wait.
+    pub mail: Option<Mail>,
     /// Section `admin`.
     pub admin: Admin,
     /// Section `metrics`.
@@ -299,6 +303,7 @@ impl Config {
             fix: fix::fix(&all),
             web: web::web(&all),
             public_url: all.url("portal.public_url"),
+            mail: mail::mail(&all),
             admin: Admin { socket: all.path("admin.socket").unwrap_or_default() },
             metrics: Metrics {
                 listen: all.address("metrics.listen"),

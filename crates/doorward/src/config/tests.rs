@@ -41,9 +41,9 @@ fn an_empty_file_is_the_defaults() {
 
 #[test]
 fn every_key_is_read_as_its_kind() {
-    let text: String = KEYS
-        .iter()
-        .filter(|key| !key.secret)
+    // A user of the mail server needs a password, which is no plain key.
+    let plain = || KEYS.iter().filter(|key| !key.secret && key.path != "mail.user");
+    let text: String = plain()
         .map(|key| match key.preset {
             Preset::Toml(value) => format!("{} = {value}\n", key.path),
             Preset::Derived { example, .. } | Preset::Absent { example } => {
@@ -52,7 +52,7 @@ fn every_key_is_read_as_its_kind() {
         })
         .collect();
     let config = parse(&text).unwrap();
-    for key in KEYS.iter().filter(|key| !key.secret) {
+    for key in plain() {
         assert!(matches!(config.settings()[key.path].origin, Origin::Line(_)), "{}", key.path);
     }
     assert!(config.ws.tls.is_some() && config.metrics.tls.is_some() && config.public_url.is_some());

@@ -16,7 +16,7 @@ use doorward_core::time::Wall;
 use tokio::sync::oneshot;
 
 use super::notes::stays_true;
-use super::web::notify::queues_mail;
+use super::outbox::has_mail;
 use super::{Gate, Origin, error_text, new_attempt};
 use crate::book::{Batch, CommitError, Expect};
 use crate::fault::Fault;
@@ -199,7 +199,8 @@ impl Gate {
         let notes: Vec<Record> = records.iter().filter(|record| stays_true(record)).cloned().collect();
         let (sessions, clock) = (Arc::clone(&self.sessions), Arc::clone(&self.clock));
         let kept = Arc::clone(&self.notes);
-        let mails = records.iter().any(queues_mail).then(|| self.mail_wake());
+        let batch = Batch { expects: Vec::new(), records };
+        let mails = has_mail(&batch).then(|| Arc::clone(&self.outbox));
         let began = clock.now().mono;
         let answered = move |answer: Result<_, CommitError>| {
             metrics::journal_commit_seconds(clock.now().mono.since(began));
@@ -222,7 +223,7 @@ impl Gate {
             }
             done(answer);
         };
-        self.store.submit_then(Batch { expects: Vec::new(), records }, Box::new(answered));
+        self.store.submit_then(batch, Box::new(answered));
     }
 
     /// What is written down of sessions that their refusals have locked.

@@ -17,6 +17,7 @@ mod logon;
 #[cfg(test)]
 mod logon_tests;
 mod notes;
+mod outbox;
 mod password;
 mod refusals;
 #[cfg(test)]
@@ -51,8 +52,10 @@ use doorward_core::time::{ClockGuard, Now, Wall};
 pub use attempts::Attempts;
 pub use breach::BreachList;
 pub use live::{Connection, ConnectionNo, Live, Seat};
+pub use outbox::{MailLink, link_hash};
 
 use crate::book::{Batch, CommitError, Committed, Expect, Load, Snapshot, Store};
+pub use crate::book::{MailFilter, MailStage, Queued as QueuedMail};
 use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::hashing::HashPool;
@@ -157,6 +160,8 @@ pub struct Gate {
     sessions: Arc<sessions::Sessions>,
     seen: seen::Seen,
     notes: Arc<notes::Notes>,
+    /// Wakes the sender of mails.
+    outbox: Arc<tokio::sync::Notify>,
     /// What stands in for the secret of a key that nobody has.
     nobodys_key: MacKey,
     fix: fix::FixDoor,
@@ -205,6 +210,7 @@ impl Gate {
             sessions: Arc::new(sessions),
             seen: seen::Seen::default(),
             notes: Arc::default(),
+            outbox: Arc::default(),
             nobodys_key,
             fix: fix::FixDoor::default(),
             session_edits: tokio::sync::Mutex::default(),
@@ -452,8 +458,8 @@ impl Gate {
     async fn commit(&self, mut batch: Batch) -> Result<Committed, CommitError> {
         let taken = self.add_mails(&mut batch.records)?;
         let entries: Vec<Entry> = batch.records.iter().map(|record| record.entry.clone()).collect();
-        let queues = batch.records.iter().any(web::notify::queues_mail);
         let began = self.clock.now().mono;
+        let has_mail = outbox::has_mail(&batch);
         let committed = match self.store.commit(batch).await {
             Ok(committed) => committed,
             Err(error) => {
@@ -461,9 +467,7 @@ impl Gate {
                 return Err(error);
             }
         };
-        if queues {
-            self.web.mails.wake();
-        }
+        self.wake_outbox(has_mail);
         metrics::journal_commit_seconds(self.clock.now().mono.since(began));
         for (no, entry) in (committed.first..).zip(&entries) {
             metrics::event(entry.event.id());

@@ -9,8 +9,11 @@ use std::time::Duration;
 use doorward_client::password::{Challenge as ClientChallenge, encrypt};
 use doorward_client::totp::Totp;
 use doorward_core::ask::{Ask, Encrypted, GivenPassword, Padding, Verdict};
-use doorward_core::audit::{Actor, Door, Entry};
+use doorward_core::audit::{Actor, Context, Door, Entry, Event, Record};
 use doorward_core::id::{FirmCode, UserId};
+use doorward_core::identity::change::Change;
+use doorward_core::identity::link::SetupLink;
+use doorward_core::identity::mail::Mail;
 use doorward_core::identity::person::{Kind, Person, Profile};
 use doorward_core::identity::policy::AuthSystem;
 use doorward_core::secret::Secret;
@@ -20,7 +23,7 @@ use tempfile::TempDir;
 use super::admin::{NewPassword, NewPerson};
 use super::rival::RivalledStore;
 use super::{BreachList, Connection, Gate, Origin, Settings, new_attempt};
-use crate::book::{AuditFilter, sqlite};
+use crate::book::{AuditFilter, Batch, Expect, sqlite};
 use crate::clock::Clock;
 use crate::hashing::{HashParams, HashPool, HashSettings};
 use crate::journal::{FullDisk, RealDisk};
@@ -134,6 +137,23 @@ impl World {
     pub(crate) async fn seed(&self, userid: &str) -> Totp {
         let seed = self.gate.issue_authenticator(&UserId::parse(userid).unwrap(), Actor::Node).await.unwrap();
         Totp::parse(seed.base32.expose()).unwrap()
+    }
+
+    /// Queues a mail, with nothing that it tells of.
+    pub(crate) async fn queue(&self, mail: Mail) {
+        self.commit(Event::MailQueued, Vec::new(), Change::MailQueued { mail: Box::new(mail) }).await;
+    }
+
+    /// Gives somebody a setup link.
+    pub(crate) async fn set_link(&self, person: &Person, link: SetupLink) {
+        let change = Change::Link { person: person.id, link: Some(link), made: Vec::new() };
+        self.commit(Event::LinkMade, vec![Expect::Person(person.id, person.version)], change).await;
+    }
+
+    async fn commit(&self, event: Event, expects: Vec<Expect>, change: Change) {
+        let context = Context { at: self.now(), door: Door::Node, source: None, attempt: new_attempt() };
+        let record = Record { entry: Entry::new(&context, event, Actor::Node), changes: vec![change] };
+        self.gate.commit(Batch { expects, records: vec![record] }).await.unwrap();
     }
 
     pub(crate) fn now(&self) -> Wall {

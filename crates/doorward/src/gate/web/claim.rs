@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 
-use super::links::{LinkToken, hash_of};
+use super::links::LinkToken;
 use super::register::{Confirmed, ShownSeed, parameters_of};
 use super::sessions::Stage;
 use super::sign_in::CodeRefusal;
@@ -29,7 +29,7 @@ use crate::book::{Batch, CommitError, Expect, Load};
 use crate::fault::Fault;
 use crate::gate::admin::{NewPassword, Refused, drafted};
 use crate::gate::facts::{NotOpened, seed_place_of};
-use crate::gate::{Connection, Gate, Origin, effective, expect_person, random_u64};
+use crate::gate::{Connection, Gate, Origin, effective, expect_person, link_hash, random_u64};
 use crate::hashing::SourceKey;
 use crate::vault::Label;
 
@@ -121,7 +121,7 @@ impl Gate {
         let origin = Self::portal_origin(browser, Arc::new(Connection::default()));
         let mut claim = self.web.claim.0.lock().await;
         let now = self.clock.now().mono;
-        let link = hash_of(given.token);
+        let link = link_hash(given.token);
         let is_it = |open: &&mut Open| now < open.until && bool::from(open.link.0.ct_eq(&link.0));
         let Some(open) = claim.as_mut().filter(is_it) else {
             drop(claim);

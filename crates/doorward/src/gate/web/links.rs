@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::BASE64URL_NOPAD;
 use doorward_core::id::PersonId;
 use doorward_core::identity::change::Change;
@@ -11,13 +10,12 @@ use doorward_core::identity::decide::link;
 use doorward_core::identity::link::LinkHash;
 use doorward_core::identity::mail::{Mail, MailId, MailKind};
 use doorward_core::identity::person::Person;
-use doorward_core::identity::sealed::Place;
 use doorward_core::secret::Secret;
 use doorward_core::time::Wall;
 
 use crate::book::{Batch, CommitError, Load};
 use crate::fault::Fault;
-use crate::gate::{Gate, error_text, expect_person, random_u64};
+use crate::gate::{Gate, error_text, expect_person, link_hash, random_u64};
 use crate::metrics;
 use crate::vault::Vault;
 
@@ -40,7 +38,7 @@ impl LinkToken {
 
     /// What is kept of it.
     pub fn hash(&self) -> LinkHash {
-        hash_of(self.0.expose())
+        link_hash(self.0.expose())
     }
 
     /// The text, for the link.
@@ -51,24 +49,6 @@ impl LinkToken {
     /// The link, at a portal: the token is behind the `#`, which browsers send nowhere.
     pub fn url(&self, portal: &str) -> Secret<String> {
         Secret::new(format!("{}/setup#{}", portal.trim_end_matches('/'), self.0.expose()))
-    }
-}
-
-/// What is kept of a token as somebody sent it; of whatever else they sent, nobody's.
-pub(super) fn hash_of(token: &str) -> LinkHash {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-    LinkHash(hash)
-}
-
-/// Where the token lies in a mail that waits; it opens nowhere else (V1).
-pub fn token_place(mail: &Mail) -> Place {
-    Place {
-        table: "outbox",
-        row: mail.id.to_string(),
-        column: "token",
-        firm: mail.firm.as_ref().map(|code| code.as_str().to_owned()).unwrap_or_default(),
-        version: 1,
     }
 }
 
@@ -95,8 +75,10 @@ impl Gate {
         };
         let mut values = BTreeMap::from([("expires_us".to_owned(), (at + valid).as_us().to_string())]);
         values.extend(firm.map(|firm| ("firm".to_owned(), firm.name)));
-        let mut mail = Mail {
-            id: MailId::from_random(random_u64()),
+        let id = MailId::from_random(random_u64());
+        let secret = Some(self.seal_mail_token(id, person.firm.as_ref(), token.secret().expose())?);
+        let mail = Mail {
+            id,
             to,
             kind: MailKind::SetupLink,
             queued_at: at,
@@ -104,10 +86,8 @@ impl Gate {
             about: Some(person.id),
             userid: Some(person.userid.clone()),
             values,
-            secret: None,
+            secret,
         };
-        let sealed = self.vault.seal(&token_place(&mail), token.secret().expose().as_bytes())?;
-        mail.secret = Some(sealed);
         Ok(Change::MailQueued { mail: Box::new(mail) })
     }
 

@@ -2,7 +2,7 @@
 //! in that very record, so that neither is without the other (Q5).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use doorward_core::audit::{Actor, Entry, Event, Record};
@@ -13,7 +13,6 @@ use doorward_core::identity::notice::Notice;
 use doorward_core::identity::person::{Person, Standing};
 use doorward_core::limits::Limit;
 use doorward_core::time::{Mono, Wall};
-use tokio::sync::Notify;
 
 use crate::book::{Batch, Load};
 use crate::fault::Fault;
@@ -64,11 +63,10 @@ struct Count {
     more: u64,
 }
 
-/// How many mails were queued lately, so that a flood of events is no flood of mails; and who waits for mails.
+/// How many mails were queued lately, so that a flood of events is no flood of mails.
 #[derive(Debug, Default)]
 pub(in crate::gate) struct Mails {
     counts: Mutex<BTreeMap<Key, Count>>,
-    waiting: Arc<Notify>,
 }
 
 /// The counts that the mails of a batch took; to be given back where it was not committed.
@@ -124,27 +122,12 @@ impl Mails {
         counts.entry(key).or_insert(Count { began: now, queued: 0, more: 0 }).more += more;
     }
 
-    /// Says that a mail was queued.
-    pub(in crate::gate) fn wake(&self) {
-        self.waiting.notify_one();
-    }
-
     fn counts(&self) -> MutexGuard<'_, BTreeMap<Key, Count>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether a record queues a mail.
-pub(in crate::gate) fn queues_mail(record: &Record) -> bool {
-    record.changes.iter().any(|change| matches!(change, Change::MailQueued { .. }))
-}
-
 impl Gate {
-    /// Is told of each mail that was queued, for whoever sends them.
-    pub fn mail_wake(&self) -> Arc<Notify> {
-        Arc::clone(&self.web.mails.waiting)
-    }
-
     /// Adds to each record the mails that it brings about. Without a mail server there are none.
     pub(in crate::gate) fn add_mails(&self, records: &mut [Record]) -> Result<Taken, Fault> {
         let mut taken = Taken::default();

@@ -19,7 +19,6 @@ use doorward_core::identity::totp::Parameters;
 use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
 
-use super::links::hash_of;
 use super::sessions::{Found, Session, Stage};
 use super::sign_in::{CodeRefusal, Entered, origin_in};
 use super::{Browser, Token, recovery};
@@ -27,7 +26,7 @@ use crate::book::{CommitError, Load, Snapshot};
 use crate::fault::Fault;
 use crate::gate::facts::{NotOpened, OpenedPassword, seed_place};
 use crate::gate::login::batch_of;
-use crate::gate::{Connection, Gate, Origin, effective, random_u64};
+use crate::gate::{Connection, Gate, Origin, effective, link_hash, random_u64};
 use crate::hashing::SourceKey;
 use crate::metrics;
 use crate::vault::Label;
@@ -123,7 +122,7 @@ impl Gate {
     ) -> Entered {
         let connection = Arc::new(Connection::default());
         let origin = Self::portal_origin(browser, connection);
-        let hash = hash_of(link);
+        let hash = link_hash(link);
         let password = GivenPassword::Enveloped(password);
         let verdict = self.login_with(userid, &password, None, Some(hash), &origin).await;
         self.entered(verdict, Some(hash), old, &origin, browser).await
