@@ -8,13 +8,14 @@ use doorward_core::id::{FirmCode, PersonId, UserId};
 use doorward_core::identity::decide::sign_in::may_browse;
 use doorward_core::identity::decide::step_up::is_fresh;
 use doorward_core::identity::person::{Kind, Right};
+use doorward_core::identity::policy::Effective;
 use doorward_core::time::Wall;
 
 use super::sessions::{Found, Session, SessionNo};
 use super::{Browser, Token};
 use crate::book::Load;
 use crate::fault::Fault;
-use crate::gate::{Connection, Gate, Origin};
+use crate::gate::{Connection, Gate, Origin, effective};
 
 /// Somebody who is signed in. Loaded anew at each request.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Asker {
     pub firm: Option<FirmCode>,
     /// What they were given.
     pub rights: BTreeSet<Right>,
+    /// What is in force for them.
+    pub policy: Effective,
     /// When a one-time password was last proved in this session, by the clock as it is now.
     pub factor_at: Option<Wall>,
     /// Whether that counts as fresh now.
@@ -101,6 +104,7 @@ impl Gate {
         };
         let snapshot = self.store.load(&Load::Person(session.person))?;
         let origin = Self::portal_origin(browser, Arc::clone(&session.connection));
+        let policy = effective(&snapshot);
         let may_browse = may_browse(&self.view(&snapshot), &self.context(&origin));
         let Some(person) = snapshot.person.filter(|_| may_browse) else {
             if let Some(session) = self.web.sessions.end(token) {
@@ -119,6 +123,7 @@ impl Gate {
             userid: person.userid,
             kind: person.kind,
             firm: person.firm,
+            policy,
             rights: person.profile.grant.map(|grant| grant.rights).unwrap_or_default(),
             factor_at,
             factor_fresh: is_fresh(factor_at, now.wall),

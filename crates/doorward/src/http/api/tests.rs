@@ -340,6 +340,23 @@ async fn what_is_absent_stays_and_null_is_cleared() {
 }
 
 #[tokio::test]
+async fn s11_an_operator_of_the_desk_is_recovered_with_a_reason_and_nobody_else() {
+    let desk = desk();
+    desk.firm("ACME").await;
+    desk.trader("julian", "ACME").await;
+    desk.ask("POST", "/people", json!({"userid": "dora", "kind": "desk"})).await.ok();
+    let why = json!({"reason": "telephone and recovery codes lost"});
+    let recovered = desk.ask("POST", "/people/dora/recover", why.clone()).await.ok();
+    assert!(recovered["link"].as_str().unwrap().contains("/setup#"), "{recovered}");
+    assert_eq!(recovered["password"].as_str().unwrap().len(), 23);
+    assert!(!desk.get("/people/dora").await.ok().to_string().contains("/setup#"), "shown once");
+    assert_eq!(desk.ask("POST", "/people/julian/recover", why.clone()).await.problem().0, 422);
+    assert_eq!(desk.ask("POST", "/people/none/recover", why).await.problem().0, 404);
+    assert_eq!(desk.ask("POST", "/people/dora/recover", json!({})).await.problem().1, "reason");
+    assert_eq!(desk.ask("POST", "/people/dora/recover", json!({"reason": ""})).await.problem().1, "reason");
+}
+
+#[tokio::test]
 async fn t11_a_seed_is_shown_once_and_an_authenticator_taken_away() {
     let desk = desk();
     desk.firm("ACME").await;
