@@ -54,13 +54,13 @@ impl LinkToken {
 
 impl Gate {
     /// A token for a new setup link.
-    pub(in crate::gate) fn link_token(&self) -> Result<LinkToken, Fault> {
+    pub fn link_token(&self) -> Result<LinkToken, Fault> {
         LinkToken::random(&*self.vault)
     }
 
     /// The mail that carries a setup link, to be put into the record that makes the link. `valid` is for how long it
     /// works from now on.
-    pub(in crate::gate) fn link_mail(
+    pub fn link_mail(
         &self,
         person: &Person,
         token: &LinkToken,
