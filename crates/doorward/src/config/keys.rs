@@ -1,4 +1,6 @@
 //! The one table of configuration keys: parsing, checks, the sample file, the documentation and `--help` come from it.
+//!
+//! Length: it is one table, in which each key is told once.
 
 /// What a key takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
