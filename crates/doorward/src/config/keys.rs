@@ -1,6 +1,7 @@
 //! The one table of configuration keys: parsing, checks, the sample file, the documentation and `--help` come from it.
 //!
 //! Length: it is one table, which is read from the top to the bottom.
+//! Length: it is one table, in which each key is told once.
 
 /// What a key takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -349,17 +350,17 @@ pub const KEYS: &[Key] = &[
         "Name or address of the mail server that takes mails (SMTP). Without it, and without mail.folder, mails wait.",
     ),
     Key::new(
-        "mail.port",
-        within(1, 65_535),
-        Preset::Derived { words: "587 for starttls, 465 for tls, 25 for none", example: "587" },
-        "Its port.",
-    ),
-    Key::new(
         "mail.security",
         Kind::OneWord(&["starttls", "tls", "none"]),
         Preset::Toml(r#""starttls""#),
         "How the connection is protected: starttls begins plain and sends nothing before TLS, tls is TLS from the \
          first byte, none is for a server on this machine only.",
+    ),
+    Key::new(
+        "mail.port",
+        within(1, 65_535),
+        Preset::Derived { words: "587 for starttls, 465 for tls, 25 for none", example: "587" },
+        "Its port.",
     ),
     Key::new(
         "mail.tls_ca",

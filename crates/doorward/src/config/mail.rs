@@ -52,16 +52,10 @@ pub(super) fn mail(all: &Typed<'_>) -> Option<Mail> {
 }
 
 fn server(all: &Typed<'_>) -> Option<MailWay> {
-    let security = security(&all.text("mail.security"));
-    let port = all.number_value("mail.port").and_then(|port| u16::try_from(port).ok());
     Some(MailWay::Server {
         server: all.text_value("mail.server")?,
-        port: port.unwrap_or(match security {
-            Security::StartTls => 587,
-            Security::Tls => 465,
-            Security::None => 25,
-        }),
-        security,
+        port: u16::try_from(all.number("mail.port")).unwrap_or(u16::MAX),
+        security: security(&all.text("mail.security")),
         tls_ca: all.path("mail.tls_ca"),
         credentials: all.text_value("mail.user").zip(all.secret("mail.password")),
     })
@@ -120,4 +114,69 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
         warnings.push(format!("mail.folder: mails are not sent, they are written to {}", folder.display()));
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        let env = |name: &str| (name == "MAIL_PASS").then(|| "correct horse".to_owned());
+        Config::parse(text, "f", Path::new("/etc"), &env).map_err(|errors| errors.to_string())
+    }
+
+    const FROM: &str = "mail.from = \"Börse <no-reply@example.com>\"\n";
+
+    #[test]
+    fn the_port_is_that_of_the_protection_unless_it_is_given() {
+        for (more, expected) in [
+            ("", 587),
+            ("mail.security = \"tls\"\n", 465),
+            ("mail.security = \"none\"\n", 25),
+            ("mail.port = 2525\n", 2_525),
+        ] {
+            let config = parse(&format!("{FROM}mail.server = \"localhost\"\n{more}")).unwrap();
+            let MailWay::Server { port, .. } = config.mail.unwrap().by else { panic!("no server") };
+            assert_eq!(port, expected, "{more}");
+        }
+    }
+
+    #[test]
+    fn e7_mail_leaves_this_machine_over_tls_only() {
+        let refused = parse(&format!("{FROM}mail.server = \"smtp.example.com\"\nmail.security = \"none\""));
+        assert!(refused.unwrap_err().contains("use starttls or tls"));
+    }
+
+    #[test]
+    fn a_mail_way_needs_a_sender_and_a_user_a_password() {
+        for (text, words) in [
+            ("mail.server = \"localhost\"", "mails need a sender"),
+            ("mail.folder = \"mails\"", "mails need a sender"),
+            ("mail.from = \"nobody\"", "no mail address"),
+            ("mail.from = \"a@bücher.example\"", "beyond ASCII"),
+            ("mail.user = \"x\"", "needs mail.password"),
+            ("mail.password_env = \"MAIL_PASS\"", "needs mail.user"),
+        ] {
+            let refused = parse(text).unwrap_err();
+            assert!(refused.contains(words), "{text}: {refused}");
+        }
+        let both = format!(
+            "{FROM}mail.server = \"localhost\"\nmail.user = \"x\"\nmail.password_env = \"MAIL_PASS\""
+        );
+        let MailWay::Server { credentials, .. } = parse(&both).unwrap().mail.unwrap().by else { panic!() };
+        assert_eq!(credentials.unwrap().1.expose(), "correct horse");
+        assert!(parse("").unwrap().mail.is_none());
+    }
+
+    #[test]
+    fn a_folder_takes_the_place_of_a_server_and_is_warned_about() {
+        let config =
+            parse(&format!("{FROM}mail.server = \"smtp.example.com\"\nmail.folder = \"mails\"")).unwrap();
+        let warnings = config.warnings().join("\n");
+        assert!(warnings.contains("mails are not sent") && warnings.contains("setup links cannot be mailed"));
+        let MailWay::Folder(folder) = config.mail.unwrap().by else { panic!("no folder") };
+        assert_eq!(folder, Path::new("/etc/mails"));
+    }
 }

@@ -279,6 +279,17 @@ impl Reader<'_> {
                 let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
                 Some(Value::Number(u64::try_from(cores).unwrap_or(1).min(256)))
             }
+            "mail.port" => {
+                let security = self.settings.get("mail.security").map(|setting| &setting.value);
+                let is = |word: &str| matches!(security, Some(Value::Text(text)) if text == word);
+                Some(Value::Number(if is("tls") {
+                    465
+                } else if is("none") {
+                    25
+                } else {
+                    587
+                }))
+            }
             _ => None,
         }
     }

@@ -62,7 +62,7 @@ pub enum Post {
 
 /// A way that is open for several mails, one after the other.
 pub(super) enum Open<'p> {
-    Smtp { smtp: &'p Smtp, connected: Option<Connected> },
+    Smtp { smtp: &'p Smtp, connected: Option<Box<Connected>> },
     Folder(&'p Folder),
 }
 
@@ -86,7 +86,7 @@ impl Open<'_> {
             Self::Smtp { smtp, connected } => {
                 let mut connection = match connected.take() {
                     Some(connection) => connection,
-                    None => smtp.connect().await?,
+                    None => Box::new(smtp.connect().await?),
                 };
                 let sent = smtp.send(&mut connection, posted).await;
                 if !connection.is_broken() {
@@ -100,7 +100,7 @@ impl Open<'_> {
     /// Says goodbye.
     pub(super) async fn close(self) {
         if let Self::Smtp { smtp, connected: Some(connection) } = self {
-            smtp.close(connection).await;
+            smtp.close(*connection).await;
         }
     }
 }

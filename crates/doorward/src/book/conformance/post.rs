@@ -92,7 +92,7 @@ pub(crate) fn scope(n: u8) -> HaltScope {
 }
 
 pub(crate) fn halt(n: u8) -> Option<Halt> {
-    (n % 4 > 0).then(|| Halt { since: Wall::from_s(n.into()), reason: "drill".to_owned() })
+    (!n.is_multiple_of(4)).then(|| Halt { since: Wall::from_s(n.into()), reason: "drill".to_owned() })
 }
 
 fn set(store: &dyn Store, change: Change) {

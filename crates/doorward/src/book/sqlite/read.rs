@@ -177,7 +177,14 @@ fn conditions(filter: &PeopleFilter) -> Conditions {
     let PeopleFilter { firm, kind, standing, text, registered, locked, never_signed_in, link } = filter;
     let mut when = Conditions::default();
     when.and_text("firm = ?", firm.as_ref().map(FirmCode::as_str));
-    when.and_text("kind = ?", kind.map(doorward_core::identity::person::Kind::id));
+    // Nearly all are of one kind: where another filter picks out few, its index is the better one, and `+` says so.
+    let few = *locked
+        || *never_signed_in
+        || *registered == Some(false)
+        || *standing == Some(Standing::Disabled)
+        || matches!(link, Some((LinkIs::Live | LinkIs::Expired, _)));
+    let of_kind = if few { "+kind = ?" } else { "kind = ?" };
+    when.and_text(of_kind, kind.map(doorward_core::identity::person::Kind::id));
     match standing {
         Some(Standing::Disabled) => when.say("standing = 'disabled'"),
         Some(Standing::Active) => when.say("standing = 'active'"),
