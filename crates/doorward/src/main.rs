@@ -35,6 +35,8 @@ enum Command {
     Firm(cli::FirmArgs),
     /// People and programs, on a running node
     User(cli::UserArgs),
+    /// The emergency switch, on a running node
+    Halt(cli::HaltArgs),
     /// FIX sessions, on a running node
     Session(cli::SessionArgs),
     /// Key pairs of FIX sessions, on a running node
@@ -92,6 +94,7 @@ async fn run(command: Command) -> Result<Exit, CliError> {
         Command::Book(args) => cli::run_book(&args),
         Command::Firm(args) => cli::run_firm(args).await,
         Command::User(args) => cli::run_user(args).await,
+        Command::Halt(args) => cli::run_halt(args).await,
         Command::Session(args) => cli::run_session(args).await,
         Command::Key(args) => cli::run_key(args).await,
         Command::Policy(args) => cli::run_policy(args).await,

@@ -20,6 +20,16 @@ pub enum HaltScope {
 }
 
 impl HaltScope {
+    /// Reads `venue`, `firm/` and a code, or `session/` and a Session ID.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once('/') {
+            None => (text == "venue").then_some(Self::Venue),
+            Some(("firm", code)) => FirmCode::parse(code).ok().map(Self::Firm),
+            Some(("session", id)) => SessionId::parse(id.as_bytes()).map(Self::Session),
+            Some(_) => None,
+        }
+    }
+
     /// Whether it keeps somebody out. The desk never is.
     pub fn covers_person(&self, person: &Person) -> bool {
         match (self, person.kind) {
@@ -59,4 +69,19 @@ pub struct Halt {
     pub since: Wall,
     /// Why, in the operator's words.
     pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_reads_back_as_it_prints() {
+        for text in ["venue", "firm/ACME", "session/B08"] {
+            assert_eq!(HaltScope::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["", "Venue", "firm/", "firm/acme corp", "session/TOOLONG", "week/3", "venue/"] {
+            assert_eq!(HaltScope::parse(text), None, "{text}");
+        }
+    }
 }

@@ -432,6 +432,16 @@ fn audit_is_filtered_and_newest_first(store: &dyn Store) {
             before = Some(*no);
         }
         assert_eq!(paged, expected, "{filter:?}");
+        // And the other way round.
+        let (mut after, mut paged) = (0, Vec::new());
+        while let Some((no, _)) = store.audit_after(&filter, after, 1).unwrap().first() {
+            paged.push(*no);
+            after = *no;
+        }
+        paged.reverse();
+        assert_eq!(paged, expected, "{filter:?}");
+        let upwards = store.audit_after(&filter, 0, 100).unwrap();
+        assert!(upwards.iter().rev().eq(&listed), "{filter:?}");
     }
     let listed = store.audit(&all(), None, 4).unwrap();
     for ((_, read), written) in listed.into_iter().rev().zip(entries) {

@@ -369,6 +369,10 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(u64, Entry)>, Fault>;
 
+    /// The same from behind `after` on, oldest first.
+    fn audit_after(&self, filter: &AuditFilter, after: u64, limit: usize)
+    -> Result<Vec<(u64, Entry)>, Fault>;
+
     /// The last acknowledged record.
     fn head(&self) -> Head;
 

@@ -16,6 +16,7 @@ use crate::http::testing::{TEST_MAX, World, world};
 enum Line {
     Firm(FirmArgs),
     User(UserArgs),
+    Halt(HaltArgs),
     Session(SessionArgs),
     Key(KeyArgs),
     Policy(PolicyArgs),
@@ -39,6 +40,7 @@ impl Desk {
         match line {
             Line::Firm(args) => firm::told(&args).await,
             Line::User(args) => user::told(&args).await,
+            Line::Halt(args) => halt::told(&args).await,
             Line::Session(args) => session::told(&args).await,
             Line::Key(args) => key::told(&args).await,
             Line::Policy(args) => policy::told(&args).await,
@@ -110,6 +112,26 @@ async fn firms_and_policies_on_the_command_line() {
         );
         assert!(desk.refused("policy set nonsense=1").await.1.starts_with("nonsense: unknown field"));
         assert_eq!(desk.refused("policy set nonsense").await.0, Exit::Usage);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_emergency_switch_on_the_command_line() {
+    at_a_desk(async |desk| {
+        desk.ok("firm add ACME --name Acme").await;
+        let thrown = desk.run("halt throw --firm ACME --end-all --reason", &["an order loop"]).await.unwrap();
+        assert!(thrown.starts_with("firm/ACME: thrown since "), "{thrown}");
+        let listed = desk.json("halt list").await;
+        assert_eq!(listed["items"][0]["scope"], "firm/ACME");
+        assert_eq!(listed["items"][0]["reason"], "an order loop");
+        assert_eq!(desk.refused("halt throw --firm ACME --reason again").await.0, Exit::Refused);
+        assert_eq!(desk.refused("halt throw --session B08 --reason unknown").await.0, Exit::Refused);
+        assert_eq!(desk.refused("halt throw --reason everywhere").await.0, Exit::Usage);
+        assert_eq!(desk.refused("halt throw --venue --firm ACME --reason both").await.0, Exit::Usage);
+        assert_eq!(desk.ok("halt lift --firm ACME --reason mended").await, "firm/ACME: taken back\n");
+        assert_eq!(desk.refused("halt lift --venue --reason nothing").await.0, Exit::Refused);
+        assert!(desk.ok("halt list").await.starts_with("SCOPE"));
     })
     .await;
 }

@@ -12,6 +12,7 @@ mod exit;
 mod firm;
 mod fix;
 mod fix_connect;
+mod halt;
 mod init;
 mod key;
 mod load;
@@ -48,6 +49,7 @@ pub use demo_clock::DemoClockArgs;
 pub use exit::{CliError, Exit};
 pub use firm::FirmArgs;
 pub use fix::FixArgs;
+pub use halt::HaltArgs;
 pub use init::InitArgs;
 pub use key::KeyArgs;
 pub use load::LoadArgs;
@@ -163,6 +165,14 @@ pub async fn run_firm(args: FirmArgs) -> Result<Exit, CliError> {
 /// [`CliError`] with the exit code to leave with.
 pub async fn run_user(args: UserArgs) -> Result<Exit, CliError> {
     user::run(args).await
+}
+
+/// Runs `doorward halt …`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub async fn run_halt(args: HaltArgs) -> Result<Exit, CliError> {
+    halt::run(args).await
 }
 
 /// Runs `doorward session …`.

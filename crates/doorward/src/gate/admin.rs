@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
-use doorward_core::ask::Encrypted;
+use doorward_core::ask::{Encrypted, Enveloped, GivenPassword};
 use doorward_core::audit::{Actor, Context, Door, Entry, Event, Factor, Record};
 use doorward_core::id::{FirmCode, PersonId, UserId};
 use doorward_core::identity::decide::key_pair::KeyRefusal;
@@ -17,7 +17,7 @@ use doorward_core::identity::policy::{AuthSystem, Effective, Policy};
 use doorward_core::identity::totp::Parameters;
 use doorward_core::secret::Secret;
 
-use super::facts::{NotOpened, seed_place};
+use super::facts::{NotOpened, OpenedPassword, seed_place};
 use super::fix::EndOf;
 use super::{Gate, effective, expect_person, new_attempt, random_u64};
 pub use crate::book::{AuditFilter, PeopleFilter};
@@ -78,6 +78,8 @@ pub enum NewPassword {
     Generated,
     /// Encrypted by whoever asks, with the label of the API.
     Encrypted(Encrypted),
+    /// Typed into a page, which encrypted it.
+    Enveloped(Enveloped),
     /// In clear: only from within this process (the demo).
     Clear(Secret<String>),
 }
@@ -99,6 +101,14 @@ pub struct NewPerson {
     pub initial: bool,
     /// The rest.
     pub profile: Profile,
+}
+
+/// Somebody who can be added.
+pub(super) struct Prepared {
+    pub(super) id: PersonId,
+    pub(super) expects: Vec<Expect>,
+    pub(super) record: Record,
+    pub(super) generated: Option<Secret<String>>,
 }
 
 /// Somebody who is locked, as they are.
@@ -208,17 +218,21 @@ impl Gate {
         let present = self.firm(code)?;
         let record = firm::set_closed(&present, closed, actor, &self.local_context());
         self.commit_as_local(vec![Expect::Firm(code.clone(), present.version)], record).await?;
+        self.carry_out_closing(code, closed);
+        self.firm(code)
+    }
+
+    /// Brings what is in memory up to the closing or opening of a firm, and ends what is open of a closed one.
+    pub(super) fn carry_out_closing(&self, code: &FirmCode, closed: bool) {
+        self.sessions.write().set_closed(code, closed);
         if closed {
-            self.sessions.write().set_closed(code, true);
             for person in self.live.end_firm(code) {
                 self.fix.end(EndOf::Person(person));
             }
             self.fix.end(EndOf::Firm(code.clone()));
         } else {
-            self.sessions.write().set_closed(code, false);
             self.live.firm_opened(code);
         }
-        self.firm(code)
     }
 
     /// Opens the making and showing of key pairs for one firm for an hour.
@@ -290,8 +304,21 @@ impl Gate {
                 "initial: false is for service users only; people change the password at the first login";
             return Err(Misuse::invalid("initial", text).into());
         }
-        let context = self.local_context();
-        let policy = effective(&snapshot);
+        let Prepared { id, expects, record, generated } =
+            self.prepare_person(new, &snapshot, actor, &self.local_context()).await?;
+        self.commit_as_local(expects, record).await?;
+        Ok((self.person_by_id(id)?, generated))
+    }
+
+    /// The record that adds somebody, and what it expects.
+    pub(super) async fn prepare_person(
+        &self,
+        new: NewPerson,
+        snapshot: &Snapshot,
+        actor: Actor,
+        context: &Context,
+    ) -> Result<Prepared, Refused> {
+        let policy = effective(snapshot);
         let auth_system = new.auth_system.unwrap_or(match new.kind {
             Kind::Service => AuthSystem::Password,
             Kind::Desk | Kind::Administrator | Kind::Trader => AuthSystem::Otp,
@@ -310,19 +337,18 @@ impl Gate {
             profile: new.profile,
         };
         // Decided once without the password, so that a wrong request costs no hash and shows its own fault first.
-        let draft = person::add(add.clone(), &policy, actor.clone(), &context)?;
+        let draft = person::add(add.clone(), &policy, actor.clone(), context)?;
         let draft = drafted(&draft);
-        let (phc, generated) = self.hash_for(&new.password, &draft, &snapshot).await?;
+        let (phc, generated) = self.hash_for(&new.password, &draft, snapshot).await?;
         add.password = if new.initial {
-            password_set::initial(phc, &policy, actor.person(), &context)
+            password_set::initial(phc, &policy, actor.person(), context)
         } else {
             Password::Own { phc, set_us: context.at }
         };
-        let record = person::add(add, &policy, actor, &context)?;
+        let record = person::add(add, &policy, actor, context)?;
         let mut expects = vec![Expect::NoUserId(new.userid)];
         expects.extend(snapshot.firm.iter().map(|firm| Expect::Firm(firm.code.clone(), firm.version)));
-        self.commit_as_local(expects, record).await?;
-        Ok((self.person_by_id(id)?, generated))
+        Ok(Prepared { id, expects, record, generated })
     }
 
     /// One person.
@@ -484,16 +510,16 @@ impl Gate {
                 (password::normalise(made.expose()), Some(made))
             }
             NewPassword::Clear(clear) => (password::normalise(clear.expose()), None),
-            NewPassword::Encrypted(encrypted) => match self.open(encrypted, Label::Api) {
-                Ok(opened) if opened.opened == Opened::Good => (opened.normal, None),
-                Ok(_) => {
-                    let text = "password: the ciphertext does not open; encrypt with OAEP-SHA256 and the label api, \
-                                and send each ciphertext once";
-                    return Err(Misuse::invalid("password", text).into());
-                }
-                Err(NotOpened::ChallengeNeeded) => return Err(Refused::ChallengeNeeded),
-                Err(NotOpened::Fault(fault)) => return Err(fault.into()),
-            },
+            NewPassword::Encrypted(encrypted) => {
+                let text = "password: the ciphertext does not open; encrypt with OAEP-SHA256 and the label api, \
+                            and send each ciphertext once";
+                (good(self.open(encrypted, Label::Api), text)?, None)
+            }
+            NewPassword::Enveloped(enveloped) => {
+                let given = GivenPassword::Enveloped(enveloped.clone());
+                let text = "password: it could not be read; load the page anew and type it again";
+                (good(self.open_given(&given, Label::Portal), text)?, None)
+            }
         };
         self.check_new(&normal, person, snapshot).map_err(Refused::Rule)?;
         let phc = self.hash(&normal, SourceKey::from(ADMIN_SOURCE)).await?;
@@ -529,6 +555,16 @@ impl Gate {
         }
         self.commit(Batch { expects, records }).await?;
         Ok(())
+    }
+}
+
+/// A password that opened; what to say where it did not.
+fn good(opened: Result<OpenedPassword, NotOpened>, text: &str) -> Result<Secret<String>, Refused> {
+    match opened {
+        Ok(opened) if opened.opened == Opened::Good => Ok(opened.normal),
+        Ok(_) => Err(Misuse::invalid("password", text).into()),
+        Err(NotOpened::ChallengeNeeded) => Err(Refused::ChallengeNeeded),
+        Err(NotOpened::Fault(fault)) => Err(fault.into()),
     }
 }
 

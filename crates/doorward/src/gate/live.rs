@@ -142,6 +142,13 @@ impl Live {
         }
     }
 
+    /// Everybody with a connection, logged in or on the way, and their firms.
+    pub fn everybody(&self) -> Vec<(PersonId, Option<FirmCode>)> {
+        let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        let firm = |logins: &Vec<Login>| logins.first().and_then(|login| login.firm.clone());
+        people.iter().map(|(person, logins)| (*person, firm(logins))).collect()
+    }
+
     /// Where somebody is logged in, oldest first.
     pub fn seats(&self, person: PersonId) -> Vec<(ConnectionNo, Seat)> {
         let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);

@@ -395,7 +395,7 @@ impl Gate {
             firm: snapshot.firm.as_ref(),
             policy: effective(snapshot),
             clock_good: self.clock_good(),
-            halted: false,
+            halted: snapshot.person.as_ref().is_some_and(|person| self.halts.covers_person(person)),
         }
     }
 

@@ -32,7 +32,7 @@ impl Gate {
         let key_id = AccessKeyId::parse(&logon.access_key_id);
         let table = self.sessions.read();
         let owner = key_id.as_ref().and_then(|id| table.owner(id));
-        let view = view(&table, logon, owner, key_id.as_ref());
+        let view = self.logon_view(&table, logon, owner, key_id.as_ref());
         let strikes = owner.map_or(0, |owner| owner.strikes(now.mono));
         let opened = owner.zip(key_id.as_ref()).and_then(|(owner, id)| owner.mac_key(id));
         let verified = match opened {
@@ -70,6 +70,24 @@ impl Gate {
         pair.sealed().map(open).transpose()
     }
 
+    fn logon_view<'t>(
+        &self,
+        table: &'t Table,
+        logon: &SignedLogon,
+        owner: Option<&'t Held>,
+        key_id: Option<&AccessKeyId>,
+    ) -> LogonView<'t> {
+        let held = CompId::parse(&logon.sender_comp_id).and_then(|comp| table.get(comp.session));
+        let is_closed = |firm: &FirmCode| table.is_closed(firm);
+        LogonView {
+            session: held.map(|held| &held.session),
+            firm_closed: held.is_some_and(|held| is_closed(&held.session.firm)),
+            halted: held.is_some_and(|held| self.halts.covers_session(&held.session)),
+            locked: held.and_then(|held| held.locked),
+            key: owner.zip(key_id).and_then(|(owner, id)| Some((&owner.session, owner.session.pair(id)?))),
+        }
+    }
+
     /// One HMAC and one look-up, whoever asks.
     fn verify_logon(&self, logon: &SignedLogon, key: Option<&MacKey>, now: Now) -> Result<Verified, Fault> {
         let mac = self.vault.mac(key.unwrap_or(&self.nobodys_key), &logon.canonical)?;
@@ -81,23 +99,6 @@ impl Gate {
             Sight::Again => Ok(Verified { matches, replayed: true }),
             Sight::Full => Err(Fault::Busy("too many Logons at once")),
         }
-    }
-}
-
-fn view<'t>(
-    table: &'t Table,
-    logon: &SignedLogon,
-    owner: Option<&'t Held>,
-    key_id: Option<&AccessKeyId>,
-) -> LogonView<'t> {
-    let held = CompId::parse(&logon.sender_comp_id).and_then(|comp| table.get(comp.session));
-    let is_closed = |firm: &FirmCode| table.is_closed(firm);
-    LogonView {
-        session: held.map(|held| &held.session),
-        firm_closed: held.is_some_and(|held| is_closed(&held.session.firm)),
-        halted: false,
-        locked: held.and_then(|held| held.locked),
-        key: owner.zip(key_id).and_then(|(owner, id)| Some((&owner.session, owner.session.pair(id)?))),
     }
 }
 

@@ -9,6 +9,9 @@ mod breach;
 mod facts;
 pub mod fix;
 #[cfg(test)]
+mod halt_tests;
+mod halts;
+#[cfg(test)]
 mod key_tests;
 pub mod keys;
 mod live;
@@ -165,6 +168,7 @@ pub struct Gate {
     /// What stands in for the secret of a key that nobody has.
     nobodys_key: MacKey,
     fix: fix::FixDoor,
+    halts: halts::Halts,
     /// One change of FIX sessions at a time. Taken after the lock of a person, never before it.
     session_edits: tokio::sync::Mutex<()>,
     /// Sessions of which a write failed: the table in memory may be behind the book.
@@ -192,6 +196,7 @@ impl Gate {
         let sessions = sessions::Sessions::restored(&*vault, store.sessions()?, &store.firms()?);
         let nobodys_key = logon::nobodys_key(&*vault)?;
         let week = store.week()?.into();
+        let halts = halts::Halts::restored(&*store)?;
         let stripes = (0..STRIPES).map(|_| tokio::sync::Mutex::default()).collect();
         let mut guard = Guard { clock: ClockGuard::default(), announced: true };
         let clock_now = clock.now();
@@ -213,6 +218,7 @@ impl Gate {
             outbox: Arc::default(),
             nobodys_key,
             fix: fix::FixDoor::default(),
+            halts,
             session_edits: tokio::sync::Mutex::default(),
             unsure: Mutex::default(),
             week,
@@ -315,6 +321,7 @@ impl Gate {
         self.write_locks().await;
         self.write_notes().await;
         self.settle_sessions().await;
+        self.settle_halts().await;
         self.roll_week().await;
         self.tell_of_key_ends().await;
         self.sweep_browser_sessions().await;

@@ -134,6 +134,15 @@ impl Store for RivalledStore {
         self.inner.audit(filter, before, limit)
     }
 
+    fn audit_after(
+        &self,
+        filter: &AuditFilter,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, doorward_core::audit::Entry)>, Fault> {
+        self.inner.audit_after(filter, after, limit)
+    }
+
     fn head(&self) -> Head {
         self.inner.head()
     }

@@ -385,7 +385,17 @@ impl Store for SqliteStore {
         limit: usize,
     ) -> Result<Vec<(u64, Entry)>, Fault> {
         self.drain()?;
-        self.read(|conn| read::audit(conn, filter, before, limit))
+        self.read(|conn| read::audit(conn, filter, read::Way::Down { before }, limit))
+    }
+
+    fn audit_after(
+        &self,
+        filter: &AuditFilter,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Entry)>, Fault> {
+        self.drain()?;
+        self.read(|conn| read::audit(conn, filter, read::Way::Up { after }, limit))
     }
 
     fn head(&self) -> Head {

@@ -256,15 +256,36 @@ fn person_id(number: i64) -> PersonId {
     PersonId::from_random(unsigned(number) << 1)
 }
 
+/// Which way the audit is walked, and from where.
+#[derive(Clone, Copy)]
+pub(super) enum Way {
+    /// Newest first, from before a number on.
+    Down { before: Option<u64> },
+    /// Oldest first, from behind a number on.
+    Up { after: u64 },
+}
+
+impl Way {
+    const fn order(self) -> &'static str {
+        match self {
+            Self::Down { .. } => "DESC",
+            Self::Up { .. } => "ASC",
+        }
+    }
+}
+
 pub(super) fn audit(
     conn: &Connection,
     filter: &AuditFilter,
-    before: Option<u64>,
+    way: Way,
     limit: usize,
 ) -> Result<Vec<(u64, Entry)>, Fault> {
     let AuditFilter { person, userid, firm, session, event, outcome, door, attempt, since, until } = filter;
     let mut when = Conditions::default();
-    when.and("no < ?", before.map(signed));
+    match way {
+        Way::Down { before } => when.and("no < ?", before.map(signed)),
+        Way::Up { after } => when.and("no > ?", Some(signed(after))),
+    }
     when.and_text("firm = ?", firm.as_ref().map(FirmCode::as_str));
     when.and("name = ?", session.map(|session| session.to_string()));
     when.and_text("event = ?", event.map(doorward_core::audit::Event::id));
@@ -302,19 +323,24 @@ pub(super) fn audit(
         }
         (Some(_), Some((None, _))) => return Ok(Vec::new()),
     };
-    newest(conn, branches, limit)
+    walk(conn, branches, way, limit)
 }
 
-/// The newest records over all branches, each of which an index walks from its end.
-fn newest(conn: &Connection, branches: Vec<Conditions>, limit: usize) -> Result<Vec<(u64, Entry)>, Fault> {
-    let (mut parts, mut values) = (Vec::new(), Vec::new());
+/// The first records over all branches, each of which an index walks from one end.
+fn walk(
+    conn: &Connection,
+    branches: Vec<Conditions>,
+    way: Way,
+    limit: usize,
+) -> Result<Vec<(u64, Entry)>, Fault> {
+    let (mut parts, mut values, order) = (Vec::new(), Vec::new(), way.order());
     for branch in branches {
         let when = branch.sql();
-        parts.push(format!("SELECT * FROM (SELECT no, entry FROM audit{when} ORDER BY no DESC LIMIT ?)"));
+        parts.push(format!("SELECT * FROM (SELECT no, entry FROM audit{when} ORDER BY no {order} LIMIT ?)"));
         values.extend(branch.values);
         values.push(limit_of(limit));
     }
-    let sql = format!("{} ORDER BY no DESC LIMIT ?", parts.join(" UNION "));
+    let sql = format!("{} ORDER BY no {order} LIMIT ?", parts.join(" UNION "));
     values.push(limit_of(limit));
     let rows: Vec<(i64, String)> = list(conn, &sql, values, |row| Ok((row.get(0)?, row.get(1)?)))?;
     rows.iter().map(|(no, doc)| Ok((unsigned(*no), parse("an audit record", doc)?))).collect()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use doorward_core::audit::{Actor, AttemptId, Deny, Door};
+use doorward_core::audit::{Actor, AttemptId, Deny, Door, Factor};
 use doorward_core::id::{FirmCode, PersonId, UserId};
 use doorward_core::identity::decide::sign_in::may_browse;
 use doorward_core::identity::decide::step_up::is_fresh;
@@ -65,6 +65,11 @@ impl Asker {
     /// Who they are, for the audit.
     pub fn actor(&self) -> Actor {
         Actor::Person { id: self.person, userid: self.userid.clone() }
+    }
+
+    /// What they proved in this session, for the audit.
+    pub const fn factor(&self) -> Factor {
+        if self.factor_at.is_some() { Factor::PasswordAndCode } else { Factor::Password }
     }
 
     /// The circumstances of what they ask now.

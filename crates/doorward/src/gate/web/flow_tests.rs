@@ -32,29 +32,29 @@ use crate::gate::{MailLink, Settings, expect_person, new_attempt};
 use crate::hashing::HashParams;
 
 /// Another password that keeps every rule.
-const OWN: &str = "amber harbour 62 kites";
+pub(super) const OWN: &str = "amber harbour 62 kites";
 const STEP: Duration = Duration::from_secs(30);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings { mail: true, portal_url: Some("https://portal.example".to_owned()), ..Settings::default() }
 }
 
-fn site() -> World {
+pub(super) fn site() -> World {
     world_with(settings())
 }
 
-fn browser(source: u8) -> Browser {
+pub(super) fn browser(source: u8) -> Browser {
     let source = origin(source).source;
     Browser { source, agent: "Firefox".to_owned(), attempt: new_attempt() }
 }
 
-fn userid(text: &str) -> UserId {
+pub(super) fn userid(text: &str) -> UserId {
     UserId::parse(text).unwrap()
 }
 
 /// A password as a page sends it.
-fn enveloped(world: &World, password: &str) -> Enveloped {
+pub(super) fn enveloped(world: &World, password: &str) -> Enveloped {
     let expected = [b'n'; ENVELOPE_BYTES];
     let challenge = world.gate.challenge().unwrap();
     let answer = serde_json::json!({ "key": challenge.spki_base64, "keyid": challenge.key.as_str() });
@@ -65,19 +65,19 @@ fn enveloped(world: &World, password: &str) -> Enveloped {
     Enveloped { encrypted, expected }
 }
 
-fn person(world: &World, name: &str) -> Person {
+pub(super) fn person(world: &World, name: &str) -> Person {
     world.gate.person(&userid(name)).unwrap()
 }
 
 /// A trader of ACME with the password [`GOOD`] and an address.
-async fn trader(world: &World, name: &str, initial: bool) -> Person {
+pub(super) async fn trader(world: &World, name: &str, initial: bool) -> Person {
     world.person(name, AuthSystem::Otp, initial).await;
     let profile = Profile { email: Some(format!("{name}@acme.example")), ..Profile::default() };
     let edit = Edit { profile: Some(profile), ..Edit::default() };
     world.gate.edit_person(&userid(name), edit, &Actor::Node).await.unwrap()
 }
 
-async fn somebody(world: &World, name: &str, kind: Kind) -> Person {
+pub(super) async fn somebody(world: &World, name: &str, kind: Kind) -> Person {
     let new = NewPerson {
         userid: userid(name),
         kind,
@@ -91,7 +91,7 @@ async fn somebody(world: &World, name: &str, kind: Kind) -> Person {
 }
 
 /// A setup link, mailed, as the console makes one.
-async fn make_link(world: &World, name: &str) -> LinkToken {
+pub(super) async fn make_link(world: &World, name: &str) -> LinkToken {
     let gate = &world.gate;
     let token = gate.link_token().unwrap();
     let snapshot = gate.store.load(&Load::UserId(userid(name))).unwrap();
@@ -132,12 +132,12 @@ async fn confirm(world: &World, token: &Token, code: &str) -> Confirmed {
     world.gate.confirm_enrolment(token, &secret(code), &browser(1)).await
 }
 
-fn code(world: &World, totp: &Totp) -> String {
+pub(super) fn code(world: &World, totp: &Totp) -> String {
     totp.code(world.now()).to_string()
 }
 
 /// Registers somebody who has chosen a password: their authenticator, the session and the recovery codes.
-async fn registered(world: &World, name: &str) -> (Totp, Token, Vec<String>) {
+pub(super) async fn registered(world: &World, name: &str) -> (Totp, Token, Vec<String>) {
     let link = make_link(world, name).await;
     let token = registering(by_link(world, &link, name, GOOD, 1).await);
     let totp = begin(world, &token).await;
@@ -149,7 +149,7 @@ async fn registered(world: &World, name: &str) -> (Totp, Token, Vec<String>) {
     }
 }
 
-async fn asker(world: &World, token: &Token) -> Asker {
+pub(super) async fn asker(world: &World, token: &Token) -> Asker {
     match world.gate.present(token, &browser(1), true).await.unwrap() {
         Present::SignedIn(asker) => *asker,
         other => panic!("{other:?}"),
@@ -157,14 +157,14 @@ async fn asker(world: &World, token: &Token) -> Asker {
 }
 
 /// All mails, oldest first.
-fn mails(world: &World) -> Vec<Mail> {
+pub(super) fn mails(world: &World) -> Vec<Mail> {
     let mut all = world.gate.store.mails(&MailFilter::default(), None, 1_000).unwrap();
     all.reverse();
     all.into_iter().map(|queued| queued.mail).collect()
 }
 
 /// Of a kind: to whom.
-fn mailed(world: &World, kind: MailKind) -> Vec<String> {
+pub(super) fn mailed(world: &World, kind: MailKind) -> Vec<String> {
     let mut to: Vec<String> =
         mails(world).into_iter().filter(|mail| mail.kind == kind).map(|mail| mail.to).collect();
     to.sort();

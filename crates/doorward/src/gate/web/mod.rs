@@ -3,15 +3,22 @@
 pub mod account;
 mod asker;
 pub mod claim;
+#[cfg(test)]
+mod console_tests;
+pub mod desk;
+pub mod events;
 pub mod explain;
 #[cfg(test)]
 mod flow_tests;
 pub mod links;
 pub(super) mod notify;
+pub mod people;
 mod recovery;
 pub mod register;
+mod serving;
 pub mod sessions;
 mod sign_in;
+pub mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +31,7 @@ use doorward_core::id::PersonId;
 use doorward_core::machine::Note;
 
 pub use asker::{Asker, Present};
+pub use serving::Unserved;
 pub use sessions::{Binding, Session, SessionNo, Stage, Token};
 pub use sign_in::{CodeRefusal, Entered, SteppedUp};
 
@@ -47,6 +55,8 @@ pub(super) struct Web {
     pub(super) sessions: Sessions,
     pub(super) mails: notify::Mails,
     pub(super) claim: claim::Claim,
+    /// One step at a time that could take the last one who can serve others.
+    pub(super) last: tokio::sync::Mutex<()>,
     /// Makes the passwords that stand in for those of wrong envelopes.
     stand_in: hmac::Key,
 }
@@ -55,8 +65,8 @@ impl Web {
     pub(super) fn new() -> Result<Self, Fault> {
         let mut key = zeroize::Zeroizing::new([0; 32]);
         rand::fill(&mut *key).map_err(|_| Fault::Vault("no random bytes for stand-ins".to_owned()))?;
-        let (sessions, mails, claim) = Default::default();
-        Ok(Self { sessions, mails, claim, stand_in: hmac::Key::new(hmac::HMAC_SHA256, &*key) })
+        let (sessions, mails, claim, last) = Default::default();
+        Ok(Self { sessions, mails, claim, last, stand_in: hmac::Key::new(hmac::HMAC_SHA256, &*key) })
     }
 
     /// A password that nobody has, always the same for the same bytes (E2).

@@ -299,10 +299,15 @@ impl Gate {
 
     /// Logs a fault; when to try again, in milliseconds.
     pub(super) fn later(&self, fault: &Fault, origin: &Origin) -> u32 {
-        match self.fault(fault, origin) {
-            Verdict::Busy { retry_ms } | Verdict::TryAgainLater { retry_ms } => retry_ms,
-            _ => FAULT_RETRY_MS, // a fault is told as one of the two
-        }
+        retry_ms(&self.fault(fault, origin))
+    }
+}
+
+/// When to try again, in milliseconds, of a verdict that tells of a fault.
+pub(super) const fn retry_ms(verdict: &Verdict) -> u32 {
+    match verdict {
+        Verdict::Busy { retry_ms } | Verdict::TryAgainLater { retry_ms } => *retry_ms,
+        _ => FAULT_RETRY_MS, // a fault is told as one of the two
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod audit;
 mod firms;
+mod halts;
 mod keys;
 mod node;
 mod people;
@@ -79,6 +80,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/sessions/{id}/keys/{key}", delete(keys::delete))
         .route("/api/v1/sessions/{id}/keys/{key}/download", post(keys::download));
     plain = plain
+        .route("/api/v1/halts", get(halts::list).post(halts::throw))
+        .route("/api/v1/halts/lift", post(halts::lift))
         .route("/api/v1/streams", get(venue::streams))
         .route("/api/v1/streams/{stream}/messages", post(venue::send));
     if state.demo_clock.is_some() {
