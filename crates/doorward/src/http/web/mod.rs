@@ -8,6 +8,7 @@ mod account;
 pub mod asking;
 pub mod assets;
 mod challenge;
+mod console;
 pub mod form;
 pub mod guard;
 pub mod reply;
@@ -96,6 +97,7 @@ fn routes() -> Router<WebState> {
         .route("/account/sessions/end", post(account::end_session))
         .route("/account/sessions/end-others", post(account::end_others))
         .route("/assets/{name}", get(assets::serve))
+        .merge(console::routes())
 }
 
 /// Pages with what every request passes.

@@ -29,10 +29,20 @@ struct Entry {
 }
 
 /// The navigation, in order: a page is one row.
-const NAVIGATION: &[Entry] = &[Entry {
-    link: Link { path: "/account", label: "My account" },
-    kinds: &[Kind::Desk, Kind::Administrator, Kind::Trader],
-}];
+const NAVIGATION: &[Entry] = &[
+    Entry {
+        link: Link { path: "/console/people", label: "People" },
+        kinds: &[Kind::Desk, Kind::Administrator],
+    },
+    Entry {
+        link: Link { path: "/console/events", label: "Events" },
+        kinds: &[Kind::Desk, Kind::Administrator],
+    },
+    Entry {
+        link: Link { path: "/account", label: "My account" },
+        kinds: &[Kind::Desk, Kind::Administrator, Kind::Trader],
+    },
+];
 
 /// Where somebody begins.
 pub const fn home(kind: Kind) -> &'static str {

@@ -1,0 +1,425 @@
+//! One person: all that is known, and each step as a page that says what it does, asks why, and where it is dangerous
+//! for a fresh one-time password.
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use doorward_core::id::PersonId;
+use doorward_core::identity::decide::Reason;
+use doorward_core::identity::decide::serve::Act;
+use doorward_core::identity::link::Handed;
+use doorward_core::identity::mail::MailState;
+use doorward_core::identity::notice::Notice;
+use doorward_core::identity::person::{Kind, Right};
+use doorward_core::identity::policy::AuthSystem;
+use serde::Deserialize;
+
+use super::super::WebState;
+use super::super::asking::OnConsole;
+use super::super::form::Form;
+use super::super::reply::{Answer, Oops, again, go, page};
+use super::super::shell::{Shell, When, role};
+use super::super::visit::Visit;
+use super::people::{Shown, Tag};
+use super::{fresh, oops, told};
+use crate::gate::web::people::{Flag, LinkView, PersonPage};
+use crate::gate::web::steps::{FirstPassword, Reset};
+use crate::gate::web::{Asker, Unserved};
+
+/// A step that has a page: its name in the path, what it does, the button, and what is said once it is done.
+struct StepRow {
+    path: &'static str,
+    act: Act,
+    title: &'static str,
+    text: &'static str,
+    done: &'static str,
+}
+
+#[rustfmt::skip]
+const STEPS: &[StepRow] = &[
+    StepRow { path: "send-link", act: Act::SendLink, title: "Mail a setup link", text: "An earlier link stops working.", done: "The setup link is on its way." },
+    StepRow { path: "show-link", act: Act::ShowLink, title: "Show a setup link", text: "It is shown once, to be copied; that you saw it is written down. An earlier link stops working.", done: "" },
+    StepRow { path: "revoke-link", act: Act::RevokeLink, title: "Take the setup link back", text: "The link stops working at once.", done: "The setup link was taken back." },
+    StepRow { path: "reset-authenticator", act: Act::ResetAuthenticator, title: "Reset the authenticator", text: "The authenticator and the recovery codes stop working, all sessions end, and another authenticator must be registered.", done: "The authenticator was reset." },
+    StepRow { path: "reset-all", act: Act::ResetAll, title: "Reset password and authenticator", text: "A new initial password is made and shown once; the authenticator stops working and all sessions end.", done: "" },
+    StepRow { path: "unlock", act: Act::Unlock, title: "Unlock", text: "Wrong codes and wrong passwords are forgotten.", done: "Unlocked." },
+    StepRow { path: "disable", act: Act::Disable, title: "Disable", text: "For somebody who leaves: sessions, links and open connections end at once.", done: "Disabled; all that was open has ended." },
+    StepRow { path: "enable", act: Act::Enable, title: "Enable again", text: "They can sign in again with what they had.", done: "Enabled." },
+    StepRow { path: "email", act: Act::ChangeEmail, title: "Change the mail address", text: "Both addresses are told; a setup link that was sent stops working.", done: "The mail address was changed." },
+    StepRow { path: "rights", act: Act::SetRights, title: "Change the rights", text: "They hold from the next click on. Nobody gives a right that they have not.", done: "The rights were changed." },
+    StepRow { path: "notices", act: Act::SetNotices, title: "Change the notices", text: "What they are told of by mail.", done: "The notices were changed." },
+    StepRow { path: "use-codes", act: Act::RaiseAuthSystem, title: "Ask for one-time passwords", text: "From the next sign-in on an authenticator must be registered.", done: "One-time passwords are asked for from now on." },
+    StepRow { path: "use-password", act: Act::LowerAuthSystem, title: "Ask for a password alone", text: "The authenticator is taken away and all sessions end.", done: "A password alone is asked for from now on." },
+];
+
+fn step_of(path: &str) -> Result<&'static StepRow, Oops> {
+    STEPS.iter().find(|row| row.path == path).ok_or(Oops::NotFound)
+}
+
+/// Whether a step makes sense for somebody as they are.
+fn applies(row: &StepRow, known: &PersonPage) -> bool {
+    let has = |flag: Flag| known.row.flags.contains(&flag);
+    let is_disabled = has(Flag::Disabled);
+    let is_administrator = known.row.kind == Kind::Administrator;
+    match row.act {
+        Act::SendLink => known.no_mail.is_none(),
+        Act::ShowLink => known.no_show.is_none(),
+        Act::RevokeLink => known.row.link.as_ref().is_some_and(|link| link.is_live),
+        Act::ResetAuthenticator => known.authenticator.since.is_some(),
+        Act::Disable => !is_disabled,
+        Act::Enable => is_disabled,
+        Act::SetRights | Act::SetNotices => is_administrator,
+        Act::RaiseAuthSystem => known.row.auth_system == AuthSystem::Password,
+        Act::LowerAuthSystem => known.row.auth_system == AuthSystem::Otp && !known.otp_demanded,
+        Act::ResetAll => known.row.kind != Kind::Service,
+        Act::Unlock | Act::ChangeEmail => true,
+        Act::See | Act::Add | Act::Edit => false,
+    }
+}
+
+struct Fact {
+    name: &'static str,
+    text: String,
+    when: Option<When>,
+}
+
+struct Happened {
+    at: When,
+    words: String,
+    by: String,
+}
+
+struct Button {
+    path: &'static str,
+    title: &'static str,
+    is_danger: bool,
+}
+
+#[derive(Template)]
+#[template(path = "console/person.html")]
+struct View {
+    shell: Shell,
+    id: String,
+    userid: String,
+    tags: Vec<Tag>,
+    facts: Vec<Fact>,
+    link: Option<LinkWords>,
+    no_mail: Option<String>,
+    buttons: Vec<Button>,
+    events: Vec<Happened>,
+    mails: Vec<Happened>,
+}
+
+struct LinkWords {
+    state: &'static str,
+    handed: &'static str,
+    made: When,
+    expires: When,
+    by: String,
+}
+
+impl LinkWords {
+    fn of(link: &LinkView) -> Self {
+        Self {
+            state: link.state,
+            handed: link.handed.name(),
+            made: When(link.made_at),
+            expires: When(link.expires_at),
+            by: link.by.as_ref().map_or_else(|| "the operator of the server".to_owned(), ToString::to_string),
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Behind {
+    done: String,
+}
+
+fn person_id(id: &str) -> Result<PersonId, Oops> {
+    PersonId::parse(id).ok_or(Oops::NotFound)
+}
+
+/// `GET /console/people/{id}`.
+pub(super) async fn show(
+    State(web): State<WebState>,
+    visit: Visit,
+    OnConsole(asker): OnConsole,
+    Path(id): Path<String>,
+    behind: Result<Query<Behind>, QueryRejection>,
+) -> Answer {
+    let known = web.gate.person_page(&asker, person_id(&id)?, visit.browser()).await.map_err(oops)?;
+    let behind = behind.map(|Query(behind)| behind).unwrap_or_default();
+    let done = STEPS.iter().find(|row| row.path == behind.done).map(|row| row.done);
+    let buttons = STEPS.iter().filter(|row| known.may(row.act) && applies(row, &known));
+    let buttons =
+        buttons.map(|row| Button { path: row.path, title: row.title, is_danger: row.act.is_dangerous() });
+    page(&View {
+        shell: Shell::of(&web, &visit, &asker, known.row.userid.as_str()).with_done(done),
+        id,
+        userid: known.row.userid.to_string(),
+        tags: known.row.flags.iter().copied().map(Tag::of).collect(),
+        facts: facts(&known),
+        link: known.row.link.as_ref().map(LinkWords::of),
+        no_mail: known.no_mail.clone().filter(|_| known.may(Act::SendLink)),
+        buttons: buttons.collect(),
+        events: known
+            .events
+            .iter()
+            .map(|entry| Happened { at: When(entry.at), words: entry.words.clone(), by: entry.actor.clone() })
+            .collect(),
+        mails: known
+            .mails
+            .iter()
+            .map(|queued| Happened {
+                at: When(queued.mail.queued_at),
+                words: format!("{}: {}", queued.mail.kind.doc(), state_words(&queued.state)),
+                by: queued.mail.to.clone(),
+            })
+            .collect(),
+    })
+}
+
+/// Where a mail stands, in a word or two.
+const fn state_words(state: &MailState) -> &'static str {
+    match state {
+        MailState::Waiting { tries: 0, .. } => "waits to be sent",
+        MailState::Waiting { .. } => "delayed, is tried again",
+        MailState::Sent { .. } => "sent",
+        MailState::GivenUp { .. } => "given up",
+    }
+}
+
+fn facts(known: &PersonPage) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut tell = |name: &'static str, text: String, when: Option<When>| {
+        facts.push(Fact { name, text, when });
+    };
+    let word = |text: &str| text.to_owned();
+    tell("Role", word(role(known.row.kind)), None);
+    if let Some(firm) = &known.row.firm {
+        tell("Firm", firm.to_string(), None);
+    }
+    tell("Mail address", known.row.email.clone().unwrap_or_else(|| word("none")), None);
+    tell("Known since", String::new(), Some(When(known.added_at)));
+    let system = match known.row.auth_system {
+        AuthSystem::Password => "password alone",
+        AuthSystem::Otp => "password and one-time password",
+    };
+    tell("Signs in with", word(system), None);
+    match known.password.expires_at {
+        None => tell("Password", word("their own, since"), Some(When(known.password.set_at))),
+        Some(until) => tell("Password", word("initial, works until"), Some(When(until))),
+    }
+    let authenticator = &known.authenticator;
+    match authenticator.since {
+        Some(since) => tell("Authenticator", word("registered"), Some(When(since))),
+        None => tell("Authenticator", authenticator.state.replace("none", "not registered"), None),
+    }
+    if let Some(used) = authenticator.used_at {
+        tell("Last code", String::new(), Some(When(used)));
+    }
+    if let Some(left) = authenticator.recovery_left {
+        tell("Recovery codes left", left.to_string(), None);
+    }
+    match known.row.last_login {
+        Some(login) => tell("Last sign-in", login.door.doc().to_owned(), Some(When(login.at))),
+        None => tell("Last sign-in", word("never"), None),
+    }
+    tell("Open connections", known.open_connections.to_string(), None);
+    if known.row.kind == Kind::Administrator {
+        let rights: Vec<&str> = known.rights.iter().map(|right| right.id()).collect();
+        tell("Rights", if rights.is_empty() { word("none") } else { rights.join(", ") }, None);
+    }
+    facts
+}
+
+struct Tick {
+    name: &'static str,
+    text: &'static str,
+    is_on: bool,
+}
+
+#[derive(Template)]
+#[template(path = "console/step.html")]
+struct StepPage {
+    shell: Shell,
+    id: String,
+    userid: String,
+    path: &'static str,
+    title: &'static str,
+    text: &'static str,
+    is_danger: bool,
+    needs_code: bool,
+    asks_email: bool,
+    email: String,
+    reason: String,
+    boxes: Vec<Tick>,
+    hands: bool,
+    problem: Option<String>,
+    code_problem: Option<&'static str>,
+}
+
+impl StepPage {
+    fn of(web: &WebState, visit: &Visit, asker: &Asker, row: &'static StepRow, known: &PersonPage) -> Self {
+        Self {
+            shell: Shell::of(web, visit, asker, row.title),
+            id: known.row.id.to_string(),
+            userid: known.row.userid.to_string(),
+            path: row.path,
+            title: row.title,
+            text: row.text,
+            is_danger: row.act.is_dangerous(),
+            needs_code: row.act.is_dangerous() && !asker.factor_fresh,
+            asks_email: row.act == Act::ChangeEmail,
+            email: known.row.email.clone().unwrap_or_default(),
+            reason: String::new(),
+            boxes: boxes(row.act, known),
+            hands: matches!(row.act, Act::ResetAuthenticator | Act::ResetAll),
+            problem: None,
+            code_problem: None,
+        }
+    }
+}
+
+fn boxes(act: Act, known: &PersonPage) -> Vec<Tick> {
+    if act == Act::SetRights {
+        let of =
+            |right: &Right| Tick { name: right.id(), text: right.doc(), is_on: known.rights.contains(right) };
+        Right::ADMINISTRATOR.iter().map(of).collect()
+    } else if act == Act::SetNotices {
+        let of = |notice: &Notice| Tick {
+            name: notice.id(),
+            text: notice.doc(),
+            is_on: known.notices.contains(notice),
+        };
+        Notice::ALL.iter().map(of).collect()
+    } else {
+        Vec::new()
+    }
+}
+
+/// `GET /console/people/{id}/{act}`.
+pub(super) async fn show_step(
+    State(web): State<WebState>,
+    visit: Visit,
+    OnConsole(asker): OnConsole,
+    Path((id, path)): Path<(String, String)>,
+) -> Answer {
+    let row = step_of(&path)?;
+    let known = web.gate.person_page(&asker, person_id(&id)?, visit.browser()).await.map_err(oops)?;
+    page(&StepPage::of(&web, &visit, &asker, row, &known))
+}
+
+/// `POST /console/people/{id}/{act}`.
+pub(super) async fn step(
+    State(web): State<WebState>,
+    visit: Visit,
+    OnConsole(asker): OnConsole,
+    Path((id, path)): Path<(String, String)>,
+    form: Form,
+) -> Answer {
+    let row = step_of(&path)?;
+    let id = person_id(&id)?;
+    let known = web.gate.person_page(&asker, id, visit.browser()).await.map_err(oops)?;
+    let shown_again = |asker: &Asker, problem: Option<String>, code_problem: Option<&'static str>| {
+        let reason = form.text("reason").to_owned();
+        let before = StepPage::of(&web, &visit, asker, row, &known);
+        again(&StepPage { problem, code_problem, reason, ..before })
+    };
+    let mut reason = None;
+    let mut asker = asker;
+    if row.act.is_dangerous() {
+        reason = match form
+            .reason()
+            .map_err(ToOwned::to_owned)
+            .and_then(|text| Reason::parse(text).map_err(|misuse| misuse.text))
+        {
+            Ok(reason) => Some(reason),
+            Err(text) => return shown_again(&asker, Some(text), None),
+        };
+        asker = match fresh(&web, &visit, asker.clone(), &form).await? {
+            Ok(asker) => asker,
+            Err(text) => return shown_again(&asker, None, Some(text)),
+        };
+    }
+    match carry_out(&web, &visit, &asker, row, id, reason.as_ref(), &form).await {
+        Ok(Reset { password: None, link: None }) => Ok(go(format!("/console/people/{id}?done={path}"))),
+        Ok(Reset { password, link }) => page(&Shown {
+            shell: Shell::of(&web, &visit, &asker, row.title),
+            title: format!("{}: {}", known.row.userid, row.title),
+            password: password.map(|password| password.expose().clone()),
+            expires: link.as_ref().map(|link| When(link.expires_at)),
+            link: link.map(|link| link.url.expose().clone()),
+            note: None,
+            back: format!("/console/people/{id}"),
+        }),
+        Err(unserved) => shown_again(&asker, Some(told(unserved)?), None),
+    }
+}
+
+async fn carry_out(
+    web: &WebState,
+    visit: &Visit,
+    asker: &Asker,
+    row: &StepRow,
+    id: PersonId,
+    reason: Option<&Reason>,
+    form: &Form,
+) -> Result<Reset, Unserved> {
+    let (gate, browser, none) = (&web.gate, visit.browser(), Reset::default());
+    let hand = match form.text("hand") {
+        "mail" => Some(Handed::Mailed),
+        "show" => Some(Handed::Shown),
+        _ => None,
+    };
+    match (row.act, reason) {
+        (Act::SendLink, _) => gate.send_link(asker, id, browser).await.map(|()| none),
+        (Act::RevokeLink, _) => gate.revoke_link(asker, id, browser).await.map(|()| none),
+        (Act::ShowLink, Some(reason)) => {
+            let link = gate.show_link(asker, id, reason, browser).await?;
+            Ok(Reset { password: None, link: Some(link) })
+        }
+        (Act::ResetAuthenticator, Some(reason)) => {
+            gate.reset_authenticator(asker, id, reason, hand, browser).await
+        }
+        (Act::ResetAll, Some(reason)) => {
+            gate.reset_all(asker, id, FirstPassword::Generated, reason, hand, browser).await
+        }
+        (Act::Unlock, Some(reason)) => gate.unlock_person(asker, id, reason, browser).await.map(|()| none),
+        (Act::Disable, Some(reason)) => gate.leave(asker, id, reason, browser).await.map(|()| none),
+        (Act::Enable, Some(reason)) => gate.enable(asker, id, reason, browser).await.map(|()| none),
+        (Act::ChangeEmail, _) => {
+            let email = Some(form.text("email").trim().to_owned()).filter(|email| !email.is_empty());
+            gate.change_email(asker, id, email, browser).await.map(|()| none)
+        }
+        (Act::SetRights, Some(reason)) => {
+            let rights: BTreeSet<Right> = form.all("box").filter_map(Right::from_id).collect();
+            gate.set_rights(asker, id, rights, reason, browser).await.map(|()| none)
+        }
+        (Act::SetNotices, _) => {
+            let notices: BTreeSet<Notice> = form.all("box").filter_map(Notice::from_id).collect();
+            gate.set_notices(asker, id, notices, browser).await.map(|()| none)
+        }
+        (Act::RaiseAuthSystem, _) => {
+            gate.change_auth_system(asker, id, AuthSystem::Otp, None, browser).await.map(|()| none)
+        }
+        (Act::LowerAuthSystem, reason) => {
+            gate.change_auth_system(asker, id, AuthSystem::Password, reason, browser).await.map(|()| none)
+        }
+        // Dangerous steps come with a reason; the rest has no page.
+        (
+            Act::ShowLink
+            | Act::ResetAuthenticator
+            | Act::ResetAll
+            | Act::Unlock
+            | Act::Disable
+            | Act::Enable
+            | Act::SetRights,
+            None,
+        )
+        | (Act::See | Act::Add | Act::Edit, _) => Err(Unserved::NotFound),
+    }
+}
