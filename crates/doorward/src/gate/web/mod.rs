@@ -8,6 +8,7 @@ pub mod explain;
 mod flow_tests;
 pub mod links;
 pub(super) mod notify;
+pub mod own;
 mod recovery;
 pub mod register;
 pub mod sessions;

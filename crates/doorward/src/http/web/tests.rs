@@ -432,7 +432,7 @@ async fn s9_people_see_and_end_their_own_sessions() {
     assert_eq!(hers.status, 404, "not hers");
     assert!(is_signed_in(&two).await && is_signed_in(&three).await);
     let seen = one.post("/account/sessions/end", &[("session", number.as_str())]).await;
-    assert_eq!(seen.location(), "/account");
+    assert_eq!(seen.location(), "/account?done=ended");
     assert!(is_signed_in(&two).await && !is_signed_in(&three).await, "the newest other stands first");
     assert_eq!(served.world.entries(1)[0].reason, Some(Deny::SessionDismissed));
     one.post("/account/sessions/end-others", &[]).await.location();
