@@ -141,10 +141,7 @@ impl Node {
         let disk = open_disk(&config.data_dir.join("journal"), &disk_full)?;
         let vault = Arc::new(FaultyVault::new(open_vault(config)?, false));
         let switches = Switches { vault: Arc::clone(&vault), disk_full: Arc::clone(&disk_full) };
-        let store_settings =
-            sqlite::Settings { segment_bytes: config.segment_bytes, ..sqlite::Settings::default() };
-        let store: Arc<dyn Store> =
-            Arc::new(sqlite::open(&config.data_dir, disk, config.node.clone(), &store_settings)?);
+        let store = open_store(config, disk)?;
         let hashes = HashPool::new(Arc::clone(&vault) as Arc<dyn Vault>, hash_settings(config)?)?;
         let breached = breach_list(config)?;
         let pages = bind_web(config)?;
@@ -181,9 +178,8 @@ impl Node {
             Some(url) => Self::open_web(config, pages, url, &gate, &clock, &stopping, &mut tasks)?,
             None => Vec::new(),
         };
-        if let Some(office) = mail_office(config, public_url.as_ref())? {
-            tasks.spawn(Outbox::new(Arc::clone(&gate), office).run(stopping.clone()));
-        }
+        let outbox = mail_office(config, public_url.as_ref())?.map(|office| Outbox::new(Arc::clone(&gate), office));
+        outbox.into_iter().for_each(|outbox| drop(tasks.spawn(outbox.run(stopping.clone()))));
         tasks.spawn(look_after(Arc::clone(&gate), handle, stopping));
         let claim = if web.is_empty() { None } else { gate.open_claim().await? };
         gate.record_start(true).await;
@@ -308,6 +304,12 @@ impl Node {
         self.gate.stop();
         self.gate.record_start(false).await;
     }
+}
+
+/// The store, in the data folder.
+fn open_store(config: &Config, disk: Arc<dyn Disk>) -> Result<Arc<dyn Store>, Fault> {
+    let settings = sqlite::Settings { segment_bytes: config.segment_bytes, ..sqlite::Settings::default() };
+    Ok(Arc::new(sqlite::open(&config.data_dir, disk, config.node.clone(), &settings)?))
 }
 
 /// A directory of the node, which a drill can make full.
