@@ -28,8 +28,15 @@ fn person(served: &Served, name: &str) -> Person {
 /// Julian with the password [`GOOD`], who is to register; `initial`: he must change it.
 async fn with_newcomer(initial: bool) -> Served {
     let served = served().await;
+    at_the_start_of_a_step(&served);
     served.world.person("julian", AuthSystem::Otp, initial).await;
     served
+}
+
+/// A step ends in the midst of no test.
+fn at_the_start_of_a_step(served: &Served) {
+    let into_us = served.world.now().as_us().rem_euclid(30_000_000);
+    served.world.gate.advance_clock(STEP - Duration::from_micros(into_us.unsigned_abs()));
 }
 
 /// The same with a live setup link.
@@ -78,7 +85,7 @@ fn authenticator(seen: &Seen) -> Totp {
 }
 
 fn shows_a_seed(seen: &Seen) -> bool {
-    seen.body.contains("otpauth:") || seen.body.contains("<svg viewBox=\"0 0 5") || seen.body.contains("id=\"key\"")
+    seen.body.contains("otpauth:") || seen.body.contains("id=\"key\"")
 }
 
 fn code(served: &Served, totp: &Totp) -> String {
@@ -234,18 +241,16 @@ async fn t11_a_seed_is_on_one_answer_alone_and_never_in_the_audit() {
     let shown = tab.post("/register", &[]).await;
     let base32 = shown.body.split_once("secret=").unwrap().1.split(['&', '"']).next().unwrap().to_owned();
     assert!(base32.len() >= 32, "160 bits: {base32}");
-    let groups: Vec<String> =
-        base32.as_bytes().chunks(4).map(|group| format!("<span>{}</span>", String::from_utf8_lossy(group))).collect();
-    assert!(shown.body.contains(&groups.concat()), "{}", shown.body);
+    let groups = base32.as_bytes().chunks(4).map(|group| std::str::from_utf8(group).unwrap());
+    let groups: String = groups.map(|group| format!("<span>{group}</span>")).collect();
+    assert!(shown.body.contains(&groups), "{}", shown.body);
     assert_eq!(shown.field("cache-control"), Some("no-store"));
     for path in ["/register", "/register/code", "/account", "/"] {
         assert!(!tab.get(path).await.body.contains(&base32), "{path}");
     }
     let audit = format!("{:?}", served.world.entries(100));
     assert!(!audit.contains(&base32));
-    assert_ne!(authenticator(&tab.post("/register", &[]).await).code(served.world.now()), {
-        authenticator(&shown).code(served.world.now())
-    });
+    assert!(!tab.post("/register", &[]).await.body.contains(&base32), "another one each time");
     served.stop().await;
 }
 
@@ -484,6 +489,7 @@ async fn claim(tab: &mut Tab, token: &str, userid: &str, email: &str, password: 
 #[tokio::test]
 async fn s11_the_claim_link_makes_the_first_desk_operator() {
     let served = served().await;
+    at_the_start_of_a_step(&served);
     let link = served.world.gate.open_claim().await.unwrap().unwrap();
     let token = link.expose().split_once('#').unwrap().1.to_owned();
     let mut tab = served.tab();
