@@ -30,7 +30,9 @@ pub(super) fn text(node: &Node, mailbox: &Path, samples: &[Sample], sessions: &[
         let otp = match (&sample.otp_seed, sample.auth_system.as_str(), sample.disabled) {
             (_, _, true) => "- (disabled)".to_owned(),
             (Some(seed), _, _) => seed.clone(),
-            (None, _, _) if sample.is_joiner() => "not registered yet; the setup link is in the mailbox".to_owned(),
+            (None, _, _) if sample.is_joiner() => {
+                "not registered yet; the setup link is in the mailbox".to_owned()
+            }
             (None, "otp", _) => "not registered yet".to_owned(),
             (None, _, _) => "-".to_owned(),
         };
@@ -75,7 +77,11 @@ fn pages(out: &mut String, node: &Node, mailbox: &Path, samples: &[Sample]) {
     let _ = writeln!(out, "     with the password from the table, and a code of the seed beside it:");
     let _ = writeln!(out, "       oathtool --totp --base32 SEED      (or an authenticator app)");
     if let Some(joiner) = samples.iter().find(|sample| sample.is_joiner()) {
-        let _ = writeln!(out, "  8. register as {}: open the setup link of the mail to them, below", joiner.userid);
+        let _ = writeln!(
+            out,
+            "  8. register as {}: open the setup link of the mail to them, below",
+            joiner.userid
+        );
         let _ = writeln!(out, "     {}", mailbox.display());
     }
 }

@@ -105,7 +105,7 @@ pub struct NewPerson {
 pub(super) struct Held<'a> {
     _lock: tokio::sync::MutexGuard<'a, ()>,
     pub(super) person: Person,
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
 }
 
 /// A seed just made: shown once (T11).

@@ -39,7 +39,8 @@ struct ClaimPage {
 
 impl ClaimPage {
     fn new(shell: Shell, form: Option<&Form>) -> Self {
-        let text = |name: &str| form.map(|form| form.text(name).chars().take(256).collect()).unwrap_or_default();
+        let text =
+            |name: &str| form.map(|form| form.text(name).chars().take(256).collect()).unwrap_or_default();
         Self {
             shell,
             link: text("link"),

@@ -43,20 +43,20 @@ pub(super) async fn enter(State(web): State<WebState>, visit: Visit, form: Form)
     let password = form.envelope(&web, &visit, SETUP, userid, "password")?;
     let link = Some(form.text("link")).filter(|link| link.len() <= TOKEN_BYTES_MAX).unwrap_or_default();
     let old = visit.token();
-    let (token, path) =
-        match web.gate.link_sign_in(link, userid, password, Some(&old), visit.browser()).await {
-            Entered::Register(token) => (token, "/register"),
-            Entered::CodeDue(token) => (token, "/signin/code"),
-            Entered::Change(token) => (token, "/password"),
-            Entered::In { token, kind } => (token, shell::home(kind)),
-            Entered::Refused | Entered::CodeRefused(_) | Entered::Nowhere => {
-                let shell = Shell::open(&web, &visit, "Set up your account");
-                let (link, userid) = (link.to_owned(), userid.chars().take(USERID_CHARS_MAX).collect());
-                return again(&SetupPage { shell, link, userid, problem: Some(REFUSED), step: 1 });
-            }
-            Entered::ChallengeNeeded => return Err(Oops::ChallengeNeeded),
-            Entered::Later(retry_ms) => return Err(Oops::Later(retry_ms)),
-        };
+    let (token, path) = match web.gate.link_sign_in(link, userid, password, Some(&old), visit.browser()).await
+    {
+        Entered::Register(token) => (token, "/register"),
+        Entered::CodeDue(token) => (token, "/signin/code"),
+        Entered::Change(token) => (token, "/password"),
+        Entered::In { token, kind } => (token, shell::home(kind)),
+        Entered::Refused | Entered::CodeRefused(_) | Entered::Nowhere => {
+            let shell = Shell::open(&web, &visit, "Set up your account");
+            let (link, userid) = (link.to_owned(), userid.chars().take(USERID_CHARS_MAX).collect());
+            return again(&SetupPage { shell, link, userid, problem: Some(REFUSED), step: 1 });
+        }
+        Entered::ChallengeNeeded => return Err(Oops::ChallengeNeeded),
+        Entered::Later(retry_ms) => return Err(Oops::Later(retry_ms)),
+    };
     visit.set_token(token);
     Ok(go(path))
 }

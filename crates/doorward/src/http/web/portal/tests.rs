@@ -132,7 +132,9 @@ async fn workflow_3_from_the_link_to_the_recovery_codes() {
     let (one, two) = spaced.split_at(3);
     let done = tab.post("/register/code", &[("code", &format!("{one} {two}"))]).await;
     assert_eq!((done.status, codes_of(&done).len()), (200, 10), "{}", done.body);
-    assert!(done.body.contains("download=\"doorward-recovery-codes.txt\"") && done.body.contains("data-copy"));
+    assert!(
+        done.body.contains("download=\"doorward-recovery-codes.txt\"") && done.body.contains("data-copy")
+    );
     assert_ne!(tab.cookie, before, "S6");
     assert!(is_signed_in(&tab).await);
     let account = tab.get("/account").await.body;
@@ -281,7 +283,11 @@ async fn t13_nobody_registers_a_second_authenticator() {
     let refused = late.post("/register", &[]).await;
     assert!(refused.status == 422 && !shows_a_seed(&refused), "{}", refused.body);
     assert!(refused.body.contains("An authenticator is registered for you already"), "{}", refused.body);
-    assert_eq!(tab.post("/register", &[]).await.location(), "/signin", "who is signed in has nothing to register");
+    assert_eq!(
+        tab.post("/register", &[]).await.location(),
+        "/signin",
+        "who is signed in has nothing to register"
+    );
     assert_eq!(served.tab().sign_in("julian", GOOD).await.location(), "/signin/code");
     served.stop().await;
 }
@@ -358,7 +364,11 @@ async fn p6_a_change_takes_the_present_password_and_offers_to_end_other_sessions
     let page = tab.get("/password").await.body;
     assert!(page.contains("name=\"end_others\" value=\"1\" checked"), "{page}");
     let wrong = change(&mut tab, Some("not the present one"), OWN, &[("end_others", "1")]).await;
-    assert!(wrong.status == 422 && wrong.body.contains("Your present password is not right"), "{}", wrong.body);
+    assert!(
+        wrong.status == 422 && wrong.body.contains("Your present password is not right"),
+        "{}",
+        wrong.body
+    );
     assert!(is_signed_in(&other).await);
     assert_eq!(change(&mut tab, Some(GOOD), OWN, &[]).await.location(), "/account?done=password");
     assert!(is_signed_in(&other).await, "not asked for");
