@@ -265,7 +265,7 @@ const fn close_for(reason: Deny) -> Close {
         | Deny::RecoveryOff | Deny::Oneself | Deny::DeskClaimed
         | Deny::SessionIdle | Deny::SessionOver | Deny::SessionSuperseded | Deny::SessionDismissed => {
             (1008, "refused")
-        }
+        },
     };
     Close { code, words }
 }

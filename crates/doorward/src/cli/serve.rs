@@ -31,7 +31,10 @@ pub(super) async fn run(args: &ServeArgs) -> Result<Exit, CliError> {
     }
     if let Some(link) = &node.claim {
         // On the terminal alone, never in a log.
-        let text = format!("The desk has no operator yet. Make the first one within 24 hours at\n{}\n", link.expose());
+        let text = format!(
+            "The desk has no operator yet. Make the first one within 24 hours at\n{}\n",
+            link.expose()
+        );
         std::io::stdout().lock().write_all(text.as_bytes())?;
     }
     tracing::info!(socket = %node.admin_socket.display(), metrics = %node.metrics, "node {} serves", config.node);

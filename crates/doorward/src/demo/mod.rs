@@ -26,6 +26,9 @@ pub use people::Sample;
 /// Marks a directory as the demo's own, which `--fresh` may empty.
 const MARK: &str = "doorward-demo";
 
+/// The mails' folder, below the demo's data.
+const MAILBOX: &str = "mailbox";
+
 /// Names of the demo's FIX listeners.
 const CGW: &str = "cgw";
 const MSGW: &str = "msgw";
@@ -82,6 +85,8 @@ pub struct DemoOptions {
 pub struct Demo {
     node: Node,
     data: DataDir,
+    /// The folder of the mails.
+    mailbox: PathBuf,
     samples: Vec<Sample>,
     sessions: Vec<FixSample>,
 }
@@ -93,6 +98,7 @@ impl Demo {
         // The demo never closes, unless it is to show what happens then.
         let mode = if options.clock.is_some() { Mode::Weekly } else { Mode::Always };
         let config = config(&data.path, mode)?;
+        let mailbox = absolute(&data.path)?.join(MAILBOX);
         let clock = match (options.clock, fix_sessions::are_missing(&data.path)) {
             (Some(wall), false) => Clock::starting_at(wall),
             (None, false) => Clock::system(),
@@ -116,14 +122,14 @@ impl Demo {
             Some(Drill::GateDelay(_)) | None => {}
         }
         if let Some(path) = &options.ready_file {
-            ready::write(path, &node, &samples, &sessions)?;
+            ready::write(path, &node, &mailbox, &samples, &sessions)?;
         }
-        Ok(Self { node, data, samples, sessions })
+        Ok(Self { node, data, mailbox, samples, sessions })
     }
 
     /// The tour to print.
     pub fn tour(&self) -> String {
-        tour::text(&self.node, &self.samples, &self.sessions)
+        tour::text(&self.node, &self.mailbox, &self.samples, &self.sessions)
     }
 
     /// Stops everything; temporary data go.
@@ -194,6 +200,10 @@ fn make_private(path: &Path) -> Result<(), Fault> {
     made.map_err(|error| Fault::disk(path, &error))
 }
 
+fn absolute(path: &Path) -> Result<PathBuf, Fault> {
+    std::path::absolute(path).map_err(|error| Fault::disk(path, &error))
+}
+
 /// The demo's configuration: free ports of loopback, everything below one directory.
 fn config(data: &Path, mode: Mode) -> Result<Config, StartError> {
     let any_port = format!("{}:0", IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -206,6 +216,9 @@ fn config(data: &Path, mode: Mode) -> Result<Config, StartError> {
          origins = [\"http://127.0.0.1:*\", \"http://localhost:*\"]\n\
          [web]\n\
          listen = [\"{any_port}\"]\n\
+         [mail]\n\
+         folder = \"{MAILBOX}\"\n\
+         from = \"Doorward demo <no-reply@venue.example>\"\n\
          [[fix.listeners]]\n\
          name = \"{CGW}\"\n\
          listen = \"{any_port}\"\n\
@@ -225,7 +238,7 @@ fn config(data: &Path, mode: Mode) -> Result<Config, StartError> {
          [calendar]\n\
          mode = \"{mode}\"\n"
     );
-    let folder = std::path::absolute(data).map_err(|error| Fault::disk(data, &error))?;
+    let folder = absolute(data)?;
     make_private(&folder.join("keys"))?;
     Config::parse(&text, "the demo's configuration", &folder, &|_| None)
         .map_err(|errors| StartError::Config(errors.to_string()))

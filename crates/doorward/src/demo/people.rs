@@ -26,6 +26,9 @@ const FILE: &str = "sample-people.json";
 /// Code and name of the sample firms.
 const FIRMS: [(&str, &str); 2] = [("NORTH", "Northwind Futures"), ("SOUTH", "Southbank Securities")];
 
+/// Who has an initial password, and a setup link in the mailbox.
+pub(super) const JOINER: &str = "joiner";
+
 /// A sample person, as the ready file tells of them.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Sample {
@@ -67,6 +70,11 @@ impl Sample {
         }
     }
 
+    /// Whether somebody waits to be registered by the mailed link.
+    pub(super) fn is_joiner(&self) -> bool {
+        self.userid.split('@').next() == Some(JOINER)
+    }
+
     fn registered(self) -> Self {
         Self { otp_registered: true, ..self }
     }
@@ -87,6 +95,7 @@ fn plan() -> Vec<Sample> {
         plan.push(person("newcomer", Kind::Trader, AuthSystem::Otp));
         plan.push(person("plain", Kind::Trader, AuthSystem::Password));
         plan.push(Sample { disabled: true, ..person("leaver", Kind::Trader, AuthSystem::Password) });
+        plan.push(person(JOINER, Kind::Trader, AuthSystem::Otp));
     }
     plan.push(Sample::new("web-backend".into(), Kind::Service, None, AuthSystem::Password));
     plan
@@ -135,7 +144,7 @@ async fn add(gate: &Arc<Gate>, sample: &mut Sample) -> Result<(), Refused> {
         firm: sample.firm.as_deref().map(FirmCode::parse).transpose().ok().flatten(),
         auth_system: AuthSystem::from_name(&sample.auth_system),
         password: NewPassword::Clear(password.clone()),
-        initial: false,
+        initial: sample.is_joiner(),
         profile: profile(kind, &sample.userid),
     };
     let (person, _) = gate.add_person(person, Actor::Node).await?;
@@ -144,6 +153,9 @@ async fn add(gate: &Arc<Gate>, sample: &mut Sample) -> Result<(), Refused> {
         let seed = gate.issue_authenticator(&userid, Actor::Node).await?;
         sample.otp_seed = Some(seed.base32.expose().clone());
         confirm(gate, person.id, seed.base32.expose()).await?;
+    }
+    if sample.is_joiner() {
+        gate.mail_setup_link(&userid, Actor::Node).await?;
     }
     if sample.disabled {
         let edit = Edit { standing: Some(Standing::Disabled), ..Edit::default() };
@@ -188,7 +200,7 @@ fn profile(kind: Kind, userid: &str) -> Profile {
         // Of an administrator's grant only the rights count.
         Kind::Administrator => Some(Grant {
             firms: Default::default(),
-            rights: [Right::ManageKeyPairs].into(),
+            rights: Right::ADMINISTRATOR.iter().copied().collect(),
             sources: Default::default(),
         }),
         Kind::Desk | Kind::Trader => None,

@@ -17,6 +17,7 @@ use crate::serve::Node;
 pub(super) fn write(
     path: &Path,
     node: &Node,
+    mailbox: &Path,
     samples: &[Sample],
     sessions: &[FixSample],
 ) -> Result<(), Fault> {
@@ -28,6 +29,7 @@ pub(super) fn write(
         "metrics": format!("http://{}", node.metrics),
         "portal": node.public_url.as_ref().map(PublicUrl::as_str),
         "console": node.public_url.as_ref().map(|url| format!("{url}/console")),
+        "mailbox": mailbox,
         "fix": {
             "cgw": listener(node, super::CGW),
             "msgw": listener(node, super::MSGW),

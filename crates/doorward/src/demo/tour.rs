@@ -1,6 +1,7 @@
 //! What the demo prints: where everything is, who is who, and what to try.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use doorward_core::identity::totp::Parameters;
 
@@ -9,7 +10,7 @@ use super::people::Sample;
 use crate::serve::Node;
 
 /// The tour.
-pub(super) fn text(node: &Node, samples: &[Sample], sessions: &[FixSample]) -> String {
+pub(super) fn text(node: &Node, mailbox: &Path, samples: &[Sample], sessions: &[FixSample]) -> String {
     let url = node.ws.first().map(|at| format!("ws://{at}/")).unwrap_or_default();
     let socket = node.admin_socket.display();
     let mut out = String::from("Doorward demo: everything on loopback, no HSM, sample people.\n\n");
@@ -20,6 +21,7 @@ pub(super) fn text(node: &Node, samples: &[Sample], sessions: &[FixSample]) -> S
     }
     if let Some(url) = &node.public_url {
         let _ = writeln!(out, "  pages            {url}");
+        let _ = writeln!(out, "  mailbox          {}", mailbox.display());
     }
     let _ = writeln!(out, "  administration   {socket}");
     let _ = writeln!(out, "  metrics          http://{}/metrics\n", node.metrics);
@@ -28,6 +30,9 @@ pub(super) fn text(node: &Node, samples: &[Sample], sessions: &[FixSample]) -> S
         let otp = match (&sample.otp_seed, sample.auth_system.as_str(), sample.disabled) {
             (_, _, true) => "- (disabled)".to_owned(),
             (Some(seed), _, _) => seed.clone(),
+            (None, _, _) if sample.is_joiner() => {
+                "not registered yet; the setup link is in the mailbox".to_owned()
+            }
             (None, "otp", _) => "not registered yet".to_owned(),
             (None, _, _) => "-".to_owned(),
         };
@@ -52,8 +57,33 @@ pub(super) fn text(node: &Node, samples: &[Sample], sessions: &[FixSample]) -> S
         let _ = writeln!(out, "     doorward user disable {} --socket {socket}", trader.userid);
     }
     fix(&mut out, node, samples, sessions);
+    pages(&mut out, node, mailbox, samples);
     out.push_str("\nStop with Ctrl-C.\n");
     out
+}
+
+/// What to try with a browser.
+fn pages(out: &mut String, node: &Node, mailbox: &Path, samples: &[Sample]) {
+    let Some(url) = &node.public_url else { return };
+    let first = |kind: &str| {
+        let mut all = samples.iter().filter(|sample| sample.kind == kind && sample.otp_seed.is_some());
+        all.next().map(|sample| sample.userid.as_str()).unwrap_or_default()
+    };
+    // Writing to a string never fails.
+    let _ = writeln!(out, "  7. sign in with a browser: {url}");
+    for (kind, what) in [("desk", "desk operator"), ("admin", "administrator"), ("trader", "trader")] {
+        let _ = writeln!(out, "     as {what:<14} {}", first(kind));
+    }
+    let _ = writeln!(out, "     with the password from the table, and a code of the seed beside it:");
+    let _ = writeln!(out, "       oathtool --totp --base32 SEED      (or an authenticator app)");
+    if let Some(joiner) = samples.iter().find(|sample| sample.is_joiner()) {
+        let _ = writeln!(
+            out,
+            "  8. register as {}: open the setup link of the mail to them, below",
+            joiner.userid
+        );
+        let _ = writeln!(out, "     {}", mailbox.display());
+    }
 }
 
 /// What to try at the FIX door.

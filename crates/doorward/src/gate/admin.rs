@@ -115,7 +115,7 @@ pub(super) struct Prepared {
 pub(super) struct Held<'a> {
     _lock: tokio::sync::MutexGuard<'a, ()>,
     pub(super) person: Person,
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
 }
 
 /// A seed just made: shown once (T11).

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
-use doorward_core::id::PersonId;
+use doorward_core::audit::Actor;
+use doorward_core::id::{PersonId, UserId};
 use doorward_core::identity::change::Change;
-use doorward_core::identity::decide::link;
-use doorward_core::identity::link::LinkHash;
+use doorward_core::identity::decide::Misuse;
+use doorward_core::identity::decide::link::{self, NewLink};
+use doorward_core::identity::link::{Handed, LinkHash};
 use doorward_core::identity::mail::{Mail, MailId, MailKind};
 use doorward_core::identity::person::Person;
 use doorward_core::secret::Secret;
@@ -15,7 +17,8 @@ use doorward_core::time::Wall;
 
 use crate::book::{Batch, CommitError, Load};
 use crate::fault::Fault;
-use crate::gate::{Gate, error_text, expect_person, link_hash, random_u64};
+use crate::gate::admin::Refused;
+use crate::gate::{Gate, effective, error_text, expect_person, link_hash, random_u64};
 use crate::metrics;
 use crate::vault::Vault;
 
@@ -56,6 +59,22 @@ impl Gate {
     /// A token for a new setup link.
     pub fn link_token(&self) -> Result<LinkToken, Fault> {
         LinkToken::random(&*self.vault)
+    }
+
+    /// Makes a setup link for somebody and mails it, as a process of this machine.
+    pub async fn mail_setup_link(&self, userid: &UserId, actor: Actor) -> Result<(), Refused> {
+        let held = self.hold(userid).await?;
+        let (person, token, context) = (&held.person, self.link_token()?, self.local_context());
+        let new = NewLink { hash: token.hash(), handed: Handed::Mailed, reason: None };
+        let view = self.view(&held.snapshot);
+        let ruling = link::make(&view, person, &new, self.settings.mail, actor, &context);
+        let mut record = ruling.record;
+        if ruling.result.is_ok() {
+            let valid = Duration::from_secs(60 * u64::from(effective(&held.snapshot).setup_link_min));
+            record.changes.push(self.link_mail(person, &token, valid, context.at)?);
+        }
+        self.commit_as_local(expect_person(&held.snapshot), record).await?;
+        ruling.result.map_err(|deny| Misuse::invalid("userid", format!("{userid}: {}", deny.doc())).into())
     }
 
     /// The mail that carries a setup link, to be put into the record that makes the link. `valid` is for how long it

@@ -12,6 +12,7 @@ pub mod explain;
 mod flow_tests;
 pub mod links;
 pub(super) mod notify;
+pub mod own;
 pub mod people;
 mod recovery;
 pub mod register;

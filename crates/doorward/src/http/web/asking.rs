@@ -26,6 +26,16 @@ pub struct Watching(pub Asker);
 #[derive(Clone, Debug)]
 pub struct Underway(pub Session);
 
+impl SignedIn {
+    /// Who is signed in after a step that changed the session, such as [`Form::step_up`](super::form::Form::step_up).
+    pub async fn anew(web: &WebState, visit: &Visit) -> Result<Self, Oops> {
+        match web.gate.present(&visit.token(), visit.browser(), true).await? {
+            Present::SignedIn(asker) => Ok(Self(*asker)),
+            Present::Stranger | Present::Underway(_) => Err(Oops::Go(sign_in_path(None))),
+        }
+    }
+}
+
 impl FromRequestParts<WebState> for SignedIn {
     type Rejection = Oops;
 

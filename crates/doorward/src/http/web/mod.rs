@@ -4,13 +4,13 @@
 //! handler asks who it is by an extractor of [`asking`], demands the CSRF token by taking a [`form::Form`], and
 //! answers by [`reply`]. Templates extend `base.html` and have a field `shell` ([`shell::Shell`]).
 
-mod account;
 pub mod asking;
 pub mod assets;
 mod challenge;
 mod console;
 pub mod form;
 pub mod guard;
+mod portal;
 pub mod reply;
 pub mod shell;
 mod sign_in;
@@ -93,11 +93,9 @@ fn routes() -> Router<WebState> {
         .route("/signin/code", get(sign_in::show_code).post(sign_in::code))
         .route("/signout", post(sign_in::sign_out))
         .route("/challenge", get(challenge::challenge))
-        .route("/account", get(account::show))
-        .route("/account/sessions/end", post(account::end_session))
-        .route("/account/sessions/end-others", post(account::end_others))
         .route("/assets/{name}", get(assets::serve))
         .merge(console::routes())
+        .merge(portal::routes())
 }
 
 /// Pages with what every request passes.

@@ -12,7 +12,7 @@ use super::form::{Form, code_text};
 use super::reply::{Answer, Oops, again, go, own_path, page, page_with};
 use super::shell::{self, Shell};
 use super::visit::Visit;
-use crate::gate::web::{Entered, Present, Stage};
+use crate::gate::web::{Entered, Present, Session, Stage};
 
 /// The path of the form, to which a password is bound.
 const SIGN_IN: &str = "/signin";
@@ -23,7 +23,7 @@ const REFUSED: &str = "User name or password are not right, or you may not sign 
 #[derive(Deserialize, Default)]
 pub(super) struct Behind {
     #[serde(default)]
-    next: String,
+    pub(super) next: String,
     #[serde(default)]
     out: String,
 }
@@ -43,7 +43,29 @@ struct CodePage {
     shell: Shell,
     userid: String,
     next: String,
+    /// Where a recovery code is taken instead, where there are any left.
+    recovery: Option<String>,
     problem: Option<&'static str>,
+}
+
+impl CodePage {
+    fn new(
+        web: &WebState,
+        visit: &Visit,
+        session: &Session,
+        next: &str,
+        problem: Option<&'static str>,
+    ) -> Result<Self, Oops> {
+        let own = web.gate.own(session.person)?;
+        let has_codes = own.recovery_on && own.recovery.is_some_and(|codes| codes.left > 0);
+        Ok(Self {
+            shell: Shell::open(web, visit, "Enter your code"),
+            userid: session.userid.to_string(),
+            recovery: has_codes.then(|| with_next("/signin/recovery", next)),
+            next: next.to_owned(),
+            problem,
+        })
+    }
 }
 
 /// `GET /`: to where somebody begins.
@@ -112,9 +134,7 @@ pub(super) async fn show_code(
         }
     }
     let next = behind.map(|Query(behind)| behind.next).unwrap_or_default();
-    let next = own_path(&next).unwrap_or_default().to_owned();
-    let shell = Shell::open(&web, &visit, "Enter your code");
-    page(&CodePage { shell, userid: session.userid.to_string(), next, problem: None })
+    page(&CodePage::new(&web, &visit, &session, own_path(&next).unwrap_or_default(), None)?)
 }
 
 /// `POST /signin/code`.
@@ -126,9 +146,7 @@ pub(super) async fn code(
 ) -> Answer {
     let next = own_path(form.text("next")).unwrap_or_default().to_owned();
     let ask_again = |status: StatusCode, problem: &'static str| {
-        let shell = Shell::open(&web, &visit, "Enter your code");
-        let userid = session.userid.to_string();
-        page_with(status, &CodePage { shell, userid, next: next.clone(), problem: Some(problem) })
+        page_with(status, &CodePage::new(&web, &visit, &session, &next, Some(problem))?)
     };
     match web.gate.sign_in_code(&visit.token(), &form.code(), visit.browser()).await {
         Entered::In { token, kind } => {
@@ -162,7 +180,7 @@ pub(super) async fn sign_out(State(web): State<WebState>, visit: Visit, _: Form)
 }
 
 /// Where a stage goes on.
-fn path_of(stage: &Stage) -> &'static str {
+pub(super) fn path_of(stage: &Stage) -> &'static str {
     match stage {
         Stage::CodeDue => "/signin/code",
         Stage::Registering { .. } => "/register",
@@ -171,7 +189,8 @@ fn path_of(stage: &Stage) -> &'static str {
     }
 }
 
-fn with_next(path: &str, next: &str) -> String {
+/// A path of ours that knows where to go on afterwards.
+pub(super) fn with_next(path: &str, next: &str) -> String {
     if next.is_empty() {
         return path.to_owned();
     }

@@ -40,10 +40,16 @@ pub(crate) async fn served() -> Served {
 
 /// The same with further routes.
 pub(crate) async fn served_with(more: Router<WebState>) -> Served {
+    served_as(more, None).await
+}
+
+/// The same, reached at another URL than the listener's own.
+pub(crate) async fn served_as(more: Router<WebState>, public: Option<&str>) -> Served {
     let world = world();
     let listener = listen("web.listen", ([127, 0, 0, 1], 0).into()).unwrap();
     let at = listener.local_addr().unwrap();
-    let site = Site::new(PublicUrl::parse(&format!("http://{at}")).unwrap(), true);
+    let public = public.map_or_else(|| format!("http://{at}"), str::to_owned);
+    let site = Site::new(PublicUrl::parse(&public).unwrap(), true);
     let entrance = Entrance { tls: None, trusted: Vec::new(), proxy_protocol: false };
     let web = WebState::new(Arc::clone(&world.gate), site, Tokens::new().unwrap(), entrance);
     let pages = around(routes().merge(more), web.clone());
@@ -128,8 +134,8 @@ impl Tab {
         let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         drop(sender);
         driven.abort();
-        if let Some(set) = parts.headers.get(SET_COOKIE) {
-            let value = set.to_str().unwrap().strip_prefix("dw_session=").unwrap();
+        let set = parts.headers.get(SET_COOKIE).map(|set| set.to_str().unwrap());
+        if let Some(value) = set.and_then(|set| set.strip_prefix("dw_session=")) {
             self.cookie = Some(value.split(';').next().unwrap().to_owned());
         }
         Seen { status: parts.status.as_u16(), headers: parts.headers, body }

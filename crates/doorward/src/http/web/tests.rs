@@ -20,7 +20,7 @@ use super::WebState;
 use super::asking::{OnConsole, SignedIn, Watching};
 use super::form::Form;
 use super::reply::{Answer, Oops, go};
-use super::testing::{Seen, Served, Tab, borrowed, encoded, request, sealed, served, served_with};
+use super::testing::{Seen, Served, Tab, borrowed, encoded, request, sealed, served, served_as, served_with};
 use super::tokens::tag;
 use super::visit::Visit;
 use crate::doors::admission::raise_descriptors;
@@ -68,6 +68,22 @@ async fn s6_signing_in_gives_a_new_token_in_a_cookie_that_only_our_pages_bring()
         page.contains("<b>julian</b>") && page.contains("ACME") && page.contains("This browser"),
         "{page}"
     );
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn s6_where_browsers_reach_us_by_tls_the_cookie_is_a_secure_host_cookie() {
+    let served = served_as(Router::new(), Some("https://portal.example.com")).await;
+    let mut tab = served.tab();
+    let asked = |host: &str| request("GET", "/signin").header(HOST, host).body(String::new()).unwrap();
+    let seen = tab.send(asked("portal.example.com")).await;
+    let set = seen.field("set-cookie").unwrap().to_owned();
+    assert!(set.starts_with("__Host-doorward="), "{set}");
+    assert!(set.ends_with("; Path=/; HttpOnly; SameSite=Strict; Secure"), "{set}");
+    assert_eq!(seen.field("strict-transport-security"), Some("max-age=31536000"));
+    // A plain cookie, which a neighbour could have planted, is not looked at.
+    tab.cookie = Some(set["__Host-doorward=".len()..].split(';').next().unwrap().to_owned());
+    assert!(tab.send(asked("portal.example.com")).await.field("set-cookie").is_some());
     served.stop().await;
 }
 
@@ -416,7 +432,7 @@ async fn s9_people_see_and_end_their_own_sessions() {
     assert_eq!(hers.status, 404, "not hers");
     assert!(is_signed_in(&two).await && is_signed_in(&three).await);
     let seen = one.post("/account/sessions/end", &[("session", number.as_str())]).await;
-    assert_eq!(seen.location(), "/account");
+    assert_eq!(seen.location(), "/account?done=ended");
     assert!(is_signed_in(&two).await && !is_signed_in(&three).await, "the newest other stands first");
     assert_eq!(served.world.entries(1)[0].reason, Some(Deny::SessionDismissed));
     one.post("/account/sessions/end-others", &[]).await.location();
@@ -538,8 +554,12 @@ async fn assets_are_kept_for_ever_under_names_of_their_content() {
     }
     assert_eq!(served.tab().get("/assets/doorward.0000000000000000.css").await.status, 404);
     assert_eq!(served.tab().get("/assets/..%2f..%2fCargo.toml").await.status, 404);
-    let whole: usize = [&files.css, &files.js, &files.htmx, &files.icon].len();
-    assert_eq!(whole, 4);
+    let files = [&files.css, &files.js, &files.htmx, &files.icon];
+    let mut bytes = served.tab().get("/signin").await.body.len();
+    for file in files {
+        bytes += served.tab().get(file).await.body.len();
+    }
+    assert!(bytes <= 100 * 1024, "a page has {bytes} bytes in all");
     served.stop().await;
 }
 
