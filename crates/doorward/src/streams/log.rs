@@ -13,7 +13,7 @@ use super::recover::{Found, recover};
 use super::segment::{Extent, Segment, name_of};
 use super::state::Streams;
 use super::worker::{Done, Job, Worker};
-use super::{Pruned, Recovered, Settings, Status};
+use super::{Pruned, Recovered, Settings, Status, StoredMessage};
 use crate::fault::Fault;
 use crate::journal::parts::{
     ALIGN, FRAME_HEAD_BYTES, HEADER_BYTES, SEAL_BYTES, fault, finish_frame, numbered,
@@ -155,6 +155,14 @@ impl StreamLog {
         let no = self.stream(stream);
         self.batch.push(&Entry::Numbers { stream: no, numbers: *numbers });
         self.streams.change(no, |stream| stream.state(numbers));
+    }
+
+    /// States a stream's numbers in another epoch together with messages to the client that go on in it.
+    pub fn state_with(&mut self, stream: &StreamKey, numbers: &Numbers, messages: &[StoredMessage]) {
+        self.numbers(stream, numbers);
+        for message in messages {
+            self.outbound(stream, numbers.epoch, message.number, message.at, &message.bytes);
+        }
     }
 
     /// A stream's numbers: the latest statement, raised by its messages, committed or not.

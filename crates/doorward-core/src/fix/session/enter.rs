@@ -48,7 +48,7 @@ pub(super) enum AfterSave {
     /// The session begins.
     Enter { logon: Logon, live: Box<Live>, before: Numbers, ahead: Option<u64> },
     /// The session goes on with both series at 1.
-    Renew { logon: Logon, live: Box<Live>, next: Box<StreamState> },
+    Renew { logon: Logon, live: Box<Live> },
 }
 
 /// What a Logon expects of its stream.
@@ -89,12 +89,10 @@ impl AfterSave {
             Self::Refuse { from: From::Claimed { stream, state, .. }, .. } => {
                 Err(Some(Box::new((stream, state))))
             }
-            Self::Refuse { from: From::Live(live), .. } | Self::Enter { live, .. } => Ok(live),
-            // The record is on its way: the new series hold.
-            Self::Renew { mut live, next, .. } => {
-                live.state = *next;
-                Ok(live)
-            }
+            // The reset was not answered: the old series hold, and the record on its way moves no number.
+            Self::Refuse { from: From::Live(live), .. }
+            | Self::Enter { live, .. }
+            | Self::Renew { live, .. } => Ok(live),
         }
     }
 
@@ -184,13 +182,9 @@ impl Session {
         if let Some(broken) = broken {
             return self.refuse_broken(From::Live(live), record, strikes, broken, now);
         }
-        let mut next = live.state.clone();
-        next.reset();
-        next.operator.clone_from(&logon.party.operator);
-        next.numbers.next_in = 2;
-        reserve(&mut next.numbers);
-        let ask = self.out.save_logon(record, Some(next.numbers));
-        let then = AfterSave::Renew { logon, live, next: Box::new(next) };
+        // Its numbers are stated together with the answer: whoever hears none goes on in the old ones, and so do we.
+        let ask = self.out.save_logon(record, None);
+        let then = AfterSave::Renew { logon, live };
         self.state = State::Saving(Box::new(Saving { ask, until: None, then }));
     }
 
@@ -336,9 +330,15 @@ impl Session {
                 let from = From::Claimed { party: logon.party, stream, state };
                 self.refuse_from(from, &later(), Deny::NotVerified, now);
             }
-            AfterSave::Renew { logon, mut live, mut next } if ok => {
+            AfterSave::Renew { logon, mut live } if ok => {
+                let mut next = live.state.clone();
+                next.reset();
+                next.operator.clone_from(&logon.party.operator);
+                next.numbers.next_in = 2;
+                reserve(&mut next.numbers);
                 let left = next.take_left_behind();
-                live.renew(*next, logon.party.clone(), logon.heart_bt_int);
+                self.out.save_numbers(next.numbers, true);
+                live.renew(next, logon.party.clone(), logon.heart_bt_int);
                 let cx = &mut Cx { settings: &self.settings, out: &mut self.out, now };
                 live.note(cx, Event::StreamReset, None, None);
                 note_left(&live, left, cx);

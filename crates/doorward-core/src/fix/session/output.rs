@@ -19,7 +19,8 @@ pub enum Output<'a> {
     /// Take the stream for this connection; the answer comes to [`Session::claimed`](super::Session::claimed).
     Claim(AskId, Claim),
     /// Commit the record of a Logon, accepted or refused, with the stream's numbers where they move; the answer comes
-    /// to [`Session::saved`](super::Session::saved).
+    /// to [`Session::saved`](super::Session::saved). One in session moves none: a [`Self::SaveNumbers`] does, before
+    /// its answer.
     SaveLogon(AskId, Box<Record>, Option<Numbers>),
     /// An application message from the client: durable before its `Deliver`.
     SaveInbound {

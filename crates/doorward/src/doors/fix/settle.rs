@@ -97,6 +97,7 @@ impl Door {
                 for token in waiting {
                     if let Some(connection) = self.connections.get_mut(*token) {
                         connection.waits = false;
+                        connection.before = None;
                     }
                 }
             }
@@ -121,6 +122,9 @@ impl Door {
                 connection.out.clear();
                 connection.written = 0;
                 connection.waits = false;
+                if let (Some(stream), Some(before)) = (connection.stream, connection.before.take()) {
+                    self.shared.unsaid.push((stream, *before));
+                }
                 connection.session.end(End::NotSaved, now);
             }
             self.drain(*token, now);

@@ -146,6 +146,7 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         log,
         failing: None,
         retry_at: now.mono,
+        unsaid: Vec::new(),
         seats,
         backend: parts.backend,
         replies: Replies::default(),

@@ -25,7 +25,7 @@ use crate::config::{FixListener, FixProfile};
 use crate::fault::Fault;
 use crate::gate::fix::{EndOf, FixControl as _, LogonSave, SetNext};
 use crate::gate::{Origin, new_attempt};
-use crate::journal::{Disk, FullDisk, RealDisk};
+use crate::journal::{Disk, FullDisk, PowerDisk, RealDisk};
 use crate::streams::{Settings as LogSettings, StreamLog};
 
 /// Longest that anything here takes.
@@ -110,6 +110,8 @@ struct World {
     runtime: tokio::runtime::Runtime,
     authority: Arc<Open>,
     disk_full: Arc<AtomicBool>,
+    /// Instead of a real disk.
+    power: Option<PowerDisk>,
     folder: tempfile::TempDir,
     clock: Arc<Clock>,
 }
@@ -133,6 +135,10 @@ impl World {
     }
 
     fn with(change: impl FnOnce(&mut FixSettings)) -> Self {
+        Self::on(None, change)
+    }
+
+    fn on(power: Option<PowerDisk>, change: impl FnOnce(&mut FixSettings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -141,6 +147,7 @@ impl World {
             runtime,
             authority: Arc::default(),
             disk_full: Arc::default(),
+            power,
             folder,
             clock: Arc::new(Clock::system()),
         };
@@ -149,8 +156,11 @@ impl World {
     }
 
     fn open(&mut self, change: impl FnOnce(&mut FixSettings)) {
-        let disk = RealDisk::open(self.folder.path()).unwrap();
-        let disk: Arc<dyn Disk> = Arc::new(FullDisk::new(Arc::new(disk), Arc::clone(&self.disk_full)));
+        let disk: Arc<dyn Disk> = match &self.power {
+            Some(disk) => Arc::new(disk.clone()),
+            None => Arc::new(RealDisk::open(self.folder.path()).unwrap()),
+        };
+        let disk: Arc<dyn Disk> = Arc::new(FullDisk::new(disk, Arc::clone(&self.disk_full)));
         let settings = LogSettings { segment_bytes: 1 << 20, ..LogSettings::new("test") };
         let mut fix = FixSettings {
             listeners: vec![(listener(100), None)],
@@ -189,6 +199,19 @@ impl World {
         let mut client = self.connect();
         client.log_on(comp, seq_num);
         client
+    }
+
+    /// Logged on as soon as the log is open again.
+    fn log_on_soon(&self, comp: &str, seq_num: u64) -> Client {
+        loop {
+            let mut client = self.connect();
+            let logon = client.logon(comp, seq_num);
+            client.stream.write_all(&logon).unwrap();
+            if client.hear().contains("|35=A|") {
+                client.hear_type("1");
+                return client;
+            }
+        }
     }
 
     fn close(&mut self) {
@@ -551,6 +574,64 @@ fn l1_a_client_that_does_not_read_is_closed_at_the_limit_and_others_are_unharmed
     assert!(other.hear_type("0").contains("112=there"));
     while deaf.hear_or_end().is_some() {}
     assert!(world.noted().contains(&Deny::NotReading));
+}
+
+#[test]
+fn f8_a_reset_that_was_written_down_and_not_answered_leaves_the_old_numbers() {
+    let mut world = World::new();
+    let mut live = world.logged_on("ABC001N", 1);
+    live.say("D", ORDER);
+    live.hear_type("8");
+    let next = live.next;
+    world.authority.hold.store(true, Ordering::Relaxed);
+    let logon = live.logon_with("ABC001N", 1, "141=Y|");
+    live.stream.write_all(&logon).unwrap();
+    world.wait_until_held();
+    drop(live);
+    world.close();
+    world.open(|_| {});
+    let mut back = world.logged_on("ABC001N", next);
+    back.say("1", "112=nothing is asked for again|");
+    let answer = back.hear();
+    assert!(answer.contains("|35=0|"), "{answer}");
+    assert_eq!(world.shown()[0].numbers.epoch.reset, 0);
+}
+
+#[test]
+fn f8_a_reset_that_could_not_be_stored_and_is_there_all_the_same_leaves_the_old_numbers() {
+    let disk = PowerDisk::new();
+    let world = World::on(Some(disk.clone()), |_| {});
+    let mut live = world.logged_on("ABC001N", 1);
+    live.say("D", ORDER);
+    let report = live.hear_type("8");
+    let next = live.next;
+    disk.syncs_fail(true);
+    let logon = live.logon_with("ABC001N", 1, "141=Y|");
+    live.stream.write_all(&logon).unwrap();
+    assert_eq!(live.hear_or_end(), None, "not a word of what is not stored");
+    disk.syncs_fail(false);
+    let mut back = world.log_on_soon("ABC001N", next);
+    back.say("1", "112=nothing is asked for again|");
+    let answer = back.hear();
+    assert!(answer.contains("|35=0|"), "{answer}");
+    assert_eq!(world.shown()[0].numbers.epoch.reset, 2, "the reset itself never holds again");
+    let number = get(&report, "34").unwrap();
+    back.say("2", &format!("7={number}|16={number}|"));
+    let again = back.hear_type("8");
+    assert!(again.contains("|43=Y|") && again.contains(&format!("|34={number}|")), "{again}");
+}
+
+#[test]
+fn f8_a_first_logon_that_could_not_be_stored_leaves_nothing() {
+    let world = World::new();
+    world.disk_full.store(true, Ordering::Relaxed);
+    world.authority.cannot_save.store(true, Ordering::Relaxed);
+    world.send(StreamKey::parse("cgw/ABC/001").unwrap(), "lost").unwrap_err();
+    world.disk_full.store(false, Ordering::Relaxed);
+    world.authority.cannot_save.store(false, Ordering::Relaxed);
+    let back = world.log_on_soon("ABC001N", 1);
+    assert_eq!(world.shown()[0].numbers.next_out, 3, "our Logon was the first message");
+    drop(back);
 }
 
 #[test]
