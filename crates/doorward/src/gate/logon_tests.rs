@@ -193,6 +193,28 @@ async fn f5_a_replayed_logon_is_refused_and_f9_one_from_before_this_process_too(
 }
 
 #[tokio::test]
+async fn f5_a_clock_that_is_set_back_makes_no_logon_good_twice_over_a_restart_either() {
+    let mut center = center().await;
+    let client = center.client("B08", "B08004N").await;
+    let mut world = center.world;
+    let signed = world.now();
+    let logon = client.logon(signed);
+    assert_eq!(world.log_on(&logon), None);
+    for restarts in [false, true] {
+        world.clock.set(signed - Duration::from_secs(60));
+        if restarts {
+            world = world.reopened(HashParams::tiny());
+        }
+        world.gate.listens_now();
+        world.clock.set(signed + Duration::from_secs(1));
+        let again = world.judge(&logon);
+        assert!(again.verdict.is_err(), "{again:?}");
+        world.clock.set(signed + Duration::from_secs(if restarts { 10 } else { 5 }));
+        assert_eq!(world.log_on(&client.logon(world.now())), None, "one that is signed later is good");
+    }
+}
+
+#[tokio::test]
 async fn f4_the_fifth_refusal_that_names_a_key_locks_the_session_and_strangers_cannot() {
     let mut center = center().await;
     let client = center.client("B08", "B08004N").await;
