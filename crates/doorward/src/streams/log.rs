@@ -1,6 +1,7 @@
 //! The owner's side: the batch, the commit, the change to the next segment.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use doorward_core::stream::{Epoch, Numbers, StreamKey};
@@ -185,6 +186,25 @@ impl StreamLog {
     /// Bytes of the entries that wait for a commit; one takes less than a segment of 64 MiB.
     pub fn waiting_bytes(&self) -> usize {
         self.batch.frame.len() - FRAME_HEAD_BYTES
+    }
+
+    /// Numbers of the outbound messages of a stream and epoch that wait for a commit.
+    pub(super) fn waiting(
+        &self,
+        of: (StreamNo, Epoch),
+        range: &RangeInclusive<u64>,
+    ) -> impl Iterator<Item = u64> {
+        let is_wanted = move |name: &Name| {
+            name.direction == Direction::Outbound
+                && (name.stream, name.epoch) == of
+                && range.contains(&name.number)
+        };
+        self.batch
+            .messages
+            .iter()
+            .map(|(name, _)| name)
+            .filter(move |name| is_wanted(name))
+            .map(|name| name.number)
     }
 
     /// Makes all entries durable that came since the last commit: all of them or none.

@@ -13,7 +13,7 @@ use crate::audit::{Actor, Deny, Event, Outcome, Record};
 use crate::fix::profile::InitialReset;
 use crate::fix::refusal::Refusal;
 use crate::fix::tag;
-use crate::stream::{Numbers, StreamKey};
+use crate::stream::{LeftBehind, Numbers, StreamKey};
 use crate::time::Now;
 use crate::trace::Check;
 
@@ -263,7 +263,7 @@ impl Session {
                     firm: None,
                     stream: None,
                     reason: Some(broken.deny),
-                    count: None,
+                    left: None,
                 });
                 self.refuse_from(from, &broken.text, broken.deny, now);
             }
@@ -341,7 +341,7 @@ impl Session {
                 live.renew(next, logon.party.clone(), logon.heart_bt_int);
                 let cx = &mut Cx { settings: &self.settings, out: &mut self.out, now };
                 live.note(cx, Event::StreamReset, None, None);
-                note_left(&live, left, cx);
+                note_left(&live, &left, cx);
                 live.logon(cx, &logon, None);
                 self.state = State::Live(live);
                 self.late_end(now);
@@ -364,7 +364,7 @@ impl Session {
         if logon.resets() {
             live.note(cx, Event::StreamReset, None, None);
         }
-        note_left(&live, left, cx);
+        note_left(&live, &left, cx);
         live.logon(cx, logon, status);
         if cx.settings.profile.test_request_at_logon {
             live.test_request(cx);
@@ -464,9 +464,9 @@ fn reserve(numbers: &mut Numbers) {
     numbers.rev += 1;
 }
 
-fn note_left(live: &Live, left: u64, cx: &mut Cx<'_>) {
-    if left > 0 {
-        live.note(cx, Event::UndeliveredLeft, None, Some(left));
+fn note_left(live: &Live, left: &[LeftBehind], cx: &mut Cx<'_>) {
+    for left in left {
+        live.note(cx, Event::UndeliveredLeft, None, Some(*left));
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::ask::{Ask, AskId, SignedLogon};
 use crate::audit::{Actor, Deny, Event, Record};
 use crate::id::FirmCode;
-use crate::stream::{Epoch, Numbers, StreamKey};
+use crate::stream::{Epoch, LeftBehind, Numbers, StreamKey};
 
 /// Something for the shell to do, in order.
 #[derive(Debug)]
@@ -129,8 +129,8 @@ pub struct Note {
     pub stream: Option<StreamKey>,
     /// Why, where it was a refusal.
     pub reason: Option<Deny>,
-    /// How many, for [`Event::UndeliveredLeft`].
-    pub count: Option<u64>,
+    /// Which messages, for [`Event::UndeliveredLeft`]: the shell, which has them, counts those that are stored.
+    pub left: Option<LeftBehind>,
 }
 
 /// Why a connection is closed.

@@ -3,7 +3,7 @@
 use doorward_core::fix::session::{End, StreamState};
 use doorward_core::id::SessionId;
 use doorward_core::identity::decide::Misuse;
-use doorward_core::stream::{Epoch, Numbers, StreamKey};
+use doorward_core::stream::{Epoch, LeftBehind, Numbers, StreamKey};
 use doorward_core::time::Now;
 use tokio::sync::oneshot;
 
@@ -50,6 +50,9 @@ impl Door {
             Command::Send { stream, messages, answer } => {
                 let sent = self.send_all(&stream, &messages, now);
                 let _ = answer.send(sent);
+            }
+            Command::Stored(wanted, answer) => {
+                let _ = answer.send(self.show_stored(&wanted));
             }
             Command::List(session, answer) => {
                 let _ = answer.send(self.shown(session));
@@ -178,6 +181,8 @@ impl Door {
         let stored = self.carried(stream, &since, numbers.epoch)?;
         if let Some(Seat::Free(state)) = self.shared.seats.get_mut(stream) {
             state.numbers = numbers;
+            let left = state.take_left_behind();
+            self.left_behind(stream, left);
         }
         self.shared.log.state_with(stream, &numbers, &stored);
         self.settle(now);
@@ -245,17 +250,25 @@ impl Door {
             .iter()
             .filter(|(stream, _)| is_of(stream))
             .filter_map(|(stream, seat)| match seat {
-                Seat::Free(state) => Some(StreamInfo { stream: *stream, numbers: state.numbers, live: None }),
+                Seat::Free(state) => Some(self.info(stream, state.numbers, None)),
                 Seat::Held { token, .. } => {
                     let connection = self.connections.get(*token)?;
                     let numbers = connection.session.numbers()?;
                     let live = connection.session.is_live().then(|| live(connection));
-                    Some(StreamInfo { stream: *stream, numbers, live })
+                    Some(self.info(stream, numbers, live))
                 }
             })
             .collect();
         all.sort_by_key(|shown| shown.stream);
         all
+    }
+
+    fn info(&self, stream: &StreamKey, numbers: Numbers, live: Option<LiveStream>) -> StreamInfo {
+        let undelivered = numbers.unfetched().map_or(0, |LeftBehind { epoch, first, last, count }| {
+            // Where the disk does not answer, no less than there is.
+            self.shared.log.count(stream, epoch, first..=last).unwrap_or(count)
+        });
+        StreamInfo { stream: *stream, numbers, undelivered, live }
     }
 }
 

@@ -168,9 +168,7 @@ impl Door {
         self.shared.log.numbers(stream, &numbers);
         self.shared.counts.application_out += 1;
         self.shared.scratch = bytes;
-        if left > 0 {
-            self.left_behind(stream, left);
-        }
+        self.left_behind(stream, left);
         Some(number)
     }
 }

@@ -289,6 +289,7 @@ impl Door {
         if rolls {
             self.shared.backend.restart();
             tracing::info!(week = week.number, "a trading week begins");
+            self.roll_undelivered(now);
         }
     }
 

@@ -110,7 +110,13 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
             (Output::Ask(ask, question), _) => ask_gate(connection, token, ask, *question, shared, now),
             (Output::Claim(ask, claim), _) => shared.jobs.push_back(Job::Claim(token, ask, claim)),
             (Output::Read(ask, range), _) => shared.reads.push((token, ask, range)),
-            (Output::Note(note), _) => {
+            (Output::Note(mut note), _) => {
+                if let (Some(stream), Some(left)) = (note.stream, note.left) {
+                    note.left = shared.tell_left_behind(&stream, left);
+                    if note.left.is_none() {
+                        continue;
+                    }
+                }
                 if let Some(record) = shared.authority.record(*note, &connection.origin) {
                     shared.decided.push(LogonSave { record: Box::new(record), numbers: None });
                 }

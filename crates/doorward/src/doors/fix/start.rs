@@ -189,6 +189,8 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         stopping: None,
     };
     door.tell_backend(now)?;
+    door.roll_undelivered(now);
+    door.settle(now);
     let ends = Ends(handle.clone());
     let thread = std::thread::Builder::new().name("fix".to_owned()).spawn(move || {
         let _ends = ends;

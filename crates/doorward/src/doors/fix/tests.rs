@@ -12,14 +12,16 @@ use doorward_core::audit::{Actor, Context, Deny, Door as DoorKind, Entry, Event,
 use doorward_core::calendar::{Calendar, Hours, Mode};
 use doorward_core::fix::build::Builder;
 use doorward_core::fix::frame::{Cut, Cutter};
+use doorward_core::fix::message::Message;
 use doorward_core::fix::session::Note;
 use doorward_core::id::{AccessKeyId, CompId, FirmCode, OperatorId};
-use doorward_core::stream::{Gateway, Numbers, StreamKey};
+use doorward_core::stream::{Gateway, LeftBehind, Numbers, StreamKey};
 use doorward_core::time::Wall;
 use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::backend::sim::Sim;
+use crate::backend::{Backend, From, Replies};
 use crate::clock::Clock;
 use crate::config::{FixListener, FixProfile};
 use crate::fault::Fault;
@@ -104,8 +106,29 @@ fn record(event: Event) -> Record {
     Record { entry: Entry::new(&context, event, Actor::Nobody), changes: Vec::new() }
 }
 
+/// What a client left behind, as the venue was told of it.
+type Told = Arc<Mutex<Vec<(StreamKey, LeftBehind)>>>;
+
+/// The simulated venue, and what it was told.
+struct Venue(Sim, Told);
+
+impl Backend for Venue {
+    fn deliver(&mut self, from: &From<'_>, message: &Message<'_>, replies: &mut Replies) {
+        self.0.deliver(from, message, replies);
+    }
+
+    fn left_behind(&mut self, stream: &StreamKey, left: &LeftBehind) {
+        self.1.lock().unwrap().push((*stream, *left));
+    }
+
+    fn restart(&mut self) {
+        self.0.restart();
+    }
+}
+
 /// A door on loopback.
 struct World {
+    told: Told,
     running: Option<Running>,
     runtime: tokio::runtime::Runtime,
     authority: Arc<Open>,
@@ -143,6 +166,7 @@ impl World {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut world = Self {
+            told: Arc::default(),
             running: None,
             runtime,
             authority: Arc::default(),
@@ -179,7 +203,7 @@ impl World {
             authority: Arc::clone(&self.authority) as Arc<dyn Authority>,
             clock: Arc::clone(&self.clock),
             log: StreamLog::open(disk, settings).unwrap(),
-            backend: Box::new(Sim::default()),
+            backend: Box::new(Venue(Sim::default(), Arc::clone(&self.told))),
             runtime: self.runtime.handle().clone(),
         };
         let _inside = self.runtime.enter();
@@ -762,6 +786,72 @@ fn f8_what_the_venue_sends_while_numbers_are_set_is_kept_under_numbers_of_its_ow
         assert!(message.contains("|148=meanwhile|"), "{message}");
         assert_eq!(get(&message, "34"), Some(next_out.to_string().as_str()));
     }
+}
+
+/// Two messages behind a first session and one behind a second, none of them fetched; the number of the first.
+fn with_undelivered(world: &World) -> (u64, u64) {
+    let stream = StreamKey::parse("cgw/ABC/001").unwrap();
+    let mut client = world.logged_on("ABC001N", 1);
+    client.say("5", "");
+    while client.hear_or_end().is_some() {}
+    let first = world.send(stream, "one").unwrap()[0];
+    world.send(stream, "two").unwrap();
+    let mut client = world.logged_on("ABC001N", client.next);
+    client.say("5", "");
+    while client.hear_or_end().is_some() {}
+    let last = world.send(stream, "three").unwrap()[0];
+    assert!(last > first + 2, "there are other numbers among them");
+    let shown = world.shown();
+    assert_eq!((shown[0].undelivered, shown[0].numbers.unsent_to), (3, last + 1));
+    (first, client.next)
+}
+
+#[test]
+fn what_was_not_fetched_before_the_week_rolls_is_counted_told_to_the_venue_once_and_can_be_read() {
+    let mut world = World::new();
+    let stream = StreamKey::parse("cgw/ABC/001").unwrap();
+    let (first, _) = with_undelivered(&world);
+    let epoch = world.shown()[0].numbers.epoch;
+    let week = Calendar::new(always()).unwrap().week_at(world.clock.now().wall);
+    world.clock.set(week.next_open + Duration::from_secs(1));
+    world.handle().clock_moved();
+    let shown = world.shown();
+    assert!(shown[0].numbers.epoch.week > epoch.week && shown[0].undelivered == 0, "{shown:?}");
+    world.close();
+    world.open(|_| {});
+    drop(world.logged_on("ABC001N", 1));
+    let told = world.told.lock().unwrap().clone();
+    let [(of, left)] = told[..] else { panic!("{told:?}") };
+    assert_eq!((of, left.epoch, left.first, left.count), (stream, epoch, first, 3));
+    let events = world.authority.notes.lock().unwrap().clone();
+    assert_eq!(events.iter().filter(|(event, _)| *event == Event::UndeliveredLeft).count(), 1);
+
+    let stored = |epoch, from, limit| {
+        let wanted = StoredWanted { stream, epoch, from, limit };
+        world.runtime.block_on(world.handle().stored(wanted)).unwrap()
+    };
+    let two = stored(Some(epoch), 1, 2);
+    let text = |n: usize| String::from_utf8(two.messages[n].bytes.clone()).unwrap();
+    assert!(text(0).contains("148=one") && text(1).contains("148=two"), "{two:?}");
+    assert_eq!((two.messages[0].number, two.next, &two.epochs), (first, Some(first + 2), &vec![epoch]));
+    let last = stored(Some(epoch), first + 2, 2);
+    assert_eq!((last.messages.len(), last.next), (1, None));
+    assert!(stored(None, 1, 9).messages.is_empty(), "the present epoch has none");
+    let other = StreamKey::parse("cgw/XYZ/001").unwrap();
+    let wanted = StoredWanted { stream: other, epoch: None, from: 1, limit: 1 };
+    assert!(matches!(world.runtime.block_on(world.handle().stored(wanted)), Err(Unfit::Unknown(_))));
+}
+
+#[test]
+fn what_was_not_fetched_before_an_in_session_reset_is_counted_and_told_to_the_venue() {
+    let world = World::new();
+    let (_, next) = with_undelivered(&world);
+    let mut client = world.logged_on("ABC001N", next);
+    let logon = client.logon_with("ABC001N", 1, "141=Y|");
+    client.stream.write_all(&logon).unwrap();
+    client.hear_type("A");
+    let told = world.told.lock().unwrap().clone();
+    assert_eq!(told.iter().map(|(_, left)| left.count).collect::<Vec<_>>(), [3]);
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn in_session_both_series_begin_at_one_and_what_was_not_fetched_is_counted() {
         saved
         > numbers 2/1 durable
         > note stream-reset
-        > note undelivered-left 3
+        > note undelivered-left 37-39
         > 35=A|34=1|369=1|108=30|141=Y|1603=SYS|1604=1.0|1605=VEN|
         35=D|34=2|11=x|
         > save-in 2 D
@@ -274,7 +274,7 @@ fn the_first_of_the_week_rolls_a_stream_of_last_week_and_counts_what_was_not_fet
         yours 17/40 unsent=30..40 last-week
         > save logon-granted 2/1
         saved
-        > note undelivered-left 10
+        > note undelivered-left 30-39
         > 35=A|34=1|369=1|108=30|1603=SYS|1604=1.0|1605=VEN|
         > 35=1|34=2|369=1|112=2|
         ",
