@@ -132,7 +132,7 @@ impl Node {
             Arc::new(sqlite::open(&config.data_dir, disk, config.node.clone(), &store_settings)?);
         let hashes = HashPool::new(Arc::clone(&vault) as Arc<dyn Vault>, hash_settings(config)?)?;
         let breached = breach_list(config)?;
-        let settings = gate_settings(config, options.gate_delay);
+        let settings = Settings { demo_clock: options.demo, ..gate_settings(config, options.gate_delay) };
         let vault: Arc<dyn Vault> = vault;
         let clock = Arc::clone(&options.clock);
         let gate = Arc::new(Gate::new(store, vault, hashes, Arc::clone(&clock), breached, settings)?);

@@ -56,6 +56,8 @@ pub struct StreamInfo {
     pub stream: StreamKey,
     /// Its numbers.
     pub numbers: Numbers,
+    /// Messages that wait to be fetched.
+    pub undelivered: u64,
     /// The connection that holds it.
     pub live: Option<LiveStream>,
 }
@@ -144,8 +146,8 @@ impl Gate {
         entry.reason = note.reason;
         entry.firm = note.firm.or_else(|| Some(self.sessions.read().get(session?)?.session.firm.clone()));
         entry.session = session;
-        entry.detail = match (note.stream, note.count) {
-            (Some(stream), Some(count)) => Some(format!("{stream}: {count}")),
+        entry.detail = match (note.stream, note.left) {
+            (Some(stream), Some(left)) => Some(format!("{stream}: {left}")),
             (Some(stream), None) => Some(stream.to_string()),
             (None, _) => None,
         };

@@ -11,7 +11,7 @@ use doorward_core::identity::decide::fix_session::{Edit, New};
 use doorward_core::identity::fix_session::SessionKind;
 use doorward_core::identity::key_pair::Environment;
 use doorward_core::identity::person::Standing;
-use doorward_core::stream::{Epoch, Gateway, Numbers};
+use doorward_core::stream::{Epoch, Gateway, LeftBehind, Numbers};
 use doorward_core::time::Wall;
 use doorward_core::trace::Check;
 use std::time::Duration;
@@ -193,6 +193,28 @@ async fn f5_a_replayed_logon_is_refused_and_f9_one_from_before_this_process_too(
 }
 
 #[tokio::test]
+async fn f5_a_clock_that_is_set_back_makes_no_logon_good_twice_over_a_restart_either() {
+    let mut center = center().await;
+    let client = center.client("B08", "B08004N").await;
+    let mut world = center.world;
+    let signed = world.now();
+    let logon = client.logon(signed);
+    assert_eq!(world.log_on(&logon), None);
+    for restarts in [false, true] {
+        world.clock.set(signed - Duration::from_secs(60));
+        if restarts {
+            world = world.reopened(HashParams::tiny());
+        }
+        world.gate.listens_now();
+        world.clock.set(signed + Duration::from_secs(1));
+        let again = world.judge(&logon);
+        assert!(again.verdict.is_err(), "{again:?}");
+        world.clock.set(signed + Duration::from_secs(if restarts { 10 } else { 5 }));
+        assert_eq!(world.log_on(&client.logon(world.now())), None, "one that is signed later is good");
+    }
+}
+
+#[tokio::test]
 async fn f4_the_fifth_refusal_that_names_a_key_locks_the_session_and_strangers_cannot() {
     let mut center = center().await;
     let client = center.client("B08", "B08004N").await;
@@ -323,7 +345,7 @@ fn refused_by_the_machine() -> Note {
         access_key: None,
     };
     let reason = Some(Deny::LogonInProgress);
-    Note { event: Event::LogonRefused, actor, firm: None, stream: None, reason, count: None }
+    Note { event: Event::LogonRefused, actor, firm: None, stream: None, reason, left: None }
 }
 
 #[tokio::test]
@@ -353,10 +375,11 @@ async fn q4_what_is_noted_of_a_stream_is_found_by_the_firm_that_it_concerns() {
     let world = &center.world;
     let stream = world.judge(&client.logon(world.now())).verdict.unwrap().stream;
     let note = Note { event: Event::UndeliveredLeft, actor: Actor::Node, ..refused_by_the_machine() };
-    let note = Note { stream: Some(stream), reason: None, count: Some(3), ..note };
+    let left = LeftBehind { epoch: Epoch { week: 12, reset: 0 }, first: 5, last: 9, count: 3 };
+    let note = Note { stream: Some(stream), reason: None, left: Some(left), ..note };
     let entry = world.gate.note_of_session(note, &from(1)).unwrap().entry;
     assert_eq!((entry.firm.unwrap().as_str(), entry.outcome), ("ACME", Outcome::Allowed));
-    assert_eq!(entry.detail.unwrap(), "cgw/B08/004: 3");
+    assert_eq!(entry.detail.unwrap(), "cgw/B08/004: 3 messages, among the numbers 5 to 9 of epoch 12.0");
 }
 
 #[tokio::test]

@@ -159,7 +159,11 @@ impl Gate {
         }
         let of = |stream: &StreamKey| matches!(stream, StreamKey::Session { session, .. } if *session == id);
         let known = self.store.streams()?.into_iter().filter(|(stream, _)| of(stream));
-        Ok(known.map(|(stream, numbers)| StreamInfo { stream, numbers, live: None }).collect())
+        let info = |(stream, numbers): (StreamKey, Numbers)| {
+            let undelivered = numbers.unfetched().map_or(0, |left| left.count);
+            StreamInfo { stream, numbers, undelivered, live: None }
+        };
+        Ok(known.map(info).collect())
     }
 
     /// Sets the numbers of a stream that no connection holds.

@@ -500,7 +500,7 @@ impl Session {
         };
         // A peer that went away on its own was refused nothing.
         if reason.is_some() {
-            self.out.note(Note { event, actor, firm: None, stream: None, reason, count: None });
+            self.out.note(Note { event, actor, firm: None, stream: None, reason, left: None });
         }
     }
 

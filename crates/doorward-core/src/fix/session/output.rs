@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::ask::{Ask, AskId, SignedLogon};
 use crate::audit::{Actor, Deny, Event, Record};
 use crate::id::FirmCode;
-use crate::stream::{Epoch, Numbers, StreamKey};
+use crate::stream::{Epoch, LeftBehind, Numbers, StreamKey};
 
 /// Something for the shell to do, in order.
 #[derive(Debug)]
@@ -19,7 +19,8 @@ pub enum Output<'a> {
     /// Take the stream for this connection; the answer comes to [`Session::claimed`](super::Session::claimed).
     Claim(AskId, Claim),
     /// Commit the record of a Logon, accepted or refused, with the stream's numbers where they move; the answer comes
-    /// to [`Session::saved`](super::Session::saved).
+    /// to [`Session::saved`](super::Session::saved). One in session moves none: a [`Self::SaveNumbers`] does, before
+    /// its answer.
     SaveLogon(AskId, Box<Record>, Option<Numbers>),
     /// An application message from the client: durable before its `Deliver`.
     SaveInbound {
@@ -128,8 +129,8 @@ pub struct Note {
     pub stream: Option<StreamKey>,
     /// Why, where it was a refusal.
     pub reason: Option<Deny>,
-    /// How many, for [`Event::UndeliveredLeft`].
-    pub count: Option<u64>,
+    /// Which messages, for [`Event::UndeliveredLeft`]: the shell, which has them, counts those that are stored.
+    pub left: Option<LeftBehind>,
 }
 
 /// Why a connection is closed.

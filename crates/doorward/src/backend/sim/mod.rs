@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use doorward_core::fix::message::Message;
 use doorward_core::fix::tag;
 use doorward_core::limits::Limit;
-use doorward_core::stream::StreamKey;
+use doorward_core::stream::{LeftBehind, StreamKey};
 
 use super::{Backend, From, Replies};
 use book::{Book, OrderNo};
@@ -51,6 +51,11 @@ impl Backend for Sim {
             b"G" => self.replace(from, message, &mut report),
             _ => report.unknown_type(message),
         }
+    }
+
+    fn left_behind(&mut self, stream: &StreamKey, left: &LeftBehind) {
+        let LeftBehind { epoch, first, last, count } = left;
+        tracing::warn!(%stream, %epoch, first, last, count, "a client left messages of the venue behind");
     }
 
     fn restart(&mut self) {

@@ -121,6 +121,7 @@ impl Door {
             armed: None,
             stream: None,
             stated: None,
+            before: None,
             logging_on: None,
             counted: false,
             watch: None,

@@ -97,6 +97,8 @@ pub(super) struct Connection {
     pub(super) stream: Option<StreamKey>,
     /// The stream's numbers as the machine stated them last.
     pub(super) stated: Option<Numbers>,
+    /// Its numbers from before a reset that waits for the commit.
+    pub(super) before: Option<Box<Numbers>>,
     /// Who is logged on, or about to be.
     pub(super) logging_on: Option<Box<LoggedOn>>,
     /// Logged on by the listener's count.

@@ -76,6 +76,8 @@ pub(super) struct Shared {
     /// Why the log takes nothing; it is opened again when `retry_at` has come.
     pub(super) failing: Option<Fault>,
     pub(super) retry_at: Mono,
+    /// Streams whose reset could not be written down, with the numbers from before: their clients were not told.
+    pub(super) unsaid: Vec<(StreamKey, Numbers)>,
     pub(super) seats: Seats,
     pub(super) backend: Box<dyn Backend>,
     pub(super) replies: Replies,
@@ -287,6 +289,7 @@ impl Door {
         if rolls {
             self.shared.backend.restart();
             tracing::info!(week = week.number, "a trading week begins");
+            self.roll_undelivered(now);
         }
     }
 

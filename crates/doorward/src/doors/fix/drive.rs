@@ -10,6 +10,7 @@ use doorward_core::time::Now;
 use super::connection::{Connection, LoggedOn};
 use super::door::{Delayed, Door, Job, Shared};
 use super::mailbox::Command;
+use super::recovery::later;
 use super::slab::Token;
 use crate::backend::From;
 use crate::gate::fix::LogonSave;
@@ -81,6 +82,11 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
                 shared.counts.sent += 1;
             }
             (Output::SaveNumbers { numbers, durable }, Some(stream)) => {
+                if durable && numbers.epoch.reset > 0 {
+                    let known = shared.known(&stream, connection.stated);
+                    let resets = known.is_some_and(|known| known.epoch < numbers.epoch);
+                    connection.before = known.filter(|_| resets).map(Box::new).or(connection.before.take());
+                }
                 connection.stated = Some(numbers);
                 connection.waits |= durable || shared.failing.is_some();
                 if !durable {
@@ -104,7 +110,13 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
             (Output::Ask(ask, question), _) => ask_gate(connection, token, ask, *question, shared, now),
             (Output::Claim(ask, claim), _) => shared.jobs.push_back(Job::Claim(token, ask, claim)),
             (Output::Read(ask, range), _) => shared.reads.push((token, ask, range)),
-            (Output::Note(note), _) => {
+            (Output::Note(mut note), _) => {
+                if let (Some(stream), Some(left)) = (note.stream, note.left) {
+                    note.left = shared.tell_left_behind(&stream, left);
+                    if note.left.is_none() {
+                        continue;
+                    }
+                }
                 if let Some(record) = shared.authority.record(*note, &connection.origin) {
                     shared.decided.push(LogonSave { record: Box::new(record), numbers: None });
                 }
@@ -181,6 +193,14 @@ impl Shared {
     fn state(&mut self, stream: &StreamKey, numbers: &Numbers) {
         if self.failing.is_none() {
             self.log.numbers(stream, numbers);
+        }
+    }
+
+    /// A stream's numbers, by the log's account and another one.
+    pub(super) fn known(&self, stream: &StreamKey, stated: Option<Numbers>) -> Option<Numbers> {
+        match (self.log.numbers_of(stream), stated) {
+            (Some(logged), Some(stated)) => Some(later(logged, stated)),
+            (numbers, None) | (None, numbers) => numbers,
         }
     }
 

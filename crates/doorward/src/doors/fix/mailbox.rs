@@ -13,6 +13,7 @@ use doorward_core::stream::{Numbers, StreamKey};
 use tokio::sync::oneshot;
 
 use super::slab::Token;
+use super::stored::{Stored, StoredWanted};
 use crate::gate::fix::{EndOf, FixControl, SetNext, StreamInfo};
 
 /// The FIX door has ended.
@@ -35,6 +36,9 @@ pub enum Unfit {
     /// It could not be made durable.
     #[error("the stream log failed: {0}")]
     NotSaved(String),
+    /// Stored messages could not be read.
+    #[error("the stream log cannot be read: {0}")]
+    NotRead(String),
 }
 
 /// Which connections are to end.
@@ -73,6 +77,8 @@ pub(super) enum Command {
         messages: Vec<(Vec<u8>, Vec<u8>)>,
         answer: Answer<Vec<u64>>,
     },
+    /// Stored messages.
+    Stored(StoredWanted, Answer<Stored>),
     /// All streams, or those of a FIX session.
     List(Option<SessionId>, oneshot::Sender<Vec<StreamInfo>>),
     /// The wall clock was moved.
@@ -158,6 +164,14 @@ impl FixHandle {
     /// Where the door is closed.
     pub async fn streams(&self) -> Result<Vec<StreamInfo>, Gone> {
         self.ask(|answer| Command::List(None, answer)).await
+    }
+
+    /// Messages to a client as they are stored, those of epochs that are over too.
+    ///
+    /// # Errors
+    /// See [`Unfit`].
+    pub async fn stored(&self, wanted: StoredWanted) -> Result<Stored, Unfit> {
+        self.ask(|answer| Command::Stored(wanted, answer)).await?
     }
 
     /// Ends the connections that the gate says; does not wait for it.

@@ -1,6 +1,7 @@
 //! What the streams are after a start or a failure of the log, and what the back end is told again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::ops::RangeInclusive;
 
 use doorward_core::calendar::Week;
 use doorward_core::fix::message::Fields;
@@ -12,7 +13,14 @@ use super::door::Door;
 use super::seats::Seat;
 use crate::backend::{Backend, From, Replies};
 use crate::fault::Fault;
-use crate::streams::{InboundMessage, StreamLog};
+use crate::streams::{InboundMessage, StoredMessage, StreamLog};
+
+/// Stored messages that are read at once.
+const READ_AT_ONCE: usize = 1_000;
+/// The same in bytes.
+const READ_BYTES_MAX: usize = 1 << 20;
+/// Messages that are carried into another epoch in one batch, in bytes.
+const CARRIED_BYTES_MAX: usize = 24 << 20;
 
 /// How the streams go on: of both accounts the later one, raised by the messages that are there, at the ceiling.
 pub(super) fn merged(
@@ -119,7 +127,10 @@ impl Door {
     fn try_reopen(&mut self, now: Now) -> Result<(), Fault> {
         let recovered = self.shared.log.reopen()?;
         let booked = self.shared.authority.streams()?;
-        for (stream, numbers) in merged(&recovered.streams, booked) {
+        let mut streams = merged(&recovered.streams, booked);
+        self.undo_unsaid(&mut streams)?;
+        self.forget_unwritten(&streams);
+        for (stream, numbers) in streams {
             if let Some(Seat::Free(state)) = self.shared.seats.get_mut(&stream) {
                 state.numbers = numbers;
             }
@@ -140,7 +151,69 @@ impl Door {
         self.shared.log.commit()?;
         // From here on the log takes what is said.
         self.shared.failing = None;
+        self.shared.unsaid.clear();
         self.tell_backend(now)
+    }
+
+    /// Nothing was ever written down of these: nobody was told of anything either.
+    fn forget_unwritten(&mut self, known: &BTreeMap<StreamKey, Numbers>) {
+        let seats = self.shared.seats.iter();
+        let free =
+            seats.filter(|(stream, seat)| matches!(seat, Seat::Free(_)) && !known.contains_key(stream));
+        let unwritten: Vec<StreamKey> = free.map(|(stream, _)| *stream).collect();
+        for stream in unwritten {
+            if let Some(settings) = self.settings_of(&stream) {
+                self.shared.seats.keep(stream, StreamState::new(settings.week(self.week.number)));
+            }
+        }
+    }
+
+    /// A reset whose commit failed may be there all the same. Its client was not told and goes on in the old series:
+    /// so do we, in an epoch behind it, so that the reset never holds again.
+    fn undo_unsaid(&mut self, streams: &mut BTreeMap<StreamKey, Numbers>) -> Result<(), Fault> {
+        for (stream, old) in self.shared.unsaid.clone() {
+            let Some(numbers) = streams.get_mut(&stream) else { continue };
+            let Epoch { week, reset } = numbers.epoch;
+            if week != old.epoch.week || reset <= old.epoch.reset {
+                continue;
+            }
+            let old = old.after_crash();
+            let (stored, _) = self.stored(&stream, old.epoch, 1..=old.next_out.saturating_sub(1))?;
+            *numbers = Numbers { epoch: Epoch { week, reset: reset + 1 }, rev: 1, ..old };
+            self.shared.log.state_with(&stream, numbers, &stored);
+        }
+        Ok(())
+    }
+
+    /// Stored messages of an epoch that are carried into another one, so that the client can still ask for them, and
+    /// whether these are all: of more than one batch takes, only the latest ones.
+    ///
+    /// # Errors
+    /// Where the log cannot be read.
+    pub(super) fn stored(
+        &self,
+        stream: &StreamKey,
+        epoch: Epoch,
+        numbers: RangeInclusive<u64>,
+    ) -> Result<(Vec<StoredMessage>, bool), Fault> {
+        let (mut stored, mut bytes, mut whole) = (VecDeque::<StoredMessage>::new(), 0, true);
+        let (mut next, last) = numbers.into_inner();
+        while next <= last {
+            let some = self.shared.log.read(stream, epoch, next..=last, READ_AT_ONCE, READ_BYTES_MAX)?;
+            let Some(latest) = some.last() else { break };
+            next = latest.number + 1;
+            for message in some {
+                bytes += message.bytes.len();
+                stored.push_back(message);
+            }
+            while bytes > CARRIED_BYTES_MAX
+                && let Some(oldest) = stored.pop_front()
+            {
+                bytes -= oldest.bytes.len();
+                whole = false;
+            }
+        }
+        Ok((stored.into(), whole))
     }
 
     /// Has the back end begin anew from the journal, and sends what it had not said yet.

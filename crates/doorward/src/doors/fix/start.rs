@@ -146,6 +146,7 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         log,
         failing: None,
         retry_at: now.mono,
+        unsaid: Vec::new(),
         seats,
         backend: parts.backend,
         replies: Replies::default(),
@@ -188,6 +189,8 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         stopping: None,
     };
     door.tell_backend(now)?;
+    door.roll_undelivered(now);
+    door.settle(now);
     let ends = Ends(handle.clone());
     let thread = std::thread::Builder::new().name("fix".to_owned()).spawn(move || {
         let _ends = ends;

@@ -12,20 +12,22 @@ use doorward_core::audit::{Actor, Context, Deny, Door as DoorKind, Entry, Event,
 use doorward_core::calendar::{Calendar, Hours, Mode};
 use doorward_core::fix::build::Builder;
 use doorward_core::fix::frame::{Cut, Cutter};
+use doorward_core::fix::message::Message;
 use doorward_core::fix::session::Note;
 use doorward_core::id::{AccessKeyId, CompId, FirmCode, OperatorId};
-use doorward_core::stream::{Gateway, Numbers, StreamKey};
+use doorward_core::stream::{Gateway, LeftBehind, Numbers, StreamKey};
 use doorward_core::time::Wall;
 use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::backend::sim::Sim;
+use crate::backend::{Backend, From, Replies};
 use crate::clock::Clock;
 use crate::config::{FixListener, FixProfile};
 use crate::fault::Fault;
 use crate::gate::fix::{EndOf, FixControl as _, LogonSave, SetNext};
 use crate::gate::{Origin, new_attempt};
-use crate::journal::{Disk, FullDisk, RealDisk};
+use crate::journal::{Disk, FullDisk, PowerDisk, RealDisk};
 use crate::streams::{Settings as LogSettings, StreamLog};
 
 /// Longest that anything here takes.
@@ -104,12 +106,35 @@ fn record(event: Event) -> Record {
     Record { entry: Entry::new(&context, event, Actor::Nobody), changes: Vec::new() }
 }
 
+/// What a client left behind, as the venue was told of it.
+type Told = Arc<Mutex<Vec<(StreamKey, LeftBehind)>>>;
+
+/// The simulated venue, and what it was told.
+struct Venue(Sim, Told);
+
+impl Backend for Venue {
+    fn deliver(&mut self, from: &From<'_>, message: &Message<'_>, replies: &mut Replies) {
+        self.0.deliver(from, message, replies);
+    }
+
+    fn left_behind(&mut self, stream: &StreamKey, left: &LeftBehind) {
+        self.1.lock().unwrap().push((*stream, *left));
+    }
+
+    fn restart(&mut self) {
+        self.0.restart();
+    }
+}
+
 /// A door on loopback.
 struct World {
+    told: Told,
     running: Option<Running>,
     runtime: tokio::runtime::Runtime,
     authority: Arc<Open>,
     disk_full: Arc<AtomicBool>,
+    /// Instead of a real disk.
+    power: Option<PowerDisk>,
     folder: tempfile::TempDir,
     clock: Arc<Clock>,
 }
@@ -133,14 +158,20 @@ impl World {
     }
 
     fn with(change: impl FnOnce(&mut FixSettings)) -> Self {
+        Self::on(None, change)
+    }
+
+    fn on(power: Option<PowerDisk>, change: impl FnOnce(&mut FixSettings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut world = Self {
+            told: Arc::default(),
             running: None,
             runtime,
             authority: Arc::default(),
             disk_full: Arc::default(),
+            power,
             folder,
             clock: Arc::new(Clock::system()),
         };
@@ -149,8 +180,11 @@ impl World {
     }
 
     fn open(&mut self, change: impl FnOnce(&mut FixSettings)) {
-        let disk = RealDisk::open(self.folder.path()).unwrap();
-        let disk: Arc<dyn Disk> = Arc::new(FullDisk::new(Arc::new(disk), Arc::clone(&self.disk_full)));
+        let disk: Arc<dyn Disk> = match &self.power {
+            Some(disk) => Arc::new(disk.clone()),
+            None => Arc::new(RealDisk::open(self.folder.path()).unwrap()),
+        };
+        let disk: Arc<dyn Disk> = Arc::new(FullDisk::new(disk, Arc::clone(&self.disk_full)));
         let settings = LogSettings { segment_bytes: 1 << 20, ..LogSettings::new("test") };
         let mut fix = FixSettings {
             listeners: vec![(listener(100), None)],
@@ -169,7 +203,7 @@ impl World {
             authority: Arc::clone(&self.authority) as Arc<dyn Authority>,
             clock: Arc::clone(&self.clock),
             log: StreamLog::open(disk, settings).unwrap(),
-            backend: Box::new(Sim::default()),
+            backend: Box::new(Venue(Sim::default(), Arc::clone(&self.told))),
             runtime: self.runtime.handle().clone(),
         };
         let _inside = self.runtime.enter();
@@ -189,6 +223,19 @@ impl World {
         let mut client = self.connect();
         client.log_on(comp, seq_num);
         client
+    }
+
+    /// Logged on as soon as the log is open again.
+    fn log_on_soon(&self, comp: &str, seq_num: u64) -> Client {
+        loop {
+            let mut client = self.connect();
+            let logon = client.logon(comp, seq_num);
+            client.stream.write_all(&logon).unwrap();
+            if client.hear().contains("|35=A|") {
+                client.hear_type("1");
+                return client;
+            }
+        }
     }
 
     fn close(&mut self) {
@@ -554,6 +601,64 @@ fn l1_a_client_that_does_not_read_is_closed_at_the_limit_and_others_are_unharmed
 }
 
 #[test]
+fn f8_a_reset_that_was_written_down_and_not_answered_leaves_the_old_numbers() {
+    let mut world = World::new();
+    let mut live = world.logged_on("ABC001N", 1);
+    live.say("D", ORDER);
+    live.hear_type("8");
+    let next = live.next;
+    world.authority.hold.store(true, Ordering::Relaxed);
+    let logon = live.logon_with("ABC001N", 1, "141=Y|");
+    live.stream.write_all(&logon).unwrap();
+    world.wait_until_held();
+    drop(live);
+    world.close();
+    world.open(|_| {});
+    let mut back = world.logged_on("ABC001N", next);
+    back.say("1", "112=nothing is asked for again|");
+    let answer = back.hear();
+    assert!(answer.contains("|35=0|"), "{answer}");
+    assert_eq!(world.shown()[0].numbers.epoch.reset, 0);
+}
+
+#[test]
+fn f8_a_reset_that_could_not_be_stored_and_is_there_all_the_same_leaves_the_old_numbers() {
+    let disk = PowerDisk::new();
+    let world = World::on(Some(disk.clone()), |_| {});
+    let mut live = world.logged_on("ABC001N", 1);
+    live.say("D", ORDER);
+    let report = live.hear_type("8");
+    let next = live.next;
+    disk.syncs_fail(true);
+    let logon = live.logon_with("ABC001N", 1, "141=Y|");
+    live.stream.write_all(&logon).unwrap();
+    assert_eq!(live.hear_or_end(), None, "not a word of what is not stored");
+    disk.syncs_fail(false);
+    let mut back = world.log_on_soon("ABC001N", next);
+    back.say("1", "112=nothing is asked for again|");
+    let answer = back.hear();
+    assert!(answer.contains("|35=0|"), "{answer}");
+    assert_eq!(world.shown()[0].numbers.epoch.reset, 2, "the reset itself never holds again");
+    let number = get(&report, "34").unwrap();
+    back.say("2", &format!("7={number}|16={number}|"));
+    let again = back.hear_type("8");
+    assert!(again.contains("|43=Y|") && again.contains(&format!("|34={number}|")), "{again}");
+}
+
+#[test]
+fn f8_a_first_logon_that_could_not_be_stored_leaves_nothing() {
+    let world = World::new();
+    world.disk_full.store(true, Ordering::Relaxed);
+    world.authority.cannot_save.store(true, Ordering::Relaxed);
+    world.send(StreamKey::parse("cgw/ABC/001").unwrap(), "lost").unwrap_err();
+    world.disk_full.store(false, Ordering::Relaxed);
+    world.authority.cannot_save.store(false, Ordering::Relaxed);
+    let back = world.log_on_soon("ABC001N", 1);
+    assert_eq!(world.shown()[0].numbers.next_out, 3, "our Logon was the first message");
+    drop(back);
+}
+
+#[test]
 fn f8_without_a_disk_nobody_hears_of_what_is_not_stored_and_logons_wait_for_it() {
     let world = World::new();
     let mut client = world.logged_on("ABC001N", 1);
@@ -681,6 +786,72 @@ fn f8_what_the_venue_sends_while_numbers_are_set_is_kept_under_numbers_of_its_ow
         assert!(message.contains("|148=meanwhile|"), "{message}");
         assert_eq!(get(&message, "34"), Some(next_out.to_string().as_str()));
     }
+}
+
+/// Two messages behind a first session and one behind a second, none of them fetched; the number of the first.
+fn with_undelivered(world: &World) -> (u64, u64) {
+    let stream = StreamKey::parse("cgw/ABC/001").unwrap();
+    let mut client = world.logged_on("ABC001N", 1);
+    client.say("5", "");
+    while client.hear_or_end().is_some() {}
+    let first = world.send(stream, "one").unwrap()[0];
+    world.send(stream, "two").unwrap();
+    let mut client = world.logged_on("ABC001N", client.next);
+    client.say("5", "");
+    while client.hear_or_end().is_some() {}
+    let last = world.send(stream, "three").unwrap()[0];
+    assert!(last > first + 2, "there are other numbers among them");
+    let shown = world.shown();
+    assert_eq!((shown[0].undelivered, shown[0].numbers.unsent_to), (3, last + 1));
+    (first, client.next)
+}
+
+#[test]
+fn what_was_not_fetched_before_the_week_rolls_is_counted_told_to_the_venue_once_and_can_be_read() {
+    let mut world = World::new();
+    let stream = StreamKey::parse("cgw/ABC/001").unwrap();
+    let (first, _) = with_undelivered(&world);
+    let epoch = world.shown()[0].numbers.epoch;
+    let week = Calendar::new(always()).unwrap().week_at(world.clock.now().wall);
+    world.clock.set(week.next_open + Duration::from_secs(1));
+    world.handle().clock_moved();
+    let shown = world.shown();
+    assert!(shown[0].numbers.epoch.week > epoch.week && shown[0].undelivered == 0, "{shown:?}");
+    world.close();
+    world.open(|_| {});
+    drop(world.logged_on("ABC001N", 1));
+    let told = world.told.lock().unwrap().clone();
+    let [(of, left)] = told[..] else { panic!("{told:?}") };
+    assert_eq!((of, left.epoch, left.first, left.count), (stream, epoch, first, 3));
+    let events = world.authority.notes.lock().unwrap().clone();
+    assert_eq!(events.iter().filter(|(event, _)| *event == Event::UndeliveredLeft).count(), 1);
+
+    let stored = |epoch, from, limit| {
+        let wanted = StoredWanted { stream, epoch, from, limit };
+        world.runtime.block_on(world.handle().stored(wanted)).unwrap()
+    };
+    let two = stored(Some(epoch), 1, 2);
+    let text = |n: usize| String::from_utf8(two.messages[n].bytes.clone()).unwrap();
+    assert!(text(0).contains("148=one") && text(1).contains("148=two"), "{two:?}");
+    assert_eq!((two.messages[0].number, two.next, &two.epochs), (first, Some(first + 2), &vec![epoch]));
+    let last = stored(Some(epoch), first + 2, 2);
+    assert_eq!((last.messages.len(), last.next), (1, None));
+    assert!(stored(None, 1, 9).messages.is_empty(), "the present epoch has none");
+    let other = StreamKey::parse("cgw/XYZ/001").unwrap();
+    let wanted = StoredWanted { stream: other, epoch: None, from: 1, limit: 1 };
+    assert!(matches!(world.runtime.block_on(world.handle().stored(wanted)), Err(Unfit::Unknown(_))));
+}
+
+#[test]
+fn what_was_not_fetched_before_an_in_session_reset_is_counted_and_told_to_the_venue() {
+    let world = World::new();
+    let (_, next) = with_undelivered(&world);
+    let mut client = world.logged_on("ABC001N", next);
+    let logon = client.logon_with("ABC001N", 1, "141=Y|");
+    client.stream.write_all(&logon).unwrap();
+    client.hear_type("A");
+    let told = world.told.lock().unwrap().clone();
+    assert_eq!(told.iter().map(|(_, left)| left.count).collect::<Vec<_>>(), [3]);
 }
 
 #[test]

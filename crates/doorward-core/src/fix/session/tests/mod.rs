@@ -426,8 +426,8 @@ impl Script {
                 format!("read {}-{}", range.from, range.to)
             }
             Output::Note(note) => {
-                let count = note.count.map(|count| format!(" {count}")).unwrap_or_default();
-                format!("note {}{count}", told(note.event, note.reason))
+                let left = note.left.map(|left| format!(" {}-{}", left.first, left.last)).unwrap_or_default();
+                format!("note {}{left}", told(note.event, note.reason))
             }
             Output::Close(close) => {
                 close.reason.map_or_else(|| "close".to_owned(), |reason| format!("close {reason}"))
