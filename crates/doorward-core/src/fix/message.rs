@@ -191,21 +191,23 @@ fn read_tag(bytes: &[u8], at: usize) -> Result<(u32, usize), Flaw> {
     }
 }
 
-/// What [`read_tag`] does, all at once, for a tag with eight bytes from its first digit on; `None`: that is to be asked.
+/// What [`read_tag`] does, for a tag of one to three digits; `None`: that is to be asked.
 #[inline(always)]
 fn short_tag(bytes: &[u8], at: usize) -> Option<(u32, usize)> {
-    let word = u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
-    let other = word ^ repeated(b'=');
-    // The lowest bit that is set is right: what is subtracted is carried upwards only.
-    let equals = other.wrapping_sub(repeated(1)) & !other & repeated(0x80);
-    let len = equals.trailing_zeros() / 8;
-    if !(1..=7).contains(&len) || word as u8 == b'0' {
+    let [first, second, third, behind] = *bytes.get(at..)?.first_chunk()?;
+    let digit = |byte: u8| u32::from(byte.wrapping_sub(b'0'));
+    let (hundreds, tens, ones) = (digit(first), digit(second), digit(third));
+    // What is no digit is greater than 9, and the first one is not 0.
+    if !(1..=9).contains(&hundreds) {
         return None;
     }
-    // As if there were zeros before the first digit.
-    let digits = (word ^ repeated(b'0')) << (64 - 8 * len);
-    let tag = eight_digits(digits)?;
-    Some((tag, at + len as usize + 1))
+    if third == b'=' && tens <= 9 {
+        return Some((hundreds * 10 + tens, at + 3));
+    }
+    if second == b'=' {
+        return Some((hundreds, at + 2));
+    }
+    (behind == b'=' && tens <= 9 && ones <= 9).then_some((hundreds * 100 + tens * 10 + ones, at + 4))
 }
 
 /// Eight times the same byte.
