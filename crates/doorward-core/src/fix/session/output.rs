@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use crate::ask::{Ask, AskId, SignedLogon};
 use crate::audit::{Actor, Deny, Event, Record};
+use crate::fix::message::{Indexed, Indexes, Message};
 use crate::id::FirmCode;
 use crate::stream::{Epoch, LeftBehind, Numbers, StreamKey};
 
@@ -54,8 +55,8 @@ pub enum Output<'a> {
         epoch: Epoch,
         /// Its MsgSeqNum (34).
         number: u64,
-        /// The whole message.
-        message: &'a [u8],
+        /// The whole message, as it was read when it came.
+        message: Message<'a>,
     },
     /// Send these bytes to the peer.
     Send(&'a [u8]),
@@ -157,7 +158,7 @@ enum Item {
     SaveInbound(Epoch, u64, Span),
     SaveOutbound(Epoch, u64, Span),
     SaveNumbers(Box<Numbers>, bool),
-    Deliver(Epoch, u64, Span),
+    Deliver(Epoch, u64, Span, Indexed),
     Send(Span),
     Read(AskId, Box<ReadRange>),
     Note(Box<Note>),
@@ -171,6 +172,8 @@ pub(super) struct Outbox {
     items: VecDeque<Item>,
     /// Where messages are built.
     pub(super) arena: Vec<u8>,
+    /// Of the messages to the back end.
+    indexes: Indexes,
     asks: u64,
 }
 
@@ -231,12 +234,13 @@ impl Outbox {
         id
     }
 
-    pub(super) fn save_inbound(&mut self, epoch: Epoch, number: u64, message: &[u8]) {
+    pub(super) fn save_inbound(&mut self, epoch: Epoch, number: u64, message: &Message<'_>) {
         let start = self.arena.len();
-        self.arena.extend_from_slice(message);
+        self.arena.extend_from_slice(message.bytes());
+        let indexed = self.indexes.keep(message);
         let span = Self::span(&(start..self.arena.len()));
         self.items.push_back(Item::SaveInbound(epoch, number, span.clone()));
-        self.items.push_back(Item::Deliver(epoch, number, span));
+        self.items.push_back(Item::Deliver(epoch, number, span, indexed));
     }
 
     pub(super) fn save_outbound(&mut self, epoch: Epoch, number: u64, range: &Range<usize>) {
@@ -262,6 +266,7 @@ impl Outbox {
     pub(super) fn poll(&mut self) -> Option<Output<'_>> {
         let Some(item) = self.items.pop_front() else {
             self.arena.clear();
+            self.indexes.clear();
             return None;
         };
         let arena = &self.arena;
@@ -281,7 +286,10 @@ impl Outbox {
                 Output::SaveOutbound { epoch, number, message: bytes(span) }
             }
             Item::SaveNumbers(numbers, durable) => Output::SaveNumbers { numbers: *numbers, durable },
-            Item::Deliver(epoch, number, span) => Output::Deliver { epoch, number, message: bytes(span) },
+            Item::Deliver(epoch, number, span, indexed) => {
+                let message = self.indexes.message(bytes(span), indexed);
+                Output::Deliver { epoch, number, message }
+            }
             Item::Send(span) => Output::Send(bytes(span)),
             Item::Read(id, range) => Output::Read(id, *range),
             Item::Note(note) => Output::Note(note),
@@ -297,10 +305,13 @@ impl Outbox {
         if self.items.is_empty() && self.arena.capacity() > IDLE_BYTES_MAX {
             self.arena = Vec::new();
         }
+        if self.items.is_empty() {
+            self.indexes = Indexes::default();
+        }
     }
 
     /// Bytes of memory in use.
     pub(super) fn memory(&self) -> usize {
-        self.arena.capacity() + self.items.capacity() * size_of::<Item>()
+        self.arena.capacity() + self.items.capacity() * size_of::<Item>() + self.indexes.memory()
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use doorward_core::ask::{AskId, Judged};
 use doorward_core::calendar::{Calendar, Week};
-use doorward_core::fix::message::Fields;
 use doorward_core::fix::session::{Claim, End, ReadRange};
 use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::{Mono, Now};
@@ -81,7 +80,6 @@ pub(super) struct Shared {
     pub(super) seats: Seats,
     pub(super) backend: Box<dyn Backend>,
     pub(super) replies: Replies,
-    pub(super) fields: Fields,
     /// Logons of this turn, to be written down together.
     pub(super) decided: Vec<LogonSave>,
     pub(super) deciding: Vec<(Token, AskId)>,

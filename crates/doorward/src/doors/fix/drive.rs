@@ -42,18 +42,41 @@ impl Door {
         self.arm(token);
     }
 
-    /// Gives what the back end said to the streams that it is for.
+    /// Gives what the back end said to the streams that it is for; what is for one of them in a row is carried out at
+    /// once.
     pub(super) fn say_replies(&mut self, now: Now) {
         let mut replies = std::mem::take(&mut self.shared.replies);
-        let mut at = 0;
+        let (mut at, mut told): (_, Option<(StreamKey, Token)>) = (0, None);
         while let Some((stream, msg_type, body)) = replies.at(at) {
             at += 1;
-            if self.send(&stream, msg_type, body, now).is_none() {
+            if told.is_none_or(|(to, _)| to != stream) {
+                self.was_told(told.take(), now);
+                told = self.shared.seats.holder(&stream).map(|holder| (stream, holder));
+            }
+            if let Some((_, holder)) = told
+                && let Some(connection) = self.connections.get_mut(holder)
+                && connection.session.send_application(msg_type, body, now).is_some()
+            {
+                continue;
+            }
+            self.was_told(told.take(), now);
+            if self.store(&stream, msg_type, body, now).is_none() {
                 tracing::error!(%stream, "a message of the venue has no listener to be sent by");
             }
         }
+        self.was_told(told, now);
         replies.clear();
         self.shared.replies = replies;
+    }
+
+    /// Carries out what a connection's machine made of messages of the back end.
+    fn was_told(&mut self, told: Option<(StreamKey, Token)>, now: Now) {
+        if let Some((_, holder)) = told
+            && let Some(connection) = self.connections.get_mut(holder)
+        {
+            carry_out(connection, holder, &mut self.shared, now);
+            self.arm(holder);
+        }
     }
 
     /// Sends an application message to a stream, or stores it there; its number. `None` where no listener serves it.
@@ -62,8 +85,7 @@ impl Door {
             && let Some(connection) = self.connections.get_mut(holder)
             && let Some(number) = connection.session.send_application(msg_type, body, now)
         {
-            carry_out(connection, holder, &mut self.shared, now);
-            self.arm(holder);
+            self.was_told(Some((*stream, holder)), now);
             return Some(number);
         }
         self.store(stream, msg_type, body, now)
@@ -75,6 +97,7 @@ impl Door {
 pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut Shared, now: Now) {
     // Set as long as the machine has something to write down.
     let stream = connection.stream;
+    let mut given = None;
     while let Some(output) = connection.session.poll() {
         match (output, stream) {
             (Output::Send(bytes), _) => {
@@ -94,12 +117,27 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
                 }
                 shared.state(&stream, &numbers);
             }
-            (
-                output @ (Output::SaveOutbound { .. } | Output::SaveInbound { .. } | Output::Deliver { .. }),
-                Some(stream),
-            ) => {
+            (Output::SaveOutbound { epoch, number, message }, Some(stream)) => {
                 connection.waits = true;
-                shared.store(&stream, &output, now);
+                if shared.failing.is_none() {
+                    shared.log.outbound(&stream, epoch, number, now.wall, message);
+                    shared.counts.application_out += 1;
+                }
+            }
+            (Output::SaveInbound { epoch, number, message }, Some(stream)) => {
+                connection.waits = true;
+                if shared.failing.is_none() {
+                    shared.log.inbound(&stream, epoch, number, now.wall, message);
+                    shared.counts.application_in += 1;
+                }
+            }
+            (Output::Deliver { epoch, number, message }, Some(stream)) => {
+                connection.waits = true;
+                if shared.failing.is_none() {
+                    let from = From { stream: &stream, epoch, number, at: now.wall };
+                    shared.backend.deliver(&from, &message, &mut shared.replies);
+                    given = given.max(Some((epoch, number)));
+                }
             }
             (Output::Judge(ask, logon), _) => judge(connection, token, ask, &logon, shared, now),
             (Output::SaveLogon(ask, record, numbers), _) => {
@@ -133,6 +171,10 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
                 None,
             ) => tracing::error!("a FIX connection without a stream has something to store"),
         }
+    }
+    if let (Some(stream), Some((epoch, number))) = (stream, given) {
+        // The back end has them, since all lie in one batch; of several the last one says it.
+        shared.log.acknowledged(&stream, epoch, number);
     }
     let has_work = connection.waiting() > 0 || connection.waits || connection.closing.is_some();
     if has_work && !connection.touched {
@@ -202,44 +244,5 @@ impl Shared {
             (Some(logged), Some(stated)) => Some(later(logged, stated)),
             (numbers, None) | (None, numbers) => numbers,
         }
-    }
-
-    /// The same for a message, which the back end hears of where it is for that.
-    fn store(&mut self, stream: &StreamKey, output: &Output<'_>, now: Now) {
-        if self.failing.is_some() {
-            return;
-        }
-        match output {
-            Output::SaveOutbound { epoch, number, message } => {
-                self.log.outbound(stream, *epoch, *number, now.wall, message);
-                self.counts.application_out += 1;
-            }
-            Output::SaveInbound { epoch, number, message } => {
-                self.log.inbound(stream, *epoch, *number, now.wall, message);
-                self.counts.application_in += 1;
-            }
-            Output::Deliver { epoch, number, message } => {
-                self.deliver(&From { stream, epoch: *epoch, number: *number, at: now.wall }, message);
-            }
-            Output::Judge(..)
-            | Output::Ask(..)
-            | Output::Claim(..)
-            | Output::SaveLogon(..)
-            | Output::SaveNumbers { .. }
-            | Output::Send(_)
-            | Output::Read(..)
-            | Output::Note(_)
-            | Output::Close(_) => {}
-        }
-    }
-
-    /// Gives a message to the back end; it has it, since both lie in one batch.
-    fn deliver(&mut self, from: &From<'_>, message: &[u8]) {
-        match self.fields.read(message) {
-            Ok(read) => self.backend.deliver(from, &read, &mut self.replies),
-            // The machine read the same bytes before.
-            Err(error) => tracing::error!(stream = %from.stream, %error, "a FIX message does not read"),
-        }
-        self.log.acknowledged(from.stream, from.epoch, from.number);
     }
 }

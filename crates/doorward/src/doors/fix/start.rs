@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorward_core::calendar::Calendar;
-use doorward_core::fix::message::Fields;
 use doorward_core::fix::profile::Profile;
 use doorward_core::fix::session::Settings;
 use doorward_core::stream::Gateway;
@@ -150,7 +149,6 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         seats,
         backend: parts.backend,
         replies: Replies::default(),
-        fields: Fields::new(),
         decided: Vec::new(),
         deciding: Vec::new(),
         jobs: VecDeque::new(),
