@@ -566,6 +566,20 @@ pub const FIX_LISTENERS: &[Key] = &[
         "PEM file of the private key of fix.listeners.tls.certificate.",
     ),
     Key::new(
+        "fix.listeners.tls.client_ca",
+        Kind::Path,
+        Preset::Absent { example: r#""/etc/doorward/tls/clients.pem""# },
+        "PEM file of the authorities that certificates of clients must come from. With it the listener asks its clients \
+         for a certificate; the Logon has to be good all the same.",
+    ),
+    Key::new(
+        "fix.listeners.tls.client_certificates",
+        Kind::OneWord(&["optional", "required"]),
+        Preset::Absent { example: r#""required""# },
+        "With fix.listeners.tls.client_ca: required, as is so where it is not set, lets nobody in without a certificate; \
+         optional lets in who has none. One that is not good is refused either way.",
+    ),
+    Key::new(
         "fix.listeners.insecure_off_loopback",
         Kind::Bool,
         Preset::Toml("false"),
