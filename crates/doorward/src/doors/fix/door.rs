@@ -81,7 +81,7 @@ pub(super) struct Shared {
     /// A batch of the log is committed before its turn ends where it grows beyond this.
     pub(super) batch_bytes_max: usize,
     /// The log is being opened again, and the back end told the week again, on a thread of its own.
-    pub(super) is_reopening: bool,
+    pub(super) reopening: Option<std::thread::JoinHandle<()>>,
     /// Numbers were given to the book since that began.
     pub(super) booked_since: bool,
     pub(super) seats: Seats,
@@ -357,6 +357,10 @@ impl Door {
     }
 
     fn end(&mut self) {
+        if let Some(reopening) = self.shared.reopening.take() {
+            // Nobody else may open the log before; how it ended is nobody's business any more.
+            let _ = reopening.join();
+        }
         if self.connections.len() > 0 {
             let now = self.clock.now();
             for token in self.connections.tokens() {

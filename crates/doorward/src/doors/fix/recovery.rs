@@ -155,7 +155,7 @@ impl Door {
     /// Has the log opened again after a failure, and the back end told the week again, on a thread of its own: whoever
     /// is logged on does not wait for it.
     pub(super) fn reopen(&mut self) {
-        if std::mem::replace(&mut self.shared.is_reopening, true) {
+        if self.shared.reopening.is_some() {
             return;
         }
         self.shared.booked_since = false;
@@ -172,18 +172,20 @@ impl Door {
             // The door may have closed meanwhile.
             let _ = handle.tell(worked.ok().flatten().map_or(Command::Broken, Command::Reopened));
         };
-        if let Err(error) = std::thread::Builder::new().name("fix-reopen".to_owned()).spawn(work) {
-            tracing::error!(%error, "no thread to open the stream log again");
-            self.shared.is_reopening = false;
-            if let Some(backend) = backend.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                self.shared.backend = backend;
+        match std::thread::Builder::new().name("fix-reopen".to_owned()).spawn(work) {
+            Ok(thread) => self.shared.reopening = Some(thread),
+            Err(error) => {
+                tracing::error!(%error, "no thread to open the stream log again");
+                if let Some(backend) = backend.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    self.shared.backend = backend;
+                }
             }
         }
     }
 
     /// The streams go on as they were written down, and so does the back end.
     pub(super) fn reopened(&mut self, Reopened { backend, opened }: Reopened, now: Now) {
-        self.shared.is_reopening = false;
+        self.shared.reopening = None;
         self.shared.backend = backend;
         match opened.and_then(|opened| self.take_over(opened, now)) {
             Ok(()) => {

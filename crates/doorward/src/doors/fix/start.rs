@@ -161,7 +161,7 @@ pub(super) fn open(settings: FixSettings, parts: Parts) -> Result<(Door, Vec<Bou
         failing: None,
         retry_at: now.mono,
         batch_bytes_max: BATCH_BYTES_MAX,
-        is_reopening: false,
+        reopening: None,
         booked_since: false,
         seats,
         backend: parts.backend,
