@@ -19,7 +19,7 @@ pub(super) async fn run(args: &ServeArgs) -> Result<Exit, CliError> {
     let config = args.file.load()?;
     logging::install(config.log).map_err(|error| CliError::refused(error.to_string()))?;
     let told = stop_signal()?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(cannot_hear)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(|error| cannot_hear(&error))?;
     let node = Node::start(&config, Options::default()).await?;
     for address in &node.ws {
         tracing::info!(%address, tls = config.ws.tls.is_some(), "WebSocket door open");
@@ -53,8 +53,8 @@ pub(super) async fn run(args: &ServeArgs) -> Result<Exit, CliError> {
 
 /// Resolves when the process is told to stop, by SIGTERM or SIGINT. Listens from now on.
 pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, CliError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(cannot_hear)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot_hear)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| cannot_hear(&error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| cannot_hear(&error))?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -63,7 +63,7 @@ pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, CliError> {
     })
 }
 
-fn cannot_hear(error: std::io::Error) -> CliError {
+fn cannot_hear(error: &std::io::Error) -> CliError {
     CliError::refused(format!("signals: {error}"))
 }
 
