@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::{Config, FixBackend, TlsFiles, VaultProvider};
 use crate::doors::accept::listen;
 use crate::doors::admission::{Admission, Limits, raise_descriptors};
+use crate::doors::certificates::Certificates;
 use crate::doors::fix::{self, Bound, FixHandle, FixSettings};
 use crate::doors::link::Entrance;
 use crate::doors::tls::Tls;
@@ -109,6 +110,7 @@ pub struct Node {
     /// Reaches the FIX door, where there is one.
     pub fix_door: Option<FixHandle>,
     running_fix: Option<fix::Running>,
+    certificates: Arc<Certificates>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     drain: Duration,
@@ -139,8 +141,10 @@ impl Node {
         gate.tick().await;
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let ws = Self::open_ws(config, descriptors, &gate, &clock, &stopping, &mut tasks)?;
-        let running_fix = open_fix(config, descriptors, options.gate_delay, &gate, &clock, &disk_full)?;
+        let tls = OpenTls::open(config, &clock)?;
+        let ws = Self::open_ws(config, tls.ws, descriptors, &gate, &clock, &stopping, &mut tasks)?;
+        let running_fix =
+            open_fix(config, tls.fix, descriptors, options.gate_delay, &gate, &clock, &disk_full)?;
         let fix_door = running_fix.as_ref().map(|running| running.handle.clone());
         let demo_clock = options.demo.then(|| Arc::clone(&clock));
         let api = ApiState {
@@ -157,7 +161,9 @@ impl Node {
             fix: fix_door.clone(),
             stopping: stopping.clone(),
         };
-        let metrics_at = Self::open_ops(config, ops, &stopping, &mut tasks)?;
+        let metrics_at = Self::open_ops(config, ops, tls.metrics, &stopping, &mut tasks)?;
+        let certificates = Arc::new(tls.all);
+        tasks.spawn(Arc::clone(&certificates).keep(clock, stopped(stopping.clone())));
         tasks.spawn(look_after(Arc::clone(&gate), handle, stopping));
         gate.record_start(true).await;
         metrics::ready(1);
@@ -171,14 +177,29 @@ impl Node {
             fix: running_fix.as_ref().map(|running| running.bound.clone()).unwrap_or_default(),
             fix_door,
             running_fix,
+            certificates,
             stop,
             tasks,
             drain: config.drain,
         })
     }
 
+    /// Resolves when a door has broken off, so that the node cannot go on: it is to be stopped and started again.
+    pub async fn broken(&self) {
+        match &self.fix_door {
+            Some(door) => door.broken().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Has certificates read again whose files have changed.
+    pub fn renew_certificates(&self) {
+        self.certificates.renew();
+    }
+
     fn open_ws(
         config: &Config,
+        tls: Option<Tls>,
         descriptors: u64,
         gate: &Arc<Gate>,
         clock: &Arc<Clock>,
@@ -186,7 +207,7 @@ impl Node {
         tasks: &mut JoinSet<()>,
     ) -> Result<Vec<SocketAddr>, StartError> {
         let entrance = Entrance {
-            tls: open_tls("ws.tls", config.ws.tls.as_ref(), clock)?,
+            tls,
             trusted: config.trusted_proxies.clone(),
             proxy_protocol: config.ws.proxy_protocol,
         };
@@ -214,10 +235,10 @@ impl Node {
     fn open_ops(
         config: &Config,
         ops: Ops,
+        tls: Option<Tls>,
         stopping: &watch::Receiver<bool>,
         tasks: &mut JoinSet<()>,
     ) -> Result<SocketAddr, StartError> {
-        let tls = open_tls("metrics.tls", config.metrics.tls.as_ref(), &Clock::system())?;
         let listener = listen("metrics.listen", config.metrics.listen).map_err(config_fault)?;
         let at = listener.local_addr().map_err(config_fault)?;
         tasks.spawn(serve_listener(listener, ops, tls, stopped(stopping.clone())));
@@ -258,6 +279,7 @@ fn open_disk(path: &Path, full: &Arc<AtomicBool>) -> Result<Arc<dyn Disk>, Fault
 /// Opens the FIX door, where there are listeners for it, and makes it known to the gate.
 fn open_fix(
     config: &Config,
+    tls: Vec<Option<Tls>>,
     descriptors: u64,
     delay: Duration,
     gate: &Arc<Gate>,
@@ -267,10 +289,7 @@ fn open_fix(
     if config.fix.listeners.is_empty() {
         return Ok(None);
     }
-    let mut listeners = Vec::new();
-    for listener in &config.fix.listeners {
-        listeners.push((listener.clone(), open_tls("fix.listeners.tls", listener.tls.as_ref(), clock)?));
-    }
+    let listeners = config.fix.listeners.iter().cloned().zip(tls).collect();
     let disk = open_disk(&config.data_dir.join("streams"), disk_full)?;
     let log_settings = streams::Settings {
         segment_bytes: config.stream_segment_bytes,
@@ -363,6 +382,33 @@ fn open_tls(section: &str, files: Option<&TlsFiles>, clock: &Clock) -> Result<Op
         tracing::warn!("{warning}");
     }
     Ok(Some(tls))
+}
+
+/// The certificates of all listeners.
+struct OpenTls {
+    ws: Option<Tls>,
+    metrics: Option<Tls>,
+    /// In the order of the listeners.
+    fix: Vec<Option<Tls>>,
+    all: Certificates,
+}
+
+impl OpenTls {
+    fn open(config: &Config, clock: &Clock) -> Result<Self, StartError> {
+        let ws = open_tls("ws.tls", config.ws.tls.as_ref(), clock)?;
+        let metrics = open_tls("metrics.tls", config.metrics.tls.as_ref(), clock)?;
+        let mut all = Certificates::default();
+        for (section, tls) in [("ws.tls", &ws), ("metrics.tls", &metrics)] {
+            tls.iter().for_each(|tls| all.add(section.to_owned(), tls));
+        }
+        let mut fix = Vec::new();
+        for listener in &config.fix.listeners {
+            let tls = open_tls("fix.listeners.tls", listener.tls.as_ref(), clock)?;
+            tls.iter().for_each(|tls| all.add(format!("fix.listeners.tls of {}", listener.name), tls));
+            fix.push(tls);
+        }
+        Ok(Self { ws, metrics, fix, all })
+    }
 }
 
 /// How a key file is protected: by the configuration, else by the service manager's credential, else by the file

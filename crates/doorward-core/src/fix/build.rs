@@ -201,10 +201,10 @@ fn push_short(out: &mut Vec<u8>, text: u64, len: usize) {
 const fn short(number: u64) -> (u64, usize) {
     const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
     // Four digits in each half, then two in each quarter, then one in each byte.
-    let halves = number / 10_000 | (number % 10_000) << 32;
-    let hundreds = (halves * 10_486 >> 20) & 0x7F_0000_007F;
+    let halves = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((halves * 10_486) >> 20) & 0x7F_0000_007F;
     let quarters = hundreds | (halves - 100 * hundreds) << 16;
-    let tens = (quarters * 103 >> 10) & 0x000F_000F_000F_000F;
+    let tens = ((quarters * 103) >> 10) & 0x000F_000F_000F_000F;
     let digits = tens | (quarters - 10 * tens) << 8;
     let zeros = digits.trailing_zeros() / 8;
     let zeros = if zeros > 7 { 7 } else { zeros };

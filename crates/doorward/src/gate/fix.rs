@@ -10,6 +10,7 @@ use doorward_core::fix::session::Note;
 use doorward_core::id::{AccessKeyId, FirmCode, OperatorId, PersonId, SessionId};
 use doorward_core::identity::change::Change;
 use doorward_core::identity::decide::{Misuse, fix_session};
+use doorward_core::identity::fix_session::FixSession;
 use doorward_core::identity::net::source_group;
 use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::Wall;
@@ -26,6 +27,8 @@ use crate::metrics;
 pub enum EndOf {
     /// All of a FIX session: it was disabled, or an administrator locked or ended it.
     Session(SessionId),
+    /// Those of a FIX session that would not be let in as it is from now on.
+    Narrowed(Box<FixSession>),
     /// Those that were logged on with a key pair, which was deleted.
     Key(AccessKeyId),
     /// Those of a firm's FIX sessions, which was closed. Its people are named one by one.

@@ -6,10 +6,11 @@ use aws_lc_rs::hmac;
 use doorward_core::ask::{Judged, LogonRefusal, SignedLogon};
 use doorward_core::audit::{Actor, Deny, Door, Event, Outcome, Record};
 use doorward_core::fix::session::Note;
-use doorward_core::id::{AccessKeyId, CompStem, FirmCode, OperatorId, SessionId};
+use doorward_core::id::{AccessKeyId, CompId, CompStem, FirmCode, OperatorId, SessionId};
 use doorward_core::identity::decide::fix_session::{Edit, New};
 use doorward_core::identity::fix_session::SessionKind;
 use doorward_core::identity::key_pair::Environment;
+use doorward_core::identity::net::Network;
 use doorward_core::identity::person::Standing;
 use doorward_core::stream::{Epoch, Gateway, LeftBehind, Numbers};
 use doorward_core::time::Wall;
@@ -466,6 +467,38 @@ async fn s8_disabling_a_session_or_closing_its_firm_refuses_and_ends_it() {
     world.gate.end_fix_session(id, "maintenance", desk).await.unwrap();
     assert_eq!(ended.try_iter().collect::<Vec<_>>(), [EndOf::Session(id)]);
     assert_eq!(world.log_on(&client.logon(world.now())), None);
+}
+
+#[tokio::test]
+async fn s8_a_session_that_permits_less_ends_who_would_not_be_let_in() {
+    let mut center = center().await;
+    let client = center.client("B08", "B08004N").await;
+    let id = SessionId::parse(b"B08").unwrap();
+    let ended = center.ends();
+    let world = &center.world;
+    let desk = Actor::Local { uid: 0 };
+    let before = world.session("B08").session;
+    let networks = |text: &str| Some(vec![Network::parse(text).unwrap()]);
+    let mut wider = before.operator_ids.clone();
+    wider.insert(OperatorId::parse(b"WIDER").unwrap());
+    let wider = Edit { operator_ids: Some(wider), ..Edit::default() };
+    let edit = |edit: Edit| world.gate.edit_fix_session(id, |_| Ok(edit), &desk);
+    edit(wider).await.unwrap();
+    assert_eq!(ended.try_iter().count(), 0, "who permits more ends nobody");
+    let narrow = Edit { operator_ids: Some(before.operator_ids.clone()), ..Edit::default() };
+    let sources = Edit { sources: networks("192.0.2.0/24"), ..Edit::default() };
+    let comps =
+        Edit { sender_comp_ids: Some([CompStem::parse(b"B08009").unwrap()].into()), ..Edit::default() };
+    for less in [narrow, sources, comps] {
+        let after = edit(less).await.unwrap().session;
+        assert_eq!(ended.try_iter().collect::<Vec<_>>(), [EndOf::Narrowed(Box::new(after))]);
+    }
+    let (session, key) = (world.session("B08").session, before.pairs[0].id);
+    let comp = CompId::parse(b"B08004N").unwrap();
+    let (operator, source) = (before.operator_ids.first(), "192.0.2.9".parse().unwrap());
+    assert!(before.keeps(Some(comp), operator, Some(&key), source));
+    assert!(!session.keeps(Some(comp), operator, Some(&key), source));
+    assert!(world.log_on(&client.logon(world.now())).is_some());
 }
 
 #[tokio::test]

@@ -96,6 +96,24 @@ impl fmt::Debug for StreamLog {
     }
 }
 
+/// A log that is about to be opened again.
+pub struct Reopening {
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+    worker: Worker,
+}
+
+impl Reopening {
+    /// Opens it; waits for the disk, and for what was under way on it.
+    ///
+    /// # Errors
+    /// As of [`StreamLog::open`].
+    pub fn open(mut self) -> Result<(StreamLog, Recovered), Fault> {
+        self.worker.stop();
+        StreamLog::open(self.disk, self.settings)
+    }
+}
+
 impl StreamLog {
     /// Opens the log on a disk, or begins one on an empty disk, and recovers what a crash left.
     ///
@@ -127,13 +145,20 @@ impl StreamLog {
     /// A batch whose commit failed may turn out to be there whole: the answer says so by its numbers, and storing
     /// the same messages again does no harm.
     pub fn reopen(&mut self) -> Result<Recovered, Fault> {
-        self.worker.stop();
+        let (log, recovered) = self.reopening().open()?;
+        *self = log;
+        Ok(recovered)
+    }
+
+    /// [`Self::reopen`] in two steps, the second of which may be done on another thread: what that opens takes the
+    /// place of this log, which is only read meanwhile.
+    pub fn reopening(&mut self) -> Reopening {
         if self.stopped.is_none() {
             self.stopped = Some(Fault::Disk("stream log: being opened again".to_owned()));
         }
-        let (log, recovered) = Self::open(Arc::clone(&self.disk), self.settings.clone())?;
-        *self = log;
-        Ok(recovered)
+        let idle = Worker::new(&self.disk, false);
+        let worker = std::mem::replace(&mut self.worker, idle);
+        Reopening { disk: Arc::clone(&self.disk), settings: self.settings.clone(), worker }
     }
 
     /// Why nothing more is committed, after a failed write or sync; [`StreamLog::reopen`] is the way on.

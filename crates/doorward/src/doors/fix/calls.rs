@@ -28,14 +28,14 @@ impl Door {
         match command {
             Command::Verdict(token, ask, verdict) => {
                 if let Some(connection) = self.connections.get_mut(token) {
-                    connection.session.verdict(ask, verdict, now);
+                    connection.tell(|session| session.verdict(ask, verdict, now));
                     self.drain(token, now);
                 }
             }
             Command::Saved(whose, ok) => {
                 for (token, ask) in whose {
                     if let Some(connection) = self.connections.get_mut(token) {
-                        connection.session.saved(ask, ok, now);
+                        connection.tell(|session| session.saved(ask, ok, now));
                         self.drain(token, now);
                     }
                 }
@@ -57,6 +57,8 @@ impl Door {
             Command::List(session, answer) => {
                 let _ = answer.send(self.shown(session));
             }
+            Command::Reopened(reopened) => self.reopened(*reopened, now),
+            Command::Broken => self.is_broken = true,
             Command::Look => self.look_at = now.mono,
             Command::Stop { drain } => self.stop(now, drain),
         }
@@ -80,7 +82,7 @@ impl Door {
     fn end_those(&mut self, whose: &Whose, why: End, now: Now) {
         let all = match whose {
             Whose::Connection(token) => vec![*token],
-            Whose::Session(_) | Whose::Key(_) | Whose::Firm(_) | Whose::Person(_) => {
+            Whose::Session(_) | Whose::Narrowed(_) | Whose::Key(_) | Whose::Firm(_) | Whose::Person(_) => {
                 self.connections.tokens()
             }
         };
@@ -165,6 +167,7 @@ impl Door {
         saved: bool,
         now: Now,
     ) -> Result<Numbers, Misuse> {
+        self.shared.booked_since |= saved;
         // What the venue has sent to the stream meanwhile is found in the log then.
         self.settle(now);
         self.shared.setting.retain(|other| other != stream);
@@ -311,6 +314,11 @@ fn is_of(connection: &Connection, whose: &Whose) -> bool {
         Whose::Person(person) => connection.stream == Some(StreamKey::Person(*person)),
         // Also whoever waits for a stream of it.
         Whose::Session(session) => who.is_some_and(|who| who.session == Some(*session)),
+        Whose::Narrowed(session) => who.is_some_and(|who| {
+            let source = connection.origin.source;
+            who.session == Some(session.id)
+                && !session.keeps(who.comp, who.operator.as_ref(), who.access_key.as_ref(), source)
+        }),
         Whose::Key(key) => who.is_some_and(|who| who.access_key == Some(*key)),
         Whose::Firm(firm) => who.is_some_and(|who| who.firm.as_ref() == Some(firm)),
     }

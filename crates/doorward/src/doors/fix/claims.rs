@@ -72,7 +72,7 @@ impl Door {
 
     fn claimed(&mut self, token: Token, ask: AskId, claimed: Claimed, now: Now) {
         let Some(connection) = self.connections.get_mut(token) else { return };
-        connection.session.claimed(ask, claimed, now);
+        connection.tell(|session| session.claimed(ask, claimed, now));
         self.carry_out(token, now);
         // A connection that has ended gives it back at once.
         self.shared.jobs.push_back(Job::Closed(token));

@@ -23,6 +23,7 @@ impl Door {
             match job {
                 Job::Claim(token, ask, claim) => self.claim(token, ask, claim, now),
                 Job::Closed(token) => self.release(token, now),
+                Job::Broken(token) => self.broke_off(token, now),
             }
         }
     }
@@ -31,6 +32,9 @@ impl Door {
     pub(super) fn carry_out(&mut self, token: Token, now: Now) {
         let Some(connection) = self.connections.get_mut(token) else { return };
         carry_out(connection, token, &mut self.shared, now);
+        if connection.is_broken {
+            return;
+        }
         if connection.session.is_live() && !connection.counted {
             connection.counted = true;
             self.listeners[connection.listener].silent.logged_on(&mut connection.rank);
@@ -98,7 +102,9 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
     // Set as long as the machine has something to write down.
     let stream = connection.stream;
     let mut given = None;
-    while let Some(output) = connection.session.poll() {
+    while !connection.is_broken
+        && let Some(output) = connection.session.poll()
+    {
         match (output, stream) {
             (Output::Send(bytes), _) => {
                 shared.pool.append(&mut connection.out, bytes);
@@ -176,6 +182,9 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
         // The back end has them, since all lie in one batch; of several the last one says it.
         shared.log.acknowledged(&stream, epoch, number);
     }
+    if connection.is_broken {
+        return shared.jobs.push_back(Job::Broken(token));
+    }
     let has_work = connection.waiting() > 0 || connection.waits || connection.closing.is_some();
     if has_work && !connection.touched {
         connection.touched = true;
@@ -196,6 +205,7 @@ fn judge(
     if let Ok(grant) = &judged.verdict {
         connection.logging_on = Some(Box::new(LoggedOn {
             since: now.wall,
+            comp: Some(grant.comp),
             operator: Some(grant.operator.clone()),
             access_key: Some(grant.access_key),
             firm: Some(grant.firm_code.clone()),
@@ -203,7 +213,7 @@ fn judge(
         }));
     }
     if shared.delay.is_zero() {
-        connection.session.judged(ask, judged, now);
+        connection.tell(|session| session.judged(ask, judged, now));
     } else {
         let due = now.mono + shared.delay;
         shared.delayed.push_back(Delayed { due, token, ask, judged, overtaken: false });

@@ -24,8 +24,6 @@ const LINGER_MAX: Duration = Duration::from_secs(2);
 const RESEND_BELOW_BYTES: usize = 64 * 1024;
 /// Stored messages that are read at once, in bytes.
 const RESEND_BYTES_MAX: usize = 256 * 1024;
-/// A batch of the stream log is committed in the middle of a turn where it grows beyond this, in bytes.
-const BATCH_BYTES_MAX: usize = 16 << 20;
 /// How long after a failure the log is opened again.
 pub(super) const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
@@ -65,7 +63,7 @@ impl Door {
 
     /// Settles before the turn ends where so much has come together that one batch would not take it all.
     pub(super) fn settle_if_much(&mut self, now: Now) {
-        if self.shared.log.waiting_bytes() > BATCH_BYTES_MAX && self.shared.failing.is_none() {
+        if self.shared.log.waiting_bytes() > self.shared.batch_bytes_max && self.shared.failing.is_none() {
             self.settle(now);
         }
     }
@@ -77,6 +75,7 @@ impl Door {
         }
         let decided = std::mem::take(&mut self.shared.decided);
         let whose = std::mem::take(&mut self.shared.deciding);
+        self.shared.booked_since |= decided.iter().any(|save| save.numbers.is_some());
         let handle = self.shared.handle.clone();
         let done = move |ok| {
             // The door may have closed meanwhile.
@@ -228,7 +227,7 @@ impl Door {
             Ok(stored) => {
                 self.shared.counts.resent += stored.len() as u64;
                 let mut bytes = stored.iter().map(|message| message.bytes.as_slice());
-                connection.session.stored(ask, &mut bytes, now);
+                connection.tell(|session| session.stored(ask, &mut bytes, now));
             }
             Err(fault) => {
                 tracing::error!(%fault, %stream, "stored FIX messages cannot be read");

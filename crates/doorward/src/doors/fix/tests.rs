@@ -1,5 +1,8 @@
 //! The thread of the FIX door against real sockets, with a gate of its own that lets everybody in.
 
+mod tls;
+mod turns;
+
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -14,7 +17,11 @@ use doorward_core::fix::build::Builder;
 use doorward_core::fix::frame::{Cut, Cutter};
 use doorward_core::fix::message::Message;
 use doorward_core::fix::session::Note;
-use doorward_core::id::{AccessKeyId, CompId, FirmCode, OperatorId};
+use doorward_core::id::{AccessKeyId, CompId, CompStem, FirmCode, OperatorId, SessionId};
+use doorward_core::identity::fix_session::{FixSession, SessionKind};
+use doorward_core::identity::key_pair::Environment;
+use doorward_core::identity::net::Network;
+use doorward_core::identity::person::Standing;
 use doorward_core::stream::{Gateway, LeftBehind, Numbers, StreamKey};
 use doorward_core::time::Wall;
 use futures_util::future::BoxFuture;
@@ -45,10 +52,19 @@ struct Open {
     hold: AtomicBool,
     held: Mutex<Vec<Done>>,
     notes: Mutex<Vec<(Event, Option<Deny>)>>,
+    /// Asking for the numbers in the book waits for this.
+    book: Mutex<()>,
+    asked_book: AtomicUsize,
+    /// What is done when a Logon with access key `BOOM…` is judged.
+    boom: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Authority for Open {
     fn judge(&self, logon: &SignedLogon, _: &Origin) -> Judged {
+        if logon.access_key_id.starts_with(b"BOOM") {
+            let boom = self.boom.lock().unwrap().take();
+            boom.into_iter().for_each(|boom| boom());
+        }
         let record = Box::new(record(Event::LogonGranted));
         let known = CompId::parse(&logon.sender_comp_id).zip(OperatorId::parse(&logon.operator_id));
         let verdict = match known {
@@ -91,6 +107,8 @@ impl Authority for Open {
     fn left(&self, _: &Origin) {}
 
     fn streams(&self) -> Result<Vec<(StreamKey, Numbers)>, Fault> {
+        self.asked_book.fetch_add(1, Ordering::Relaxed);
+        let _book = self.book.lock().unwrap();
         Ok(self.booked.lock().unwrap().iter().map(|(stream, numbers)| (*stream, *numbers)).collect())
     }
 
@@ -162,24 +180,34 @@ impl World {
     }
 
     fn on(power: Option<PowerDisk>, change: impl FnOnce(&mut FixSettings)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let mut world = Self {
-            told: Arc::default(),
-            running: None,
-            runtime,
-            authority: Arc::default(),
-            disk_full: Arc::default(),
-            power,
-            folder,
-            clock: Arc::new(Clock::system()),
-        };
+        let mut world = Self::closed();
+        world.power = power;
         world.open(change);
         world
     }
 
+    fn closed() -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        Self {
+            running: None,
+            runtime,
+            told: Arc::default(),
+            authority: Arc::default(),
+            disk_full: Arc::default(),
+            power: None,
+            folder: tempfile::tempdir().unwrap(),
+            clock: Arc::new(Clock::system()),
+        }
+    }
+
     fn open(&mut self, change: impl FnOnce(&mut FixSettings)) {
+        let (fix, parts) = self.parts(change);
+        let _inside = self.runtime.enter();
+        self.running = Some(start(fix, parts).unwrap());
+    }
+
+    fn parts(&self, change: impl FnOnce(&mut FixSettings)) -> (FixSettings, Parts) {
         let disk: Arc<dyn Disk> = match &self.power {
             Some(disk) => Arc::new(disk.clone()),
             None => Arc::new(RealDisk::open(self.folder.path()).unwrap()),
@@ -206,8 +234,7 @@ impl World {
             backend: Box::new(Venue(Sim::default(), Arc::clone(&self.told))),
             runtime: self.runtime.handle().clone(),
         };
-        let _inside = self.runtime.enter();
-        self.running = Some(start(fix, parts).unwrap());
+        (fix, parts)
     }
 
     fn handle(&self) -> FixHandle {
@@ -327,7 +354,11 @@ impl Client {
         self.comp = comp.to_owned();
         self.next = seq_num;
         let signature = "A".repeat(43);
-        let key = if comp.starts_with("BAD") { "BADxM33uE81ohWuVRtWT" } else { "oNDxM33uE81ohWuVRtWT" };
+        let key = match &comp[..3] {
+            "BAD" => "BADxM33uE81ohWuVRtWT",
+            "BOO" => "BOOMM33uE81ohWuVRtWT",
+            _ => "oNDxM33uE81ohWuVRtWT",
+        };
         self.build(
             "A",
             &format!(
@@ -553,6 +584,52 @@ fn s8_a_session_that_ends_lets_nobody_in_who_waits_for_its_stream() {
 }
 
 #[test]
+fn s8_a_session_that_permits_less_ends_the_connections_that_it_would_not_let_in() {
+    let world = World::new();
+    let all = |change: &dyn Fn(&mut FixSession)| {
+        let mut session = FixSession {
+            id: SessionId::parse(b"ABC").unwrap(),
+            firm: FirmCode::parse("NORTH").unwrap(),
+            kind: SessionKind::Order,
+            environment: Environment::Test,
+            added_at: Wall::default(),
+            standing: Standing::Active,
+            sender_comp_ids: ["ABC001", "ABC002"]
+                .map(|stem| CompStem::parse(stem.as_bytes()).unwrap())
+                .into(),
+            operator_ids: [OperatorId::parse(b"OPER").unwrap()].into(),
+            sources: Vec::new(),
+            pairs: Vec::new(),
+            version: 2,
+        };
+        change(&mut session);
+        world.handle().end(EndOf::Narrowed(Box::new(session)));
+    };
+    let goes_on = |client: &mut Client| {
+        client.say("1", "112=still|");
+        assert!(client.hear_type("0").contains("112=still"));
+    };
+    let ended = |client: &mut Client| {
+        client.hear_type("5");
+        client.say("5", "");
+        assert_eq!(client.hear_or_end(), None);
+    };
+    let (mut one, mut two) = (world.logged_on("ABC001N", 1), world.logged_on("ABC002N", 1));
+    let mut other = world.logged_on("XYZ001N", 1);
+    all(&|session| session.sources = vec![Network::parse("127.0.0.0/8").unwrap()]);
+    goes_on(&mut two);
+    all(&|session| session.sender_comp_ids.retain(|stem| stem.to_string() == "ABC001"));
+    ended(&mut two);
+    goes_on(&mut one);
+    all(&|session| session.sources = vec![Network::parse("192.0.2.0/24").unwrap()]);
+    ended(&mut one);
+    let mut one = world.logged_on("ABC001N", one.next);
+    all(&|session| session.operator_ids = [OperatorId::parse(b"ELSE").unwrap()].into());
+    ended(&mut one);
+    goes_on(&mut other);
+}
+
+#[test]
 fn a_stream_is_free_again_whatever_its_connection_ends_with() {
     let world = World::new();
     let mut client = world.logged_on("ABC001N", 1);
@@ -693,6 +770,48 @@ fn f8_without_a_disk_nobody_hears_of_what_is_not_stored_and_logons_wait_for_it()
     back.next = next;
     back.say("D", ORDER);
     assert!(back.hear_type("8").contains("|150=0|"), "the order that was lost is no duplicate");
+}
+
+#[test]
+fn while_the_log_is_opened_again_whoever_is_logged_on_is_served() {
+    let world = World::new();
+    let (mut client, mut idle) = (world.logged_on("ABC001N", 1), world.logged_on("ABC002N", 1));
+    let asked = world.authority.asked_book.load(Ordering::Relaxed);
+    let book = world.authority.book.lock().unwrap();
+    world.disk_full.store(true, Ordering::Relaxed);
+    client.say("D", ORDER);
+    while client.hear_or_end().is_some() {}
+    world.disk_full.store(false, Ordering::Relaxed);
+    let began = std::time::Instant::now();
+    while world.authority.asked_book.load(Ordering::Relaxed) == asked {
+        assert!(began.elapsed() < SOON, "the log was not opened again");
+        std::thread::yield_now();
+    }
+    // The book does not answer yet.
+    idle.say("1", "112=still|");
+    assert!(idle.hear_type("0").contains("112=still"));
+    drop(book);
+    while !world.handle().is_storing() {
+        assert!(began.elapsed() < SOON, "the log stayed closed");
+        std::thread::yield_now();
+    }
+    idle.say("D", ORDER);
+    assert!(idle.hear_type("8").contains("|150=0|"));
+}
+
+#[test]
+fn a_thread_that_breaks_off_says_so_and_leaves_no_connection_hanging() {
+    let world = World::new();
+    let mut live = world.logged_on("ABC001N", 1);
+    *world.authority.boom.lock().unwrap() = Some(Box::new(|| panic!("planted")));
+    let mut client = world.connect();
+    let logon = client.logon("BOO001N", 1);
+    client.stream.write_all(&logon).unwrap();
+    assert_eq!(client.hear_or_end(), None);
+    assert_eq!(live.hear_or_end(), None);
+    let handle = world.handle();
+    world.runtime.block_on(async { tokio::time::timeout(SOON, handle.broken()).await }).unwrap();
+    assert!(!handle.is_storing());
 }
 
 #[test]
