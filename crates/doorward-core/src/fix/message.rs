@@ -276,11 +276,10 @@ fn ends_among(bytes: &[u8], at: usize) -> u64 {
         }
     };
     let mut ends = 0;
-    for (word, shift) in block.as_chunks::<8>().0.iter().zip((0..64).step_by(8)) {
-        let other = u64::from_le_bytes(*word) ^ repeated(SOH);
-        let same = !(((other & repeated(0x7F)) + repeated(0x7F)) | other) & repeated(0x80);
-        // Gathers the highest bit of each byte in one.
-        ends |= ((same >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) << shift;
+    // First a byte for each, which is done many at a time, then a bit.
+    let flags = block.map(|byte| u8::from(byte == SOH));
+    for (word, shift) in flags.as_chunks::<8>().0.iter().zip((0..64).step_by(8)) {
+        ends |= (u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56) << shift;
     }
     ends
 }
