@@ -407,7 +407,9 @@ impl Script {
                     + &numbers.unwrap_or_default()
             }
             Output::SaveInbound { number, message, .. } => format!("save-in {number} {}", msg_type(message)),
-            Output::Deliver { number, message, .. } => format!("deliver {number} {}", msg_type(message.bytes())),
+            Output::Deliver { number, message, .. } => {
+                format!("deliver {number} {}", msg_type(message.bytes()))
+            }
             Output::SaveOutbound { epoch, number, message } => {
                 let line = format!("save-out {number} {}", msg_type(message));
                 self.store.insert((epoch, number), message.to_vec());
