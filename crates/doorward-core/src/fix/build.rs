@@ -169,7 +169,7 @@ pub fn push_field(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
 pub fn push_tag(out: &mut Vec<u8>, tag: u32) {
     if tag < 10_000_000 {
         let (text, len) = short(u64::from(tag));
-        push_short(out, text | u64::from(b'=') << (8 * len), len + 1);
+        push_short(out, text | (u64::from(b'=') << (8 * len)), len + 1);
     } else {
         out.extend_from_slice(Digits::of(u64::from(tag)).as_bytes());
         out.push(b'=');
@@ -212,11 +212,11 @@ const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
 #[inline(always)]
 const fn eight(number: u64) -> u64 {
     // Four digits in each half, then two in each quarter, then one in each byte.
-    let halves = number / 10_000 | (number % 10_000) << 32;
-    let hundreds = (halves * 10_486 >> 20) & 0x7F_0000_007F;
-    let quarters = hundreds | (halves - 100 * hundreds) << 16;
-    let tens = (quarters * 103 >> 10) & 0x000F_000F_000F_000F;
-    (tens | (quarters - 10 * tens) << 8) | ZEROS
+    let halves = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((halves * 10_486) >> 20) & 0x7F_0000_007F;
+    let quarters = hundreds | ((halves - 100 * hundreds) << 16);
+    let tens = ((quarters * 103) >> 10) & 0x000F_000F_000F_000F;
+    tens | ((quarters - 10 * tens) << 8) | ZEROS
 }
 
 /// Writes `YYYYMMDD-HH:MM:SS.sss`; an instant outside of the years 0 to 9999 becomes the nearest one inside.
