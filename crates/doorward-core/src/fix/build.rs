@@ -169,7 +169,7 @@ pub fn push_field(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
 pub fn push_tag(out: &mut Vec<u8>, tag: u32) {
     if tag < 10_000_000 {
         let (text, len) = short(u64::from(tag));
-        push_short(out, text | u64::from(b'=') << (8 * len), len + 1);
+        push_short(out, text | (u64::from(b'=') << (8 * len)), len + 1);
     } else {
         out.extend_from_slice(Digits::of(u64::from(tag)).as_bytes());
         out.push(b'=');
@@ -199,16 +199,24 @@ fn push_short(out: &mut Vec<u8>, text: u64, len: usize) {
 /// The decimal digits of a number below 10^8, the first of them lowest, and how many there are.
 #[inline(always)]
 const fn short(number: u64) -> (u64, usize) {
-    const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
+    let digits = eight(number);
+    let zeros = (digits ^ ZEROS).trailing_zeros() / 8;
+    let zeros = if zeros > 7 { 7 } else { zeros };
+    (digits >> (8 * zeros), 8 - zeros as usize)
+}
+
+/// Eight times `0`.
+const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
+
+/// Eight decimal digits of a number below 10^8, the first of them lowest.
+#[inline(always)]
+const fn eight(number: u64) -> u64 {
     // Four digits in each half, then two in each quarter, then one in each byte.
     let halves = (number / 10_000) | ((number % 10_000) << 32);
     let hundreds = ((halves * 10_486) >> 20) & 0x7F_0000_007F;
-    let quarters = hundreds | (halves - 100 * hundreds) << 16;
+    let quarters = hundreds | ((halves - 100 * hundreds) << 16);
     let tens = ((quarters * 103) >> 10) & 0x000F_000F_000F_000F;
-    let digits = tens | (quarters - 10 * tens) << 8;
-    let zeros = digits.trailing_zeros() / 8;
-    let zeros = if zeros > 7 { 7 } else { zeros };
-    ((digits | ZEROS) >> (8 * zeros), 8 - zeros as usize)
+    tens | ((quarters - 10 * tens) << 8) | ZEROS
 }
 
 /// Writes `YYYYMMDD-HH:MM:SS.sss`; an instant outside of the years 0 to 9999 becomes the nearest one inside.
@@ -219,17 +227,13 @@ pub fn push_time(out: &mut Vec<u8>, at: Wall) {
     // Not negative: all are parts of a date of the years 0 to 9999, or of a day.
     let of_day = ms.rem_euclid(DAY_MS).unsigned_abs();
     let (s, ms) = (of_day / 1_000, of_day % 1_000);
-    let two = |number: u64| [digit(number / 10), digit(number)];
     let mut text = *b"YYYYMMDD-HH:MM:SS.sss";
-    text[0..2].copy_from_slice(&two(year / 100));
-    text[2..4].copy_from_slice(&two(year));
-    text[4..6].copy_from_slice(&two(month));
-    text[6..8].copy_from_slice(&two(day));
-    text[9..11].copy_from_slice(&two(s / 3_600));
-    text[12..14].copy_from_slice(&two(s / 60 % 60));
-    text[15..17].copy_from_slice(&two(s % 60));
-    text[18] = digit(ms / 100);
-    text[19..21].copy_from_slice(&two(ms));
+    text[0..8].copy_from_slice(&eight(10_000 * year + 100 * month + day).to_le_bytes());
+    // With a zero where a colon is to be.
+    let of_day = eight(1_000_000 * (s / 3_600) + 1_000 * (s / 60 % 60) + s % 60);
+    let colons = u64::from_le_bytes([0, 0, b':' ^ b'0', 0, 0, b':' ^ b'0', 0, 0]);
+    text[9..17].copy_from_slice(&(of_day ^ colons).to_le_bytes());
+    text[18..21].copy_from_slice(&[digit(ms / 100), digit(ms / 10), digit(ms)]);
     out.extend_from_slice(&text);
 }
 

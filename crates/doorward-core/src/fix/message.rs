@@ -276,11 +276,10 @@ fn ends_among(bytes: &[u8], at: usize) -> u64 {
         }
     };
     let mut ends = 0;
-    for (word, shift) in block.as_chunks::<8>().0.iter().zip((0..64).step_by(8)) {
-        let other = u64::from_le_bytes(*word) ^ repeated(SOH);
-        let same = !(((other & repeated(0x7F)) + repeated(0x7F)) | other) & repeated(0x80);
-        // Gathers the highest bit of each byte in one.
-        ends |= ((same >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) << shift;
+    // First a byte for each, which is done many at a time, then a bit.
+    let flags = block.map(|byte| u8::from(byte == SOH));
+    for (word, shift) in flags.as_chunks::<8>().0.iter().zip((0..64).step_by(8)) {
+        ends |= (u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56) << shift;
     }
     ends
 }
@@ -553,6 +552,8 @@ pub fn body(message: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn soh(text: &str) -> Vec<u8> {
@@ -818,6 +819,57 @@ mod tests {
             "8=FIX.4.2|9=1|35=8|10=00|",
         ] {
             assert_eq!(of(torn), "", "{torn}");
+        }
+    }
+
+    /// Byte after byte: what [`Fields::read`] does many at a time.
+    fn plain(bytes: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, Flaw> {
+        let (mut all, mut at): (Vec<(u32, Vec<u8>)>, _) = (Vec::new(), 0);
+        while at < bytes.len() {
+            let (tag, start) = read_tag(bytes, at)?;
+            let length = all.last().filter(|(before, _)| tag::data_of(*before) == Some(tag));
+            let end = match length {
+                Some((_, length)) => {
+                    let end = seq_num(length).map(|length| start + usize::try_from(length).unwrap());
+                    end.filter(|end| bytes.get(*end) == Some(&SOH)).ok_or(Flaw::DataLength)?
+                }
+                None => value_end(bytes, start).ok_or(Flaw::FieldEnd)?,
+            };
+            all.push((tag, bytes[start..end].to_vec()));
+            at = end + 1;
+        }
+        Ok(all)
+    }
+
+    proptest! {
+        #[test]
+        fn fields_are_the_same_read_at_once_or_byte_by_byte(
+            parts in proptest::collection::vec(prop_oneof![
+                6 => (1_u32..=2_000, "[ -~]{0,12}").prop_map(|(tag, value)| format!("{tag}={value}\x01")),
+                1 => "[ -~]{0,150}".prop_map(|value| format!("58={value}\x01")),
+                2 => "[a\x01=]{0,90}".prop_map(|data| format!("95={}\x0196={data}\x01", data.len())),
+                1 => (any::<u32>(), "[é1\x01=]{0,3}").prop_map(|(tag, value)| format!("{tag}={value}\x01")),
+                1 => "[0-9=\x01]{0,9}".prop_map(|text| format!("{text}\x01")),
+            ], 0..20),
+            cut in 0_usize..40,
+        ) {
+            let mut bytes = soh(&format!("8=FIX.4.2|9=1|35=A|{}10=000|", parts.concat()));
+            bytes.truncate(bytes.len() - if cut < 8 { cut } else { 0 });
+            let mut fields = Fields::new();
+            let read = fields.read(&bytes);
+            match (read, plain(&bytes)) {
+                (Ok(message), Ok(expected)) => {
+                    for (tag, _) in &expected {
+                        let first = expected.iter().find(|(other, _)| other == tag);
+                        prop_assert_eq!(message.get(*tag), first.map(|(_, value)| value.as_slice()));
+                    }
+                    let all: Vec<_> = message.fields().map(|(tag, value)| (tag, value.to_vec())).collect();
+                    prop_assert_eq!(all, expected);
+                }
+                (Err(found), Err(expected)) => prop_assert_eq!(found.flaw, expected),
+                (Err(found), Ok(_)) => prop_assert_eq!(found.flaw, Flaw::LastField),
+                (Ok(_), Err(expected)) => prop_assert!(false, "{:?}", expected),
+            }
         }
     }
 }

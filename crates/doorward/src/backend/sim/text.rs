@@ -109,7 +109,7 @@ pub(super) type Counted = BuildHasherDefault<CountedHasher>;
 impl Hasher for CountedHasher {
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            self.write_u64(self.0 << 8 | u64::from(*byte));
+            self.write_u64((self.0 << 8) | u64::from(*byte));
         }
     }
 
