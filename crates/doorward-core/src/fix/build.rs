@@ -23,11 +23,14 @@ pub struct Builder<'b> {
 
 /// Room that is kept for the digits of BodyLength: most messages have a body of 100 to 999 bytes.
 const ROOM: &[u8] = b"000";
+/// Room for one message of usual size is made at once.
+const USUAL_BYTES: usize = 224;
 
 impl<'b> Builder<'b> {
     /// Begins a message behind what `out` holds: BeginString (8), BodyLength (9), MsgType (35).
     pub fn begin(out: &'b mut Vec<u8>, begin_string: &[u8], msg_type: &[u8]) -> Self {
         let begin = out.len();
+        out.reserve(USUAL_BYTES);
         out.extend_from_slice(b"8=");
         out.extend_from_slice(begin_string);
         out.extend_from_slice(b"\x019=");

@@ -192,7 +192,7 @@ impl Gate {
         locks: BTreeMap<SessionId, Wall>,
         done: impl FnOnce(Result<(), Fault>) + Send + 'static,
     ) {
-        let events: Vec<Event> = records.iter().map(|record| record.entry.event).collect();
+        let events = counted(&records);
         records.iter().for_each(|record| log_logon(&record.entry));
         let notes: Vec<Record> = records.iter().filter(|record| stays_true(record)).cloned().collect();
         let (sessions, clock) = (Arc::clone(&self.sessions), Arc::clone(&self.clock));
@@ -207,7 +207,7 @@ impl Gate {
                 Err(error @ CommitError::Conflict(_)) => Err(Fault::Book(error_text(&error))),
             };
             match &answer {
-                Ok(()) => events.iter().for_each(|event| metrics::event(event.id())),
+                Ok(()) => events.iter().for_each(|(event, count)| metrics::event(event.id(), *count)),
                 Err(fault) => {
                     tracing::error!(%fault, "records of the FIX door could not be written");
                     sessions.give_back(locks);
@@ -290,6 +290,19 @@ impl Gate {
     pub(super) fn node_context(&self, at: Wall) -> Context {
         Context { at, door: Door::Node, source: None, attempt: new_attempt() }
     }
+}
+
+/// How many records of each event there are: a batch has few kinds, and looking a measurement up costs more than them.
+fn counted(records: &[Record]) -> Vec<(Event, u64)> {
+    let mut counts: Vec<(Event, u64)> = Vec::new();
+    for record in records {
+        let event = record.entry.event;
+        match counts.iter_mut().find(|(counted, _)| *counted == event) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((event, 1)),
+        }
+    }
+    counts
 }
 
 /// The FIX session that a note is about.

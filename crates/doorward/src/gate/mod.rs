@@ -451,7 +451,7 @@ impl Gate {
         let committed = self.store.commit(batch).await?;
         metrics::journal_commit_seconds(self.clock.now().mono.since(began));
         for (no, entry) in (committed.first..).zip(&entries) {
-            metrics::event(entry.event.id());
+            metrics::event(entry.event.id(), 1);
             log(no, entry);
         }
         Ok(committed)

@@ -375,6 +375,7 @@ impl Session {
             live.gap.get_or_insert_with(|| Box::new(Gap::new(seen - 1, now.mono))).keep(seen, &[]);
         }
         self.state = State::Live(live);
+        self.entered = true;
         self.late_end(now);
     }
 

@@ -175,10 +175,12 @@ pub(super) struct Outbox {
     /// Of the messages to the back end.
     indexes: Indexes,
     asks: u64,
+    /// The memory is given back once all are taken.
+    give_back: bool,
 }
 
 /// What an idle session's buffer may keep, in bytes.
-const IDLE_BYTES_MAX: usize = 512;
+const IDLE_BYTES_MAX: usize = 256;
 /// What an idle session's queue may keep, in outputs.
 const IDLE_ITEMS_MAX: usize = 8;
 
@@ -267,6 +269,10 @@ impl Outbox {
         let Some(item) = self.items.pop_front() else {
             self.arena.clear();
             self.indexes.clear();
+            if std::mem::take(&mut self.give_back) {
+                (self.items, self.arena) = (VecDeque::new(), Vec::new());
+                self.indexes = Indexes::default();
+            }
             return None;
         };
         let arena = &self.arena;
@@ -295,6 +301,12 @@ impl Outbox {
             Item::Note(note) => Output::Note(note),
             Item::Close(close) => Output::Close(close),
         })
+    }
+
+    /// The outputs of a Logon wait here, which are more than those of most inputs that follow: their memory is given
+    /// back with the last one.
+    pub(super) fn last_of_logon(&mut self) {
+        self.give_back = true;
     }
 
     /// Gives memory back that an idle connection does not need.
