@@ -188,9 +188,7 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         keep: settings.keep,
         stopping: None,
     };
-    door.tell_backend(now)?;
-    door.roll_undelivered(now);
-    door.settle(now);
+    door.begin(now)?;
     let ends = Ends(handle.clone());
     let thread = std::thread::Builder::new().name("fix".to_owned()).spawn(move || {
         let _ends = ends;
