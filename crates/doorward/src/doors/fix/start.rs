@@ -127,8 +127,7 @@ impl Running {
 /// Where an address, the log or the system refuses.
 pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault> {
     let poll = mio::Poll::new()?;
-    let waker = mio::Waker::new(poll.registry(), MAILBOX)?;
-    let (handle, mailbox) = mailbox(waker);
+    let (handle, mailbox) = mailbox(mio::Waker::new(poll.registry(), MAILBOX)?);
     // Before the first one is bound: from then on the kernel takes connections, whose Logons are good.
     parts.authority.listens_now();
     let listeners = open_listeners(&settings, &poll)?;
