@@ -33,7 +33,7 @@ table! {
         RefusalsPerMinute = "refusals-per-minute", "Records of closed connections a source and minute; more become a count.";
         FixSpareBuffers = "fix-spare-buffers", "Buffers kept for FIX connections that have something to say; more are given back.";
         VenueMessages = "venue-messages", "Messages that the venue is made to send by one request; more are refused.";
-        MessagesShown = "messages-shown", "Stored messages of a stream that one request shows, of at most 1 MiB together; a further request goes on.";
+        MessagesShown = "messages-shown", "Stored messages that one request shows, of 1 MiB at most; the next one goes on.";
         SimOrders = "sim-orders", "Open orders of the simulated venue; one more is rejected.";
         SimOrdersDone = "sim-orders-done", "Orders that are over and still known to the simulated venue; the oldest is forgotten.";
         KeyPairsShown = "key-pairs-shown", "Ended key pairs that a FIX session remembers; older ones are in the audit only.";
@@ -46,7 +46,7 @@ table! {
         FixQueuedBytes = "fix-queued-bytes", "Bytes of messages kept behind a gap; later ones are dropped and asked for again.";
         FixResend = "fix-resend", "Messages of one Resend Request that are answered; the rest is to be asked for again.";
         FixResendRead = "fix-resend-read", "Stored messages read at once for a resend; the next are read when these are on their way.";
-        LogonsSeen = "logons-seen", "Good signatures remembered for 10 s, and for an hour over a step of the clock; one more Logon is told to try again later.";
+        LogonsSeen = "logons-seen", "Good signatures remembered, for 10 s or over a step of the clock; one more Logon must wait.";
         RefusalSources = "refusal-sources", "Sources whose closed connections are counted apart; beyond, they are counted together.";
     }
 }

@@ -411,6 +411,11 @@ impl Session {
         }
     }
 
+    /// Whether a judgement is waited for, and so written down.
+    pub fn awaits(&self, id: AskId) -> bool {
+        matches!(&self.state, State::Judging(judging) if judging.ask == id)
+    }
+
     /// Whether nothing follows any more.
     pub const fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)

@@ -240,9 +240,13 @@ impl Door {
             if delayed.overtaken {
                 self.shared.overtaken.push(delayed.token);
             }
-            if let Some(connection) = self.connections.get_mut(delayed.token) {
-                connection.tell(|session| session.judged(delayed.ask, delayed.judged, now));
-                self.drain(delayed.token, now);
+            let connection = self.connections.get_mut(delayed.token);
+            match connection.filter(|connection| connection.session.awaits(delayed.ask)) {
+                Some(connection) => {
+                    connection.tell(|session| session.judged(delayed.ask, delayed.judged, now));
+                    self.drain(delayed.token, now);
+                }
+                None => self.shared.write_down(delayed.judged),
             }
         }
     }

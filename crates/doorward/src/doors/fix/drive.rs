@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use doorward_core::ask::{Ask, AskId, SignedLogon};
+use doorward_core::ask::{Ask, AskId, Judged, SignedLogon};
+use doorward_core::audit::Deny;
 use doorward_core::fix::session::Output;
 use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::Now;
+use doorward_core::trace::Check;
 
 use super::connection::{Connection, LoggedOn};
 use super::door::{Delayed, Door, Job, Shared};
@@ -241,6 +243,16 @@ fn ask_gate(connection: &mut Connection, token: Token, id: AskId, ask: Ask, shar
 }
 
 impl Shared {
+    /// Has a judgement written down for which nobody waits any more.
+    pub(super) fn write_down(&mut self, judged: Judged) {
+        let mut record = judged.record;
+        if judged.verdict.is_ok() {
+            let (check, deny) = (Check::StreamFree, Deny::NotVerified);
+            record.refuse_logon(check, deny, "a connection that waits", "one that has ended");
+        }
+        self.decided.push(LogonSave { record, numbers: None });
+    }
+
     /// Puts numbers into the batch. A log that failed takes nothing: the commit of this turn fails.
     fn state(&mut self, stream: &StreamKey, numbers: &Numbers) {
         if self.failing.is_none() {

@@ -308,6 +308,14 @@ impl Door {
         Ok((stored.into(), whole))
     }
 
+    /// Goes on where the node was left.
+    pub(super) fn begin(&mut self, now: Now) -> Result<(), Fault> {
+        self.tell_backend(now)?;
+        self.roll_undelivered(now);
+        self.settle(now);
+        Ok(())
+    }
+
     /// Has the back end begin anew from the journal, and sends what it had not said yet.
     pub(super) fn tell_backend(&mut self, now: Now) -> Result<(), Fault> {
         let replayed = replay(&self.shared.log, &self.week, &mut *self.shared.backend)?;

@@ -140,8 +140,7 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
 /// The door as it is before its first turn.
 pub(super) fn open(settings: FixSettings, parts: Parts) -> Result<(Door, Vec<Bound>), StartFault> {
     let poll = mio::Poll::new()?;
-    let waker = mio::Waker::new(poll.registry(), MAILBOX)?;
-    let (handle, mailbox) = mailbox(waker);
+    let (handle, mailbox) = mailbox(mio::Waker::new(poll.registry(), MAILBOX)?);
     // Before the first one is bound: from then on the kernel takes connections, whose Logons are good.
     parts.authority.listens_now();
     let listeners = open_listeners(&settings, &poll)?;
@@ -204,9 +203,7 @@ pub(super) fn open(settings: FixSettings, parts: Parts) -> Result<(Door, Vec<Bou
         is_broken: false,
         stopping: None,
     };
-    door.tell_backend(now)?;
-    door.roll_undelivered(now);
-    door.settle(now);
+    door.begin(now)?;
     Ok((door, bound))
 }
 

@@ -516,6 +516,23 @@ fn the_second_of_two_logons_for_a_stream_is_refused_and_the_first_is_unharmed() 
 }
 
 #[test]
+fn q4_a_judgement_that_comes_too_late_for_its_connection_is_written_down() {
+    let world = World::with(|settings| settings.delay = Duration::from_millis(100));
+    let mut client = world.connect();
+    let logon = client.logon("ABC001N", 1);
+    client.stream.write_all(&logon).unwrap();
+    drop(client);
+    let began = std::time::Instant::now();
+    let told = (Event::LogonRefused, Some(Deny::NotVerified));
+    while !world.authority.notes.lock().unwrap().contains(&told) {
+        assert!(began.elapsed() < SOON, "nothing was written down");
+        std::thread::yield_now();
+    }
+    assert_eq!(world.authority.granted.load(Ordering::Relaxed), 0);
+    drop(world.logged_on("ABC001N", 1));
+}
+
+#[test]
 fn a_live_session_that_answers_the_probe_stays() {
     let world = World::new();
     let mut live = world.logged_on("ABC001N", 1);
