@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use doorward_core::ask::{Ask, AskId, Judged, SignedLogon};
 use doorward_core::audit::Deny;
+use doorward_core::fix::message::Message;
 use doorward_core::fix::session::Output;
-use doorward_core::stream::{Numbers, StreamKey};
+use doorward_core::stream::{Epoch, Numbers, StreamKey};
 use doorward_core::time::Now;
 use doorward_core::trace::Check;
 
@@ -127,25 +128,16 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
             }
             (Output::SaveOutbound { epoch, number, message }, Some(stream)) => {
                 connection.waits = true;
-                if shared.failing.is_none() {
-                    shared.log.outbound(&stream, epoch, number, now.wall, message);
-                    shared.counts.application_out += 1;
-                }
+                shared.store_outbound(&stream, (epoch, number), message, now);
             }
             (Output::SaveInbound { epoch, number, message }, Some(stream)) => {
                 connection.waits = true;
-                if shared.failing.is_none() {
-                    shared.log.inbound(&stream, epoch, number, now.wall, message);
-                    shared.counts.application_in += 1;
-                }
+                shared.store_inbound(&stream, (epoch, number), message, now);
             }
             (Output::Deliver { epoch, number, message }, Some(stream)) => {
                 connection.waits = true;
-                if shared.failing.is_none() {
-                    let from = From { stream: &stream, epoch, number, at: now.wall };
-                    shared.backend.deliver(&from, &message, &mut shared.replies);
-                    given = given.max(Some((epoch, number)));
-                }
+                let from = From { stream: &stream, epoch, number, at: now.wall };
+                given = given.max(shared.deliver(&from, &message));
             }
             (Output::Judge(ask, logon), _) => judge(connection, token, ask, &logon, shared, now),
             (Output::SaveLogon(ask, record, numbers), _) => {
@@ -266,5 +258,36 @@ impl Shared {
             (Some(logged), Some(stated)) => Some(later(logged, stated)),
             (numbers, None) | (None, numbers) => numbers,
         }
+    }
+
+    /// Puts a message to the client into the batch, where the log takes it.
+    fn store_outbound(
+        &mut self,
+        stream: &StreamKey,
+        (epoch, number): (Epoch, u64),
+        message: &[u8],
+        now: Now,
+    ) {
+        if self.failing.is_none() {
+            self.log.outbound(stream, epoch, number, now.wall, message);
+            self.counts.application_out += 1;
+        }
+    }
+
+    /// The same for a message from the client.
+    fn store_inbound(&mut self, stream: &StreamKey, (epoch, number): (Epoch, u64), message: &[u8], now: Now) {
+        if self.failing.is_none() {
+            self.log.inbound(stream, epoch, number, now.wall, message);
+            self.counts.application_in += 1;
+        }
+    }
+
+    /// Gives a message to the back end; which one it then has.
+    fn deliver(&mut self, from: &From<'_>, message: &Message<'_>) -> Option<(Epoch, u64)> {
+        if self.failing.is_some() {
+            return None;
+        }
+        self.backend.deliver(from, message, &mut self.replies);
+        Some((from.epoch, from.number))
     }
 }
