@@ -207,7 +207,7 @@ impl<'c> Writer<'c> {
     }
 
     /// Gives back the memory of pages that are not in use.
-    pub(super) fn shrink(&self) {
+    pub(super) fn give_back(&self) {
         // It is a hint: where it fails, the memory stays.
         let _ = self.conn.execute_batch("PRAGMA shrink_memory");
     }

@@ -122,7 +122,7 @@ impl<'c> Committer<'c> {
     fn rest(&mut self) {
         self.waiting.shrink_to(0);
         self.journal.rest();
-        self.writer.shrink();
+        self.writer.give_back();
     }
 
     /// All that waits behind a batch, as far as it fits one group.
