@@ -5,7 +5,7 @@ use std::sync::Arc;
 use doorward_core::ask::{Ask, AskId, Judged, SignedLogon};
 use doorward_core::audit::Deny;
 use doorward_core::fix::message::Message;
-use doorward_core::fix::session::Output;
+use doorward_core::fix::session::{Note, Output};
 use doorward_core::stream::{Epoch, Numbers, StreamKey};
 use doorward_core::time::Now;
 use doorward_core::trace::Check;
@@ -16,6 +16,7 @@ use super::mailbox::Command;
 use super::recovery::later;
 use super::slab::Token;
 use crate::backend::From;
+use crate::gate::Origin;
 use crate::gate::fix::LogonSave;
 
 impl Door {
@@ -114,17 +115,7 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
                 shared.counts.sent += 1;
             }
             (Output::SaveNumbers { numbers, durable }, Some(stream)) => {
-                if durable && numbers.epoch.reset > 0 {
-                    let known = shared.known(&stream, connection.stated);
-                    let resets = known.is_some_and(|known| known.epoch < numbers.epoch);
-                    connection.before = known.filter(|_| resets).map(Box::new).or(connection.before.take());
-                }
-                connection.stated = Some(numbers);
-                connection.waits |= durable || shared.failing.is_some();
-                if !durable {
-                    shared.lazily.push(token);
-                }
-                shared.state(&stream, &numbers);
+                save_numbers(connection, token, (&stream, numbers, durable), shared);
             }
             (Output::SaveOutbound { epoch, number, message }, Some(stream)) => {
                 connection.waits = true;
@@ -148,17 +139,7 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
             (Output::Ask(ask, question), _) => ask_gate(connection, token, ask, *question, shared, now),
             (Output::Claim(ask, claim), _) => shared.jobs.push_back(Job::Claim(token, ask, claim)),
             (Output::Read(ask, range), _) => shared.reads.push((token, ask, range)),
-            (Output::Note(mut note), _) => {
-                if let (Some(stream), Some(left)) = (note.stream, note.left) {
-                    note.left = shared.tell_left_behind(&stream, left);
-                    if note.left.is_none() {
-                        continue;
-                    }
-                }
-                if let Some(record) = shared.authority.record(*note, &connection.origin) {
-                    shared.decided.push(LogonSave { record: Box::new(record), numbers: None });
-                }
-            }
+            (Output::Note(note), _) => shared.note(*note, &connection.origin),
             (Output::Close(close), _) => {
                 connection.closing = Some(close.reason.is_some());
                 shared.jobs.push_back(Job::Closed(token));
@@ -184,6 +165,26 @@ pub(super) fn carry_out(connection: &mut Connection, token: Token, shared: &mut 
         connection.touched = true;
         shared.touched.push(token);
     }
+}
+
+/// Puts numbers into the batch; what they were before a reset stays known until that is durable.
+fn save_numbers(
+    connection: &mut Connection,
+    token: Token,
+    (stream, numbers, durable): (&StreamKey, Numbers, bool),
+    shared: &mut Shared,
+) {
+    if durable && numbers.epoch.reset > 0 {
+        let known = shared.known(stream, connection.stated);
+        let resets = known.is_some_and(|known| known.epoch < numbers.epoch);
+        connection.before = known.filter(|_| resets).map(Box::new).or(connection.before.take());
+    }
+    connection.stated = Some(numbers);
+    connection.waits |= durable || shared.failing.is_some();
+    if !durable {
+        shared.lazily.push(token);
+    }
+    shared.state(stream, &numbers);
 }
 
 /// Has a signed Logon judged; a drill holds the answer back.
@@ -235,6 +236,19 @@ fn ask_gate(connection: &mut Connection, token: Token, id: AskId, ask: Ask, shar
 }
 
 impl Shared {
+    /// Has something written down that a machine saw, with what its client left behind as the log counts it.
+    fn note(&mut self, mut note: Note, origin: &Origin) {
+        if let (Some(stream), Some(left)) = (note.stream, note.left) {
+            note.left = self.tell_left_behind(&stream, left);
+            if note.left.is_none() {
+                return;
+            }
+        }
+        if let Some(record) = self.authority.record(note, origin) {
+            self.decided.push(LogonSave { record: Box::new(record), numbers: None });
+        }
+    }
+
     /// Has a judgement written down for which nobody waits any more.
     pub(super) fn write_down(&mut self, judged: Judged) {
         let mut record = judged.record;
