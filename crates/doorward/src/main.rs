@@ -5,10 +5,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use doorward::cli::{self, CliError, Exit};
 
-/// A Logon takes dozens of small pieces of memory, and gives them back on another thread.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A self-hosted logon gateway for trading venues and brokers: one place that decides who comes in.
 #[derive(Parser)]
 #[command(
