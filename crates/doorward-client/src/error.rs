@@ -59,6 +59,14 @@ pub enum ClientError {
         /// What is wrong with it.
         why: String,
     },
+    /// The certificate that is shown to servers cannot be read, or does not fit its key.
+    #[error("client certificate {path}: {why}")]
+    Certificate {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The server did not answer in time.
     #[error("no answer to {what} within {} ms", .limit.as_millis())]
     Timeout {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
@@ -36,6 +36,38 @@ pub fn tls_with_roots(roots: RootCertStore) -> Result<Arc<ClientConfig>, ClientE
 /// # Errors
 /// [`ClientError::Roots`] where the file cannot be read or holds no usable certificate.
 pub fn tls_from_ca_file(path: &Path) -> Result<Arc<ClientConfig>, ClientError> {
+    tls_with_roots(roots_of(path)?)
+}
+
+/// The same, with a certificate to be shown to servers that ask for one: its chain and its key, as PEM files.
+///
+/// # Errors
+/// [`ClientError::Roots`] where a file cannot be read, holds nothing usable, or the key is not the certificate's.
+pub fn tls_with_certificate(
+    roots: &Path,
+    certificate: &Path,
+    key: &Path,
+) -> Result<Arc<ClientConfig>, ClientError> {
+    let roots = roots_of(roots)?;
+    let fail = |path: &Path, why: String| ClientError::Certificate { path: path.display().to_string(), why };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| fail(certificate, error.to_string()))?;
+    // The parser's own words may quote lines of the file.
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|_| {
+        fail(key, String::from("no private key without a passphrase in it (a PEM file is needed)"))
+    })?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| fail(certificate, error.to_string()))?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, secret)
+        .map_err(|error| fail(certificate, error.to_string()))?;
+    Ok(Arc::new(config))
+}
+
+fn roots_of(path: &Path) -> Result<RootCertStore, ClientError> {
     let fail = |why: String| ClientError::Roots { path: path.display().to_string(), why };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fail(error.to_string()))? {
@@ -45,7 +77,7 @@ pub fn tls_from_ca_file(path: &Path) -> Result<Arc<ClientConfig>, ClientError> {
     if roots.is_empty() {
         return Err(fail(String::from("no certificate in it (a PEM file is needed)")));
     }
-    tls_with_roots(roots)
+    Ok(roots)
 }
 
 /// A host by name or address, and a port.

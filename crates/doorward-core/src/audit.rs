@@ -176,6 +176,7 @@ table! {
         TlsFailed = "tls-failed", "The TLS handshake failed or took too long.";
         ProxyHeader = "proxy-header", "A trusted proxy sent no good PROXY protocol header.";
         OriginNotAllowed = "origin-not-allowed", "A page of an origin that is not listed opened the connection.";
+        ServerFault = "server-fault", "The server's own code broke off while it served the connection.";
         Full = "full", "The node holds as many connections as it may.";
         Evicted = "evicted", "The oldest silent connection made room for a newer one.";
         SessionIdle = "session-idle", "A browser session was not used for too long.";

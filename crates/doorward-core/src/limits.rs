@@ -38,6 +38,7 @@ table! {
         RefusalsPerMinute = "refusals-per-minute", "Records of closed connections a source and minute; more become a count.";
         FixSpareBuffers = "fix-spare-buffers", "Buffers kept for FIX connections that have something to say; more are given back.";
         VenueMessages = "venue-messages", "Messages that the venue is made to send by one request; more are refused.";
+        MessagesShown = "messages-shown", "Stored messages that one request shows, of 1 MiB at most; the next one goes on.";
         SimOrders = "sim-orders", "Open orders of the simulated venue; one more is rejected.";
         SimOrdersDone = "sim-orders-done", "Orders that are over and still known to the simulated venue; the oldest is forgotten.";
         KeyPairsShown = "key-pairs-shown", "Ended key pairs that a FIX session remembers; older ones are in the audit only.";
@@ -50,7 +51,7 @@ table! {
         FixQueuedBytes = "fix-queued-bytes", "Bytes of messages kept behind a gap; later ones are dropped and asked for again.";
         FixResend = "fix-resend", "Messages of one Resend Request that are answered; the rest is to be asked for again.";
         FixResendRead = "fix-resend-read", "Stored messages read at once for a resend; the next are read when these are on their way.";
-        LogonsSeen = "logons-seen", "Good signatures remembered for 10 s; one more Logon is told to try again later.";
+        LogonsSeen = "logons-seen", "Good signatures remembered, for 10 s or over a step of the clock; one more Logon must wait.";
         MailsPerHour = "mails-per-hour", "Mails of one kind to one recipient an hour; more become one mail with a count.";
         RefusalSources = "refusal-sources", "Sources whose closed connections are counted apart; beyond, they are counted together.";
     }
@@ -93,7 +94,7 @@ impl Limit {
             Self::FixLogonBytes => 4 * 1024,
             Self::FixMessageBytes | Self::FixHeldBytes | Self::FixQueuedBytes => 64 * 1024,
             Self::FixGarbled => 10,
-            Self::FixQueued => 1_000,
+            Self::FixQueued | Self::MessagesShown => 1_000,
             Self::FixResend => 2_500,
             Self::FixResendRead => 64,
             Self::LogonsSeen => 1_000_000,

@@ -98,6 +98,42 @@ pub struct Epoch {
     pub reset: u32,
 }
 
+impl Epoch {
+    /// Reads what [`Display`](fmt::Display) wrote: week and reset, `12.0`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (week, reset) = text.split_once('.')?;
+        let number =
+            |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
+        Some(Self { week: number(week)?, reset: number(reset)? })
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.week, self.reset)
+    }
+}
+
+/// Messages to a client that it had not fetched when its numbers began anew: those that are stored in this range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LeftBehind {
+    /// The incarnation that is over; the messages stay readable in it.
+    pub epoch: Epoch,
+    /// The first number.
+    pub first: u64,
+    /// The last number.
+    pub last: u64,
+    /// How many they are: the whole range, until whoever stores them has counted.
+    pub count: u64,
+}
+
+impl fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { epoch, first, last, count } = self;
+        write!(f, "{count} messages, among the numbers {first} to {last} of epoch {epoch}")
+    }
+}
+
 /// The numbers of a stream at one moment. Of two statements the one with the greater `(epoch, rev)` holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Numbers {
@@ -132,6 +168,16 @@ impl Numbers {
         self.next_in == 1
     }
 
+    /// The messages that were stored while the client was away and not sent since; there may be other numbers among
+    /// them. `None` where there are none.
+    pub const fn unfetched(&self) -> Option<LeftBehind> {
+        if self.unsent_from >= self.unsent_to {
+            return None;
+        }
+        let (epoch, first, last) = (self.epoch, self.unsent_from, self.unsent_to - 1);
+        Some(LeftBehind { epoch, first, last, count: self.unsent_to - self.unsent_from })
+    }
+
     /// Whether this statement is later than another.
     pub fn supersedes(&self, other: &Self) -> bool {
         (self.epoch, self.rev) > (other.epoch, other.rev)
@@ -156,6 +202,15 @@ mod tests {
         }
         for text in ["", "cgw/ABC", "cgw/abc/001", "msgw-9/ABC/001", "dropcopy/ABC/001", "trader/ff"] {
             assert_eq!(StreamKey::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_epoch_reads_back_as_it_prints() {
+        let epoch = Epoch { week: 12, reset: 3 };
+        assert_eq!(Epoch::parse(&epoch.to_string()), Some(epoch));
+        for text in ["", "12", "12.", ".3", "12.3.4", "+12.3", "12.-3", "12.99999999999"] {
+            assert_eq!(Epoch::parse(text), None, "{text}");
         }
     }
 

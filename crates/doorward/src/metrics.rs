@@ -109,7 +109,7 @@ measurements! {
         "Logins decided, by door, outcome and the reason inside.";
     Seconds login_seconds(door) = "doorward_login_seconds", "seconds",
         "Time from a login request to its answer.";
-    Counter event(event) = "doorward_events_total", "records",
+    Sum event(event) = "doorward_events_total", "records",
         "Audit records written, by event.";
     Gauge sessions(door) = "doorward_sessions", "sessions",
         "Peers that are logged in.";

@@ -23,6 +23,7 @@ use crate::config::value::is_loopback;
 use crate::config::{Config, FixBackend, MailWay, PublicUrl, TlsFiles, VaultProvider};
 use crate::doors::accept::listen;
 use crate::doors::admission::{Admission, Limits, raise_descriptors};
+use crate::doors::certificates::Certificates;
 use crate::doors::fix::{self, Bound, FixHandle, FixSettings};
 use crate::doors::link::Entrance;
 use crate::doors::tls::Tls;
@@ -124,6 +125,7 @@ pub struct Node {
     /// Reaches the FIX door, where there is one.
     pub fix_door: Option<FixHandle>,
     running_fix: Option<fix::Running>,
+    certificates: Arc<Certificates>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     drain: Duration,
@@ -147,15 +149,17 @@ impl Node {
         let pages = bind_web(config)?;
         let public_url = public_url(config, &pages);
         let settings = gate_settings(config, public_url.as_ref(), options.gate_delay);
+        let settings = Settings { demo_clock: options.demo, ..settings };
         let vault: Arc<dyn Vault> = vault;
         let clock = Arc::clone(&options.clock);
         let gate = Arc::new(Gate::new(store, vault, hashes, Arc::clone(&clock), breached, settings)?);
         gate.tick().await;
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let ws =
-            Self::open_ws(config, descriptors, public_url.as_ref(), &gate, &clock, &stopping, &mut tasks)?;
-        let fix_parts = (public_url.as_ref(), descriptors, options.gate_delay);
+        let tls = OpenTls::open(config, &clock)?;
+        let public = public_url.as_ref();
+        let ws = Self::open_ws(config, (tls.ws, public), descriptors, &gate, &clock, &stopping, &mut tasks)?;
+        let fix_parts = (tls.fix, public, descriptors, options.gate_delay);
         let running_fix = open_fix(config, fix_parts, &gate, &clock, &disk_full)?;
         let fix_door = running_fix.as_ref().map(|running| running.handle.clone());
         let demo_clock = options.demo.then(|| Arc::clone(&clock));
@@ -173,13 +177,15 @@ impl Node {
             fix: fix_door.clone(),
             stopping: stopping.clone(),
         };
-        let metrics_at = Self::open_ops(config, ops, &stopping, &mut tasks)?;
+        let metrics_at = Self::open_ops(config, ops, tls.metrics, &stopping, &mut tasks)?;
         let web = match &public_url {
-            Some(url) => Self::open_web(config, pages, url, &gate, &clock, &stopping, &mut tasks)?,
+            Some(url) => Self::open_web(config, (pages, tls.web), url, &gate, &stopping, &mut tasks)?,
             None => Vec::new(),
         };
-        let outbox = mail_office(config, public_url.as_ref())?.map(|office| Outbox::new(Arc::clone(&gate), office));
+        let outbox = mail_office(config, public)?.map(|office| Outbox::new(Arc::clone(&gate), office));
         outbox.into_iter().for_each(|outbox| drop(tasks.spawn(outbox.run(stopping.clone()))));
+        let certificates = Arc::new(tls.all);
+        tasks.spawn(Arc::clone(&certificates).keep(clock, stopped(stopping.clone())));
         tasks.spawn(look_after(Arc::clone(&gate), handle, stopping));
         let claim = if web.is_empty() { None } else { gate.open_claim().await? };
         gate.record_start(true).await;
@@ -197,23 +203,37 @@ impl Node {
             fix: running_fix.as_ref().map(|running| running.bound.clone()).unwrap_or_default(),
             fix_door,
             running_fix,
+            certificates,
             stop,
             tasks,
             drain: config.drain,
         })
     }
 
+    /// Resolves when a door has broken off, so that the node cannot go on: it is to be stopped and started again.
+    pub async fn broken(&self) {
+        match &self.fix_door {
+            Some(door) => door.broken().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Has certificates read again whose files have changed.
+    pub fn renew_certificates(&self) {
+        self.certificates.renew();
+    }
+
     fn open_ws(
         config: &Config,
+        (tls, public_url): (Option<Tls>, Option<&PublicUrl>),
         descriptors: u64,
-        public_url: Option<&PublicUrl>,
         gate: &Arc<Gate>,
         clock: &Arc<Clock>,
         stopping: &watch::Receiver<bool>,
         tasks: &mut JoinSet<()>,
     ) -> Result<Vec<SocketAddr>, StartError> {
         let entrance = Entrance {
-            tls: open_tls("ws.tls", config.ws.tls.as_ref(), clock)?,
+            tls,
             trusted: config.trusted_proxies.clone(),
             proxy_protocol: config.ws.proxy_protocol,
         };
@@ -241,14 +261,12 @@ impl Node {
     /// Serves portal and console on listeners that are bound already.
     fn open_web(
         config: &Config,
-        pages: Vec<TcpListener>,
+        (pages, tls): (Vec<TcpListener>, Option<Tls>),
         public_url: &PublicUrl,
         gate: &Arc<Gate>,
-        clock: &Arc<Clock>,
         stopping: &watch::Receiver<bool>,
         tasks: &mut JoinSet<()>,
     ) -> Result<Vec<SocketAddr>, StartError> {
-        let tls = open_tls("web.tls", config.web.tls.as_ref(), clock)?;
         let tokens = Tokens::new()?;
         let mut bound = Vec::new();
         for listener in pages {
@@ -270,10 +288,10 @@ impl Node {
     fn open_ops(
         config: &Config,
         ops: Ops,
+        tls: Option<Tls>,
         stopping: &watch::Receiver<bool>,
         tasks: &mut JoinSet<()>,
     ) -> Result<SocketAddr, StartError> {
-        let tls = open_tls("metrics.tls", config.metrics.tls.as_ref(), &Clock::system())?;
         let listener = listen("metrics.listen", config.metrics.listen).map_err(config_fault)?;
         let at = listener.local_addr().map_err(config_fault)?;
         tasks.spawn(serve_listener(listener, ops, tls, stopped(stopping.clone())));
@@ -320,7 +338,7 @@ fn open_disk(path: &Path, full: &Arc<AtomicBool>) -> Result<Arc<dyn Disk>, Fault
 /// Opens the FIX door, where there are listeners for it, and makes it known to the gate.
 fn open_fix(
     config: &Config,
-    (public_url, descriptors, delay): (Option<&PublicUrl>, u64, Duration),
+    (tls, public_url, descriptors, delay): (Vec<Option<Tls>>, Option<&PublicUrl>, u64, Duration),
     gate: &Arc<Gate>,
     clock: &Arc<Clock>,
     disk_full: &Arc<AtomicBool>,
@@ -328,10 +346,7 @@ fn open_fix(
     if config.fix.listeners.is_empty() {
         return Ok(None);
     }
-    let mut listeners = Vec::new();
-    for listener in &config.fix.listeners {
-        listeners.push((listener.clone(), open_tls("fix.listeners.tls", listener.tls.as_ref(), clock)?));
-    }
+    let listeners = config.fix.listeners.iter().cloned().zip(tls).collect();
     let disk = open_disk(&config.data_dir.join("streams"), disk_full)?;
     let log_settings = streams::Settings {
         segment_bytes: config.stream_segment_bytes,
@@ -438,6 +453,35 @@ fn open_tls(section: &str, files: Option<&TlsFiles>, clock: &Clock) -> Result<Op
         tracing::warn!("{warning}");
     }
     Ok(Some(tls))
+}
+
+/// The certificates of all listeners.
+struct OpenTls {
+    ws: Option<Tls>,
+    metrics: Option<Tls>,
+    web: Option<Tls>,
+    /// In the order of the listeners.
+    fix: Vec<Option<Tls>>,
+    all: Certificates,
+}
+
+impl OpenTls {
+    fn open(config: &Config, clock: &Clock) -> Result<Self, StartError> {
+        let ws = open_tls("ws.tls", config.ws.tls.as_ref(), clock)?;
+        let metrics = open_tls("metrics.tls", config.metrics.tls.as_ref(), clock)?;
+        let web = open_tls("web.tls", config.web.tls.as_ref(), clock)?;
+        let mut all = Certificates::default();
+        for (section, tls) in [("ws.tls", &ws), ("metrics.tls", &metrics), ("web.tls", &web)] {
+            tls.iter().for_each(|tls| all.add(section.to_owned(), tls));
+        }
+        let mut fix = Vec::new();
+        for listener in &config.fix.listeners {
+            let tls = open_tls("fix.listeners.tls", listener.tls.as_ref(), clock)?;
+            tls.iter().for_each(|tls| all.add(format!("fix.listeners.tls of {}", listener.name), tls));
+            fix.push(tls);
+        }
+        Ok(Self { ws, metrics, web, fix, all })
+    }
 }
 
 /// How a key file is protected: by the configuration, else by the service manager's credential, else by the file

@@ -322,6 +322,52 @@ fn e7_a_listener_with_a_certificate_speaks_tls_and_nothing_else() {
 }
 
 #[test]
+fn certificates_are_renewed_on_sighup_a_broken_one_changes_nothing_and_clients_show_theirs() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    let make = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        std::fs::write(path(&format!("{name}.pem")), made.cert.pem()).unwrap();
+        std::fs::write(path(&format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+    };
+    ["one", "two", "client", "foreign"].into_iter().for_each(make);
+    let take = |name: &str| {
+        std::fs::copy(path(&format!("{name}.pem")), path("chain.pem")).unwrap();
+        std::fs::copy(path(&format!("{name}.key")), path("key.pem")).unwrap();
+    };
+    take("one");
+    std::fs::write(path("secret"), "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE").unwrap();
+    write_config(
+        folder.path(),
+        "[[fix.listeners]]\nname = \"cgw\"\nlisten = \"127.0.0.1:0\"\ntls.certificate = \"chain.pem\"\n\
+         tls.key = \"key.pem\"\ntls.client_ca = \"client.pem\"\n",
+    );
+    let serving = Serving::start(folder.path());
+    let opened = |line: &String| serde_json::from_str::<Value>(line).ok()?["fix"].as_str().map(str::to_owned);
+    let address = serving.process.log().iter().find_map(opened).unwrap();
+    let gets_through = |ca: &str, client: &str| {
+        let (certificate, key) = (format!("{client}.pem"), format!("{client}.key"));
+        let asked =
+            ["fix", "logon", "--sender", "ABC001N", "--operator", "OPER", "--secret-key-file", "secret"];
+        let by = ["--address", &address, "--access-key-id", "oNDxM33uE81ohWuVRtWT", "--ca", ca];
+        let shown = ["--certificate", &certificate, "--certificate-key", &key];
+        let output = doorward_at(folder.path(), &[&asked[..], &by, &shown].concat());
+        told(&output).contains("Invalid Logon. Logout Forced")
+    };
+    assert!(gets_through("one.pem", "client") && !gets_through("one.pem", "foreign"));
+    let reloads = |file: &str, text: &str| {
+        serving.process.signal(rustix::process::Signal::HUP);
+        soon(text, || serving.process.log().iter().any(|line| line.contains(text) && line.contains(file)));
+    };
+    take("two");
+    reloads("fix.listeners.tls of cgw", "a certificate was taken over");
+    assert!(gets_through("two.pem", "client") && !gets_through("one.pem", "client"));
+    std::fs::write(path("chain.pem"), "nothing").unwrap();
+    reloads("chain.pem", "the certificate stays as it was");
+    assert!(gets_through("two.pem", "client"));
+}
+
+#[test]
 fn a_trusted_proxy_names_the_client() {
     let folder = folder();
     write_config(

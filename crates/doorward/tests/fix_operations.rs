@@ -223,6 +223,65 @@ fn a_rebuilt_book_has_the_same_sessions_keys_locks_and_numbers() {
 }
 
 #[test]
+fn what_a_client_left_behind_at_the_roll_of_the_week_is_told_and_can_be_read_afterwards() {
+    let folder = folder();
+    let folder = folder.path();
+    let mut demo = started(folder);
+    let seat = Seat::of(&demo.ready, 0);
+    let stream = seat.stream();
+    let client = FixPeer::logged_on(&demo.ready, &seat, 1);
+    client.log_out();
+    let list = ["venue", "list", "--stream", &stream];
+    show(folder, &demo, &["venue", "send", "--stream", &stream, "--count", "3", "--text", "kept"]);
+    let present = show(folder, &demo, &list);
+    assert_eq!(
+        (present["items"].as_array().unwrap().len(), &present["next"]),
+        (3, &Value::Null),
+        "{present}"
+    );
+    let epoch = present["epoch"].as_str().unwrap().to_owned();
+    let page = show(folder, &demo, &[&list[..], &["--limit", "2"]].concat());
+    assert_eq!((page["items"].as_array().unwrap().len(), page["next"].is_u64()), (2, true), "{page}");
+
+    show(folder, &demo, &["demo-clock", "advance", "8d"]);
+    let mut tries = 0;
+    let told_of = loop {
+        let listed = show(folder, &demo, &["audit", "list", "--event", "undelivered-left"]);
+        if let Some(entry) = listed["items"].as_array().unwrap().first() {
+            break entry["detail"].as_str().unwrap().to_owned();
+        }
+        tries += 1;
+        assert!(tries < 100, "nobody is told");
+    };
+    assert!(told_of.starts_with(&format!("{stream}: 3 messages, ")), "{told_of}");
+    assert!(told_of.ends_with(&format!(" of epoch {epoch}")), "{told_of}");
+    let row = |row: &&Value| row["stream"] == stream;
+    let streams = show(folder, &demo, &["venue", "streams"]);
+    let row = streams["items"].as_array().unwrap().iter().find(row).unwrap().clone();
+    assert_eq!((row["undelivered"].as_u64(), row["next_out"].as_u64()), (Some(0), Some(1)), "{row}");
+    let now = show(folder, &demo, &list);
+    assert_eq!((&now["items"], &now["epochs"]), (&json!([]), &json!([epoch])), "{now}");
+
+    for restarted in [false, true] {
+        if restarted {
+            assert!(demo.process.stop().0.success());
+            demo = started(folder);
+        }
+        let socket = demo.text("admin_socket");
+        let of_it = [&list[..], &["--epoch", &epoch, "--socket", &socket]].concat();
+        let output = doorward_at(folder, &of_it);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(output.status.success() && lines.len() == 3, "{text}");
+        for (n, line) in (1..).zip(lines) {
+            assert!(line.contains(&format!("|148={n} of 3|33=1|58=kept|")), "{line}");
+        }
+        let wrong = doorward_at(folder, &[&list[..], &["--epoch", "12", "--socket", &socket]].concat());
+        assert!(!wrong.status.success() && told(&wrong).contains("no epoch"), "{}", told(&wrong));
+    }
+}
+
+#[test]
 fn a_second_instance_is_refused_and_harms_no_session_of_the_first() {
     let folder = folder();
     let folder = folder.path();

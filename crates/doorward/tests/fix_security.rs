@@ -594,6 +594,8 @@ async fn t6_one_code_at_both_doors_100_times_at_once_lets_in_exactly_once() {
         peer.challenge().await;
         assert_eq!(peer.login(&trader.userid, &trader.password, None).await["2fa"], "required");
         sockets.push(peer);
+    }
+    for _ in 0..POSTS {
         sessions.push(demo.fix(&Server::trader_seat(&trader)).await);
     }
     let code = trader.code(); // good for at least the 30 s that follow

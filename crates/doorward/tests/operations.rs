@@ -266,6 +266,14 @@ fn e7_with_a_certificate_the_door_speaks_tls_and_nothing_else() {
     std::fs::write(dir.path().join("other.pem"), other.cert.pem()).unwrap();
     let (code, answer) = login(dir.path(), &serving.url, "web", &password, &["--ca", "other.pem"]);
     assert_eq!(code, 3, "a certificate of somebody else: {answer}");
+    std::fs::copy(dir.path().join("other.pem"), dir.path().join("chain.pem")).unwrap();
+    std::fs::write(&key, other.signing_key.serialize_pem()).unwrap();
+    serving.process.signal(rustix::process::Signal::HUP);
+    soon("the renewed certificate", || {
+        serving.process.log().iter().any(|line| line.contains("taken over") && line.contains("ws.tls"))
+    });
+    let (code, answer) = login(dir.path(), &serving.url, "web", &password, &["--ca", "other.pem"]);
+    assert_eq!(code, i32::from(!granted), "renewed: {answer}");
 }
 
 #[test]

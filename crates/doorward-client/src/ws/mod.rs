@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::net::Stream;
-pub use crate::net::{tls_from_ca_file, tls_with_roots};
+pub use crate::net::{tls_from_ca_file, tls_with_certificate, tls_with_roots};
 use crate::password::{Challenge, encrypt};
 use crate::{ClientError, Closing};
 

@@ -23,11 +23,14 @@ pub struct Builder<'b> {
 
 /// Room that is kept for the digits of BodyLength: most messages have a body of 100 to 999 bytes.
 const ROOM: &[u8] = b"000";
+/// Room for one message of usual size is made at once.
+const USUAL_BYTES: usize = 224;
 
 impl<'b> Builder<'b> {
     /// Begins a message behind what `out` holds: BeginString (8), BodyLength (9), MsgType (35).
     pub fn begin(out: &'b mut Vec<u8>, begin_string: &[u8], msg_type: &[u8]) -> Self {
         let begin = out.len();
+        out.reserve(USUAL_BYTES);
         out.extend_from_slice(b"8=");
         out.extend_from_slice(begin_string);
         out.extend_from_slice(b"\x019=");
@@ -39,18 +42,13 @@ impl<'b> Builder<'b> {
     }
 
     /// A field with this value; none for an empty value, which FIX does not have. A SOH in it becomes a space.
-    pub fn field(mut self, tag: u32, value: impl AsRef<[u8]>) -> Self {
+    #[inline]
+    pub fn field(self, tag: u32, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref();
         if value.is_empty() {
             return self;
         }
-        self.tag(tag);
-        let start = self.out.len();
-        self.out.extend_from_slice(value);
-        if memchr::memchr(SOH, value).is_some() {
-            self.out[start..].iter_mut().filter(|byte| **byte == SOH).for_each(|byte| *byte = b' ');
-        }
-        self.out.push(SOH);
+        push_field(self.out, tag, value);
         self
     }
 
@@ -63,8 +61,9 @@ impl<'b> Builder<'b> {
     }
 
     /// A field with a number.
-    pub fn number(mut self, tag: u32, value: u64) -> Self {
-        self.tag(tag);
+    #[inline]
+    pub fn number(self, tag: u32, value: u64) -> Self {
+        push_tag(self.out, tag);
         push_number(self.out, value);
         self.out.push(SOH);
         self
@@ -79,8 +78,8 @@ impl<'b> Builder<'b> {
     }
 
     /// A field with an instant, `YYYYMMDD-HH:MM:SS.sss`.
-    pub fn time(mut self, tag: u32, value: Wall) -> Self {
-        self.tag(tag);
+    pub fn time(self, tag: u32, value: Wall) -> Self {
+        push_tag(self.out, tag);
         push_time(self.out, value);
         self.out.push(SOH);
         self
@@ -91,8 +90,8 @@ impl<'b> Builder<'b> {
         let Some(data) = tag::data_of(length) else {
             return self.field(length, value);
         };
-        let mut builder = self.number(length, value.len() as u64);
-        builder.tag(data);
+        let builder = self.number(length, value.len() as u64);
+        push_tag(builder.out, data);
         builder.out.extend_from_slice(value);
         builder.out.push(SOH);
         builder
@@ -125,11 +124,6 @@ impl<'b> Builder<'b> {
         self.out.extend_from_slice(&[b'1', b'0', b'=', digit(sum / 100), digit(sum / 10), digit(sum), SOH]);
         self.begin..self.out.len()
     }
-
-    fn tag(&mut self, tag: u32) {
-        push_number(self.out, u64::from(tag));
-        self.out.push(b'=');
-    }
 }
 
 /// The decimal digits of a number.
@@ -161,9 +155,71 @@ const fn digit(number: u64) -> u8 {
     b'0' + (number % 10) as u8
 }
 
+/// Writes a field. A SOH in the value becomes a space.
+#[inline]
+pub fn push_field(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
+    push_tag(out, tag);
+    let start = out.len();
+    out.extend_from_slice(value);
+    if value.contains(&SOH) {
+        out[start..].iter_mut().filter(|byte| **byte == SOH).for_each(|byte| *byte = b' ');
+    }
+    out.push(SOH);
+}
+
+/// Writes a tag and the `=` behind it.
+#[inline(always)]
+pub fn push_tag(out: &mut Vec<u8>, tag: u32) {
+    if tag < 10_000_000 {
+        let (text, len) = short(u64::from(tag));
+        push_short(out, text | (u64::from(b'=') << (8 * len)), len + 1);
+    } else {
+        out.extend_from_slice(Digits::of(u64::from(tag)).as_bytes());
+        out.push(b'=');
+    }
+}
+
 /// Writes a number without leading zeros.
-fn push_number(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(Digits::of(number).as_bytes());
+#[inline]
+pub fn push_number(out: &mut Vec<u8>, number: u64) {
+    if number < 100_000_000 {
+        let (text, len) = short(number);
+        push_short(out, text, len);
+    } else {
+        out.extend_from_slice(Digits::of(number).as_bytes());
+    }
+}
+
+/// Writes the first `len` of eight bytes, the first of which is the lowest.
+#[inline(always)]
+fn push_short(out: &mut Vec<u8>, text: u64, len: usize) {
+    // Always as many: that takes no loop and no call.
+    let end = out.len() + len;
+    out.extend_from_slice(&text.to_le_bytes());
+    out.truncate(end);
+}
+
+/// The decimal digits of a number below 10^8, the first of them lowest, and how many there are.
+#[inline(always)]
+const fn short(number: u64) -> (u64, usize) {
+    let digits = eight(number);
+    let zeros = (digits ^ ZEROS).trailing_zeros() / 8;
+    let zeros = if zeros > 7 { 7 } else { zeros };
+    (digits >> (8 * zeros), 8 - zeros as usize)
+}
+
+/// Eight times `0`.
+const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
+
+/// Eight decimal digits of a number below 10^8, the first of them lowest.
+#[inline(always)]
+const fn eight(number: u64) -> u64 {
+    // Four digits in each half, then two in each quarter, then one in each byte.
+    let halves = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((halves * 10_486) >> 20) & 0x7F_0000_007F;
+    let quarters = hundreds | ((halves - 100 * hundreds) << 16);
+    let tens = ((quarters * 103) >> 10) & 0x000F_000F_000F_000F;
+    tens | ((quarters - 10 * tens) << 8) | ZEROS
 }
 
 /// Writes `YYYYMMDD-HH:MM:SS.sss`; an instant outside of the years 0 to 9999 becomes the nearest one inside.
@@ -174,17 +230,13 @@ pub fn push_time(out: &mut Vec<u8>, at: Wall) {
     // Not negative: all are parts of a date of the years 0 to 9999, or of a day.
     let of_day = ms.rem_euclid(DAY_MS).unsigned_abs();
     let (s, ms) = (of_day / 1_000, of_day % 1_000);
-    let two = |number: u64| [digit(number / 10), digit(number)];
     let mut text = *b"YYYYMMDD-HH:MM:SS.sss";
-    text[0..2].copy_from_slice(&two(year / 100));
-    text[2..4].copy_from_slice(&two(year));
-    text[4..6].copy_from_slice(&two(month));
-    text[6..8].copy_from_slice(&two(day));
-    text[9..11].copy_from_slice(&two(s / 3_600));
-    text[12..14].copy_from_slice(&two(s / 60 % 60));
-    text[15..17].copy_from_slice(&two(s % 60));
-    text[18] = digit(ms / 100);
-    text[19..21].copy_from_slice(&two(ms));
+    text[0..8].copy_from_slice(&eight(10_000 * year + 100 * month + day).to_le_bytes());
+    // With a zero where a colon is to be.
+    let of_day = eight(1_000_000 * (s / 3_600) + 1_000 * (s / 60 % 60) + s % 60);
+    let colons = u64::from_le_bytes([0, 0, b':' ^ b'0', 0, 0, b':' ^ b'0', 0, 0]);
+    text[9..17].copy_from_slice(&(of_day ^ colons).to_le_bytes());
+    text[18..21].copy_from_slice(&[digit(ms / 100), digit(ms / 10), digit(ms)]);
     out.extend_from_slice(&text);
 }
 

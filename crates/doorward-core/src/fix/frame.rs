@@ -141,6 +141,10 @@ fn frame(bytes: &[u8], len_max: usize) -> Frame {
         return if START.starts_with(bytes) { Frame::Incomplete } else { garbled(Garble::BeginString) };
     }
     let mut at = START.len();
+    // What nearly all begin with needs no look at each byte.
+    if bytes.first_chunk() == Some(b"8=FIX.4.") && bytes.get(8).is_some_and(u8::is_ascii_digit) {
+        at = 9;
+    }
     loop {
         match bytes.get(at) {
             None => return Frame::Incomplete,

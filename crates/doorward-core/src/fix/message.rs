@@ -47,12 +47,27 @@ struct Field {
     end: u32,
 }
 
+/// For each low tag the place of its first field in the index, from 1; 0: there is none, [`FAR`]: it is to be searched.
+type Firsts = [u8; LOW_TAGS];
+
+/// Tags below this one are found without a search: all of a header and of an order that are looked at as a rule.
+const LOW_TAGS: usize = 64;
+/// The field lies behind this many others, or at this place.
+const FAR: u8 = u8::MAX;
+
 /// The index of one message at a time. It allocates for the first message and for one with unusually many fields.
 ///
 /// Take one for many connections: a message of 4 KiB with the shortest fields makes it 24 KiB until the next is read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Fields {
     index: Vec<Field>,
+    firsts: Firsts,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Fields that a message of usual size has at most; a larger index is given back after use.
@@ -63,7 +78,7 @@ const TAG_DIGITS_MAX: usize = 9;
 impl Fields {
     /// An index without memory of its own yet.
     pub const fn new() -> Self {
-        Self { index: Vec::new() }
+        Self { index: Vec::new(), firsts: [0; LOW_TAGS] }
     }
 
     /// Reads one message as [`super::frame::Cutter`] found it; BodyLength and CheckSum are not looked at again.
@@ -72,7 +87,7 @@ impl Fields {
     /// see [`Message::first_empty`]; so are repeated tags, see [`Message::has_repeated`].
     pub fn read<'m>(&'m mut self, bytes: &'m [u8]) -> Result<Message<'m>, Malformed> {
         self.index(bytes, Lengths::Hold)?;
-        Ok(Message { bytes, index: &self.index })
+        Ok(Message { bytes, index: &self.index, firsts: &self.firsts })
     }
 
     /// Reads a message as [`Self::read`] does, but a data field whose length lies ends at the next SOH.
@@ -81,7 +96,7 @@ impl Fields {
     /// a good one is to be done with it.
     pub fn read_despite_lengths<'m>(&'m mut self, bytes: &'m [u8]) -> Result<Message<'m>, Malformed> {
         self.index(bytes, Lengths::MayLie)?;
-        Ok(Message { bytes, index: &self.index })
+        Ok(Message { bytes, index: &self.index, firsts: &self.firsts })
     }
 
     /// Bytes of memory in use.
@@ -97,24 +112,38 @@ impl Fields {
         if u32::try_from(bytes.len()).is_err() {
             return Err(Malformed { flaw: Flaw::TooLong, tag: None });
         }
+        self.firsts = [0; LOW_TAGS];
+        let mut ends = Ends::of(bytes);
         let (mut at, mut before) = (0, Field { tag: 0, start: 0, end: 0 });
         while at < bytes.len() {
             let malformed = |flaw| Malformed { flaw, tag: (before.tag > 0).then_some(before.tag) };
-            let (tag, start) = read_tag(bytes, at).map_err(malformed)?;
+            let (tag, start) = match short_tag(bytes, at) {
+                Some(read) => read,
+                None => read_tag(bytes, at).map_err(malformed)?,
+            };
             let by_length = tag::is_length(before.tag) && tag::data_of(before.tag) == Some(tag);
             let end = if by_length { data_end(bytes, before, start) } else { None };
             let end = match end {
-                Some(end) => end,
+                Some(end) => {
+                    ends.go_behind(end);
+                    end
+                }
                 None if by_length && matches!(lengths, Lengths::Hold) => {
                     return Err(malformed(Flaw::DataLength));
                 }
-                None => match value_end(bytes, start) {
+                // A tag holds no SOH: the next one ends the value.
+                None => match ends.next() {
                     Some(end) => end,
                     None => return Err(malformed(Flaw::FieldEnd)),
                 },
             };
             before = Field { tag, start: narrow(start), end: narrow(end) };
             self.index.push(before);
+            if let Some(first) = self.firsts.get_mut(tag as usize)
+                && *first == 0
+            {
+                *first = u8::try_from(self.index.len()).unwrap_or(FAR);
+            }
             at = end + 1;
         }
         match self.index.as_slice() {
@@ -162,6 +191,99 @@ fn read_tag(bytes: &[u8], at: usize) -> Result<(u32, usize), Flaw> {
     }
 }
 
+/// What [`read_tag`] does, for a tag of one to three digits; `None`: that is to be asked.
+#[inline(always)]
+fn short_tag(bytes: &[u8], at: usize) -> Option<(u32, usize)> {
+    let [first, second, third, behind] = *bytes.get(at..)?.first_chunk()?;
+    let digit = |byte: u8| u32::from(byte.wrapping_sub(b'0'));
+    let (hundreds, tens, ones) = (digit(first), digit(second), digit(third));
+    // What is no digit is greater than 9, and the first one is not 0.
+    if !(1..=9).contains(&hundreds) {
+        return None;
+    }
+    if third == b'=' && tens <= 9 {
+        return Some((hundreds * 10 + tens, at + 3));
+    }
+    if second == b'=' {
+        return Some((hundreds, at + 2));
+    }
+    (behind == b'=' && tens <= 9 && ones <= 9).then_some((hundreds * 100 + tens * 10 + ones, at + 4))
+}
+
+/// Eight times the same byte.
+const fn repeated(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The number of eight decimal digits, each a byte from 0 to 9, the first one lowest; `None` where another byte is there.
+#[inline(always)]
+const fn eight_digits(digits: u64) -> Option<u32> {
+    if (digits | digits.wrapping_add(repeated(0x80 - 10))) & repeated(0x80) != 0 {
+        return None;
+    }
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    const EVERY_OTHER: u64 = 0x0000_00FF_0000_00FF;
+    let first = (pairs & EVERY_OTHER).wrapping_mul(100 + (1_000_000 << 32));
+    let second = ((pairs >> 16) & EVERY_OTHER).wrapping_mul(1 + (10_000 << 32));
+    Some((first.wrapping_add(second) >> 32) as u32)
+}
+
+/// The places of all SOH, one after the other, found 64 bytes at a time.
+struct Ends<'m> {
+    bytes: &'m [u8],
+    /// Where the present 64 bytes begin.
+    block: usize,
+    /// A bit for each SOH among them that was not told of yet.
+    left: u64,
+}
+
+impl<'m> Ends<'m> {
+    fn of(bytes: &'m [u8]) -> Self {
+        Self { bytes, block: 0, left: ends_among(bytes, 0) }
+    }
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        while self.left == 0 {
+            self.block += 64;
+            if self.block >= self.bytes.len() {
+                return None;
+            }
+            self.left = ends_among(self.bytes, self.block);
+        }
+        let at = self.block + self.left.trailing_zeros() as usize;
+        self.left &= self.left - 1;
+        Some(at)
+    }
+
+    /// Forgets all up to this place, which lies among the bytes.
+    #[cold]
+    fn go_behind(&mut self, at: usize) {
+        self.block = at & !63;
+        self.left = ends_among(self.bytes, self.block) & (u64::MAX << (at & 63) << 1);
+    }
+}
+
+/// A bit for each SOH among the 64 bytes from `at` on, that of the first byte lowest.
+fn ends_among(bytes: &[u8], at: usize) -> u64 {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let mut last = [0; 64];
+    let block = match rest.first_chunk::<64>() {
+        Some(block) => block,
+        None => {
+            last[..rest.len()].copy_from_slice(rest);
+            &last
+        }
+    };
+    let mut ends = 0;
+    // First a byte for each, which is done many at a time, then a bit.
+    let flags = block.map(|byte| u8::from(byte == SOH));
+    for (word, shift) in flags.as_chunks::<8>().0.iter().zip((0..64).step_by(8)) {
+        ends |= (u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56) << shift;
+    }
+    ends
+}
+
 /// Where the data ends that begins at `start`, by the field `length`; `None` where no field can end there.
 #[cold]
 fn data_end(bytes: &[u8], length: Field, start: usize) -> Option<usize> {
@@ -171,9 +293,6 @@ fn data_end(bytes: &[u8], length: Field, start: usize) -> Option<usize> {
 }
 
 /// Where the value ends that begins at `start`: at the next SOH.
-///
-/// Values are short as a rule: byte after byte measured faster than eight at a time, or a call to `memchr`.
-#[inline(always)]
 fn value_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
     while *bytes.get(at)? != SOH {
@@ -187,6 +306,7 @@ fn value_end(bytes: &[u8], start: usize) -> Option<usize> {
 pub struct Message<'m> {
     bytes: &'m [u8],
     index: &'m [Field],
+    firsts: &'m Firsts,
 }
 
 impl<'m> Message<'m> {
@@ -202,6 +322,14 @@ impl<'m> Message<'m> {
 
     /// The value of the first field with this tag.
     pub fn get(&self, tag: u32) -> Option<&'m [u8]> {
+        match self.firsts.get(tag as usize) {
+            Some(0) => None,
+            Some(&place) if place < FAR => self.index.get(usize::from(place) - 1).map(|field| self.of(field)),
+            Some(_) | None => self.search(tag),
+        }
+    }
+
+    fn search(&self, tag: u32) -> Option<&'m [u8]> {
         self.index.iter().find(|field| field.tag == tag).map(|field| self.of(field))
     }
 
@@ -224,7 +352,7 @@ impl<'m> Message<'m> {
     /// The first tag that occurs a second time. Repeating groups repeat tags by right; a Logon does not.
     pub fn has_repeated(&self) -> Option<u32> {
         // Low tags by one look each; the others, of which a Logon has a handful, by comparison with all before.
-        let mut seen = [0_u64; LOW_TAGS / 64];
+        let mut seen = [0_u64; LOGON_TAGS / 64];
         for (at, field) in self.index.iter().enumerate() {
             let repeated = match seen.get_mut(field.tag as usize / 64) {
                 Some(word) => {
@@ -256,8 +384,56 @@ impl<'m> Message<'m> {
     }
 }
 
+/// Indexes of several messages, whose bytes lie elsewhere.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Indexes {
+    fields: Vec<Field>,
+    firsts: Vec<Firsts>,
+}
+
+/// Where the index of one message lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Indexed {
+    start: u32,
+    end: u32,
+    firsts: u32,
+}
+
+impl Indexes {
+    /// Keeps the index of a message.
+    pub(super) fn keep(&mut self, message: &Message<'_>) -> Indexed {
+        let (start, firsts) = (narrow(self.fields.len()), narrow(self.firsts.len()));
+        self.fields.extend_from_slice(message.index);
+        self.firsts.push(*message.firsts);
+        Indexed { start, end: narrow(self.fields.len()), firsts }
+    }
+
+    /// The message that these are the bytes of; one without fields where the index has been forgotten.
+    pub(super) fn message<'m>(&'m self, bytes: &'m [u8], at: Indexed) -> Message<'m> {
+        let index = self.fields.get(at.start as usize..at.end as usize).unwrap_or_default();
+        let firsts = self.firsts.get(at.firsts as usize).unwrap_or(&[0; LOW_TAGS]);
+        Message { bytes, index, firsts }
+    }
+
+    /// Forgets all; the memory of as many as come at once as a rule is kept.
+    pub(super) fn clear(&mut self) {
+        const FIELDS_KEPT: usize = 32 * FIELDS_USUAL;
+        self.fields.clear();
+        self.firsts.clear();
+        if self.fields.capacity() > FIELDS_KEPT {
+            self.fields.shrink_to(FIELDS_KEPT);
+            self.firsts = Vec::new();
+        }
+    }
+
+    /// Bytes of memory in use.
+    pub(super) const fn memory(&self) -> usize {
+        self.fields.capacity() * size_of::<Field>() + self.firsts.capacity() * size_of::<Firsts>()
+    }
+}
+
 /// Tags below this one are looked up in a table of bits when repeated ones are searched.
-const LOW_TAGS: usize = 2_048;
+const LOGON_TAGS: usize = 2_048;
 
 impl fmt::Debug for Message<'_> {
     /// Type and number of fields only: values may be credentials.
@@ -300,12 +476,17 @@ pub fn sending_time(value: &[u8]) -> Option<Wall> {
 /// Reads a UTCTimestamp: `YYYYMMDD-HH:MM:SS` with a fraction of no, 3, 6 or 9 digits. The second may be 60 at 23:59.
 pub fn utc_timestamp(value: &[u8]) -> Option<UtcTimestamp> {
     let (whole, fraction) = value.split_first_chunk::<17>()?;
-    if whole[8] != b'-' || whole[11] != b':' || whole[14] != b':' {
+    let (date, rest) = whole.split_first_chunk::<8>()?;
+    let [b'-', time @ ..] = rest else { return None };
+    let date = i64::from(eight_digits(u64::from_le_bytes(*date) ^ repeated(b'0'))?);
+    let (year, month, day) = (date / 10_000, date / 100 % 100, date % 100);
+    // Zeros in place of the colons.
+    let time = u64::from_le_bytes(*time.first_chunk()?) ^ u64::from_le_bytes(*b"00:00:00");
+    if time & u64::from_le_bytes([0, 0, 0xFF, 0, 0, 0xFF, 0, 0]) != 0 {
         return None;
     }
-    let two = |at: usize| two_digits(whole[at], whole[at + 1]);
-    let (year, month, day) = (two(0)? * 100 + two(2)?, two(4)?, two(6)?);
-    let (hour, minute, second) = (two(9)?, two(12)?, two(15)?);
+    let time = i64::from(eight_digits(time)?);
+    let (hour, minute, second) = (time / 1_000_000, time / 1_000 % 100, time % 100);
     let leap_second = (hour, minute, second) == (23, 59, 60);
     if hour > 23 || minute > 59 || (second > 59 && !leap_second) {
         return None;
@@ -325,11 +506,6 @@ pub fn utc_timestamp(value: &[u8]) -> Option<UtcTimestamp> {
     };
     let s = days(year, month, day)? * 86_400 + hour * 3_600 + minute * 60 + second;
     Some(UtcTimestamp { wall: Wall::from_us(s * 1_000_000 + us), fraction_digits })
-}
-
-const fn two_digits(tens: u8, ones: u8) -> Option<i64> {
-    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
-    if tens < 10 && ones < 10 { Some((tens * 10 + ones) as i64) } else { None }
 }
 
 /// Days from 1970-01-01 to a day of the Gregorian calendar; `None` for a day that it does not have.
@@ -376,6 +552,8 @@ pub fn body(message: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn soh(text: &str) -> Vec<u8> {
@@ -641,6 +819,57 @@ mod tests {
             "8=FIX.4.2|9=1|35=8|10=00|",
         ] {
             assert_eq!(of(torn), "", "{torn}");
+        }
+    }
+
+    /// Byte after byte: what [`Fields::read`] does many at a time.
+    fn plain(bytes: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, Flaw> {
+        let (mut all, mut at): (Vec<(u32, Vec<u8>)>, _) = (Vec::new(), 0);
+        while at < bytes.len() {
+            let (tag, start) = read_tag(bytes, at)?;
+            let length = all.last().filter(|(before, _)| tag::data_of(*before) == Some(tag));
+            let end = match length {
+                Some((_, length)) => {
+                    let end = seq_num(length).map(|length| start + usize::try_from(length).unwrap());
+                    end.filter(|end| bytes.get(*end) == Some(&SOH)).ok_or(Flaw::DataLength)?
+                }
+                None => value_end(bytes, start).ok_or(Flaw::FieldEnd)?,
+            };
+            all.push((tag, bytes[start..end].to_vec()));
+            at = end + 1;
+        }
+        Ok(all)
+    }
+
+    proptest! {
+        #[test]
+        fn fields_are_the_same_read_at_once_or_byte_by_byte(
+            parts in proptest::collection::vec(prop_oneof![
+                6 => (1_u32..=2_000, "[ -~]{0,12}").prop_map(|(tag, value)| format!("{tag}={value}\x01")),
+                1 => "[ -~]{0,150}".prop_map(|value| format!("58={value}\x01")),
+                2 => "[a\x01=]{0,90}".prop_map(|data| format!("95={}\x0196={data}\x01", data.len())),
+                1 => (any::<u32>(), "[é1\x01=]{0,3}").prop_map(|(tag, value)| format!("{tag}={value}\x01")),
+                1 => "[0-9=\x01]{0,9}".prop_map(|text| format!("{text}\x01")),
+            ], 0..20),
+            cut in 0_usize..40,
+        ) {
+            let mut bytes = soh(&format!("8=FIX.4.2|9=1|35=A|{}10=000|", parts.concat()));
+            bytes.truncate(bytes.len() - if cut < 8 { cut } else { 0 });
+            let mut fields = Fields::new();
+            let read = fields.read(&bytes);
+            match (read, plain(&bytes)) {
+                (Ok(message), Ok(expected)) => {
+                    for (tag, _) in &expected {
+                        let first = expected.iter().find(|(other, _)| other == tag);
+                        prop_assert_eq!(message.get(*tag), first.map(|(_, value)| value.as_slice()));
+                    }
+                    let all: Vec<_> = message.fields().map(|(tag, value)| (tag, value.to_vec())).collect();
+                    prop_assert_eq!(all, expected);
+                }
+                (Err(found), Err(expected)) => prop_assert_eq!(found.flaw, expected),
+                (Err(found), Ok(_)) => prop_assert_eq!(found.flaw, Flaw::LastField),
+                (Ok(_), Err(expected)) => prop_assert!(false, "{:?}", expected),
+            }
         }
     }
 }

@@ -166,7 +166,8 @@ const LENGTHS: [u64; LENGTHS_END as usize / 64] = {
 
 /// Whether [`data_of`] knows a data field, in less time.
 pub(super) const fn is_length(tag: u32) -> bool {
-    tag < LENGTHS_END && LENGTHS[tag as usize / 64] >> (tag % 64) & 1 == 1
+    // Most tags are lower than the first of them.
+    tag >= SECURE_DATA_LEN && tag < LENGTHS_END && LENGTHS[tag as usize / 64] >> (tag % 64) & 1 == 1
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! How people, firms and FIX sessions are named.
 
 mod session;
+mod short;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
+
+use self::short::{Short, written_as_text};
 
 pub use session::{AccessKeyId, CompId, CompStem, FaultTolerance, FirmId, OperatorId, SessionId};
 
@@ -118,9 +121,11 @@ impl From<UserId> for String {
 }
 
 /// A firm's code: 1 to 16 of `A-Z 0-9 _ -`, upper case.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct FirmCode(String);
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct FirmCode(Short<{ FirmCode::CHARS_MAX }>);
+
+written_as_text!(FirmCode, code => code.as_str().as_bytes());
 
 impl FirmCode {
     /// Longest code, in characters.
@@ -128,21 +133,21 @@ impl FirmCode {
 
     /// Reads a code, in upper case whatever the case given.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let fits = !text.is_empty()
-            && text.len() <= Self::CHARS_MAX
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-        if fits { Ok(Self(text.to_ascii_uppercase())) } else { Err("not 1 to 16 of A-Z, 0-9, - and _") }
+        let fits =
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        let code = Short::upper(text.as_bytes()).filter(|_| fits);
+        code.map(Self).ok_or("not 1 to 16 of A-Z, 0-9, - and _")
     }
 
     /// The code.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 }
 
 impl fmt::Display for FirmCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self.as_str())
     }
 }
 
@@ -155,7 +160,7 @@ impl TryFrom<String> for FirmCode {
 
 impl From<FirmCode> for String {
     fn from(code: FirmCode) -> Self {
-        code.0
+        code.as_str().to_owned()
     }
 }
 

@@ -4,13 +4,17 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::short::{Short, written_as_text};
+
 /// A name of three characters `A-Z 0-9`.
 macro_rules! three_characters {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Deserialize)]
+        #[serde(try_from = "String")]
         pub struct $name([u8; 3]);
+
+        written_as_text!($name, id => &id.0);
 
         impl $name {
             /// Reads exactly three characters of `A-Z 0-9`; `None` for anything else.
@@ -93,8 +97,8 @@ impl FaultTolerance {
 }
 
 /// A SenderCompID (49) of the secure logon: Session ID, Firm ID, fault tolerance indicator.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Deserialize)]
+#[serde(try_from = "String")]
 pub struct CompId {
     /// The left-most three characters.
     pub session: SessionId,
@@ -103,6 +107,8 @@ pub struct CompId {
     /// The last one.
     pub indicator: FaultTolerance,
 }
+
+written_as_text!(CompId, id => &id.to_bytes());
 
 impl CompId {
     /// Reads exactly seven characters; `None` where they are no SenderCompID.
@@ -155,8 +161,8 @@ impl From<CompId> for String {
 }
 
 /// A SenderCompID (49) without its last character, the fault tolerance indicator: 6 characters.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Deserialize)]
+#[serde(try_from = "String")]
 pub struct CompStem {
     /// The left-most three characters.
     pub session: SessionId,
@@ -164,11 +170,19 @@ pub struct CompStem {
     pub firm: FirmId,
 }
 
+written_as_text!(CompStem, id => &id.to_bytes());
+
 impl CompStem {
     /// Reads exactly six characters; `None` where they cannot begin a SenderCompID.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let (session, firm) = text.split_at_checked(3)?;
         Some(Self { session: SessionId::parse(session)?, firm: FirmId::parse(firm)? })
+    }
+
+    /// The six characters.
+    pub fn to_bytes(self) -> [u8; 6] {
+        let ([a, b, c], [d, e, f]) = (*self.session.as_bytes(), *self.firm.as_bytes());
+        [a, b, c, d, e, f]
     }
 
     /// The SenderCompID with this indicator.
@@ -197,9 +211,11 @@ impl From<CompStem> for String {
 }
 
 /// An operator ID (tag 50) in upper case: 1 to 18 printable ASCII characters without space.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct OperatorId(String);
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct OperatorId(Short<{ OperatorId::CHARS_MAX }>);
+
+written_as_text!(OperatorId, id => id.as_str().as_bytes());
 
 impl OperatorId {
     /// Longest operator ID, in characters.
@@ -207,20 +223,18 @@ impl OperatorId {
 
     /// Reads an operator ID whatever the case; `None` where it cannot be one.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let fits = (1..=Self::CHARS_MAX).contains(&text.len()) && text.iter().all(u8::is_ascii_graphic);
-        let text = std::str::from_utf8(text).ok().filter(|_| fits)?;
-        Some(Self(text.to_ascii_uppercase()))
+        Short::upper(text).filter(|_| !text.is_empty()).map(Self)
     }
 
     /// The text, in upper case.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 }
 
 impl fmt::Display for OperatorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self.as_str())
     }
 }
 
@@ -233,14 +247,16 @@ impl TryFrom<String> for OperatorId {
 
 impl From<OperatorId> for String {
     fn from(operator: OperatorId) -> Self {
-        operator.0
+        operator.as_str().to_owned()
     }
 }
 
 /// An Access Key ID: 20 characters `A-Z a-z 0-9`, unique for ever; names a key pair on the wire (tag 355).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Deserialize)]
+#[serde(try_from = "String")]
 pub struct AccessKeyId([u8; 20]);
+
+written_as_text!(AccessKeyId, id => &id.0);
 
 impl AccessKeyId {
     /// Reads exactly 20 characters; `None` for anything else.

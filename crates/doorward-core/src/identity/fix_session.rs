@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::change::Change;
-use super::key_pair::{Environment, KeyPair, LastUse};
+use super::key_pair::{Environment, Kept, KeyPair, LastUse};
 use super::net::Network;
 use super::person::Standing;
 use crate::calendar::Calendar;
-use crate::id::{AccessKeyId, CompStem, FirmCode, OperatorId, SessionId};
+use crate::id::{AccessKeyId, CompId, CompStem, FirmCode, OperatorId, SessionId};
 use crate::limits::Limit;
 use crate::table::table;
 use crate::time::Wall;
@@ -96,6 +96,24 @@ impl FixSession {
         }
         self.version += 1;
         self
+    }
+
+    /// Whether who logged on earlier, with what was good then, may stay. A key pair that has come to its end since is
+    /// no reason to go; one that was deleted is.
+    pub fn keeps(
+        &self,
+        comp: Option<CompId>,
+        operator: Option<&OperatorId>,
+        access_key: Option<&AccessKeyId>,
+        source: IpAddr,
+    ) -> bool {
+        let deleted =
+            |pair: &KeyPair| access_key == Some(&pair.id) && matches!(pair.secret, Kept::Deleted { .. });
+        self.standing == Standing::Active
+            && comp.is_none_or(|comp| self.sender_comp_ids.contains(&comp.stem()))
+            && operator.is_none_or(|operator| self.operator_ids.contains(operator))
+            && self.permits_source(source)
+            && !self.pairs.iter().any(deleted)
     }
 
     /// Whether a Logon may come from this address.

@@ -258,7 +258,7 @@ const fn close_for(reason: Deny) -> Close {
         | Deny::WeekClosed | Deny::FirstOfWeek | Deny::ResetNotPermitted | Deny::SequenceTooLow
         | Deny::InSessionSequence | Deny::LogonInProgress | Deny::AlreadyLoggedOn | Deny::NotVerified
         | Deny::RightMissing | Deny::HoursClosed | Deny::PairsFull | Deny::CodesUsedUp | Deny::NoHandshake
-        | Deny::TlsFailed | Deny::ProxyHeader | Deny::OriginNotAllowed | Deny::NoLogon | Deny::Garbled
+        | Deny::TlsFailed | Deny::ServerFault | Deny::ProxyHeader | Deny::OriginNotAllowed | Deny::NoLogon | Deny::Garbled
         | Deny::HeldTooMuch | Deny::LinkUnknown | Deny::LinkNeeded | Deny::LinksUsedUp | Deny::LinkNotShown
         | Deny::NoAddress | Deny::Halted | Deny::WrongRecoveryCode | Deny::FactorStale | Deny::WrongKind
         | Deny::LinkEnded | Deny::AlreadyRegistered | Deny::OtpNotChosen | Deny::InitialPassword | Deny::EnrolmentEnded

@@ -8,7 +8,7 @@ mod replies;
 pub mod sim;
 
 use doorward_core::fix::message::Message;
-use doorward_core::stream::{Epoch, StreamKey};
+use doorward_core::stream::{Epoch, LeftBehind, StreamKey};
 use doorward_core::time::Wall;
 
 pub use echo::Echo;
@@ -33,6 +33,13 @@ pub trait Backend: Send {
     ///
     /// The same messages in the same order give the same replies, so that a crash is made good by giving them again.
     fn deliver(&mut self, from: &From<'_>, message: &Message<'_>, replies: &mut Replies);
+
+    /// Is told of messages that it sent to a stream and that the client had not fetched when its numbers began anew, at
+    /// a new week or a reset. They are not sent again, but kept for `journal.keep_days`, to be read by stream and epoch.
+    ///
+    /// Told once; again only where a crash comes before the new numbers are durable. Stream and epoch name it. It is no
+    /// part of what [`Backend::restart`] has given again.
+    fn left_behind(&mut self, stream: &StreamKey, left: &LeftBehind);
 
     /// Forgets everything: the messages of the week are given again, or a new week begins.
     fn restart(&mut self);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use doorward_core::fix::SOH;
-use doorward_core::fix::build::push_time;
+use doorward_core::fix::build::{push_field, push_number, push_tag, push_time};
 use doorward_core::stream::StreamKey;
 use doorward_core::time::Wall;
 
@@ -67,13 +67,13 @@ pub struct Body<'a> {
 
 impl Body<'_> {
     /// A field with this value; none where it is empty. A SOH in it becomes a space.
+    #[inline]
     pub fn field(self, tag: u32, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref();
         if !value.is_empty() {
-            self.tag(tag, |out| out.extend(value.iter().map(|byte| if *byte == SOH { b' ' } else { *byte })))
-        } else {
-            self
+            push_field(&mut self.replies.bytes, tag, value);
         }
+        self
     }
 
     /// A field with this value, where there is one.
@@ -84,43 +84,43 @@ impl Body<'_> {
         }
     }
 
-    /// A field with something printed.
-    pub fn shown(self, tag: u32, value: impl std::fmt::Display) -> Self {
-        use std::io::Write as _;
-        // Writing to a vector never fails.
-        self.tag(tag, |out| drop(write!(out, "{value}")))
+    /// A field with a number.
+    #[inline]
+    pub fn number(self, tag: u32, value: u64) -> Self {
+        self.written(tag, |out| push_number(out, value))
+    }
+
+    /// A field whose value is written by another; it has no SOH.
+    #[inline]
+    pub fn written(self, tag: u32, value: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let out = &mut self.replies.bytes;
+        push_tag(out, tag);
+        value(out);
+        out.push(SOH);
+        self
     }
 
     /// A field with an instant, `YYYYMMDD-HH:MM:SS.sss`.
     pub fn time(self, tag: u32, value: Wall) -> Self {
-        self.tag(tag, |out| push_time(out, value))
+        self.written(tag, |out| push_time(out, value))
     }
 
     /// Fields as they are, each with its SOH.
     pub fn raw(self, fields: &[u8]) -> Self {
-        self.write(|out| out.extend_from_slice(fields))
+        self.replies.bytes.extend_from_slice(fields);
+        self
     }
 
     /// The message is whole.
     pub fn say(self) {}
+}
 
-    fn tag(self, tag: u32, value: impl FnOnce(&mut Vec<u8>)) -> Self {
-        use std::io::Write as _;
-        self.write(|out| {
-            // Writing to a vector never fails.
-            let _ = write!(out, "{tag}=");
-            value(out);
-            out.push(SOH);
-        })
-    }
-
-    fn write(self, value: impl FnOnce(&mut Vec<u8>)) -> Self {
-        value(&mut self.replies.bytes);
+impl Drop for Body<'_> {
+    fn drop(&mut self) {
         let end = self.replies.bytes.len();
         if let Some(reply) = self.replies.all.last_mut() {
             reply.body.end = end;
         }
-        self
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
         replies
             .to(&stream, b"8")
             .field(37, "o\x011")
-            .shown(38, 5)
+            .number(38, 5)
             .maybe(58, None::<&str>)
             .field(58, "")
             .say();

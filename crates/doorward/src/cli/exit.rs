@@ -85,6 +85,7 @@ impl From<ClientError> for CliError {
         let exit = match &error {
             ClientError::Url { .. }
             | ClientError::Roots { .. }
+            | ClientError::Certificate { .. }
             | ClientError::PasswordTooLong { .. }
             | ClientError::Seed(_) => Exit::Usage,
             ClientError::NoChallenge { .. } => Exit::Refused,

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use doorward_client::ClientError;
 use doorward_client::fix::{
     Application, Credentials, KeyPair, Resend, SecureLogon, Settings, TraderLogon, Version,
 };
 use doorward_client::totp::Totp;
-use doorward_client::ws::tls_from_ca_file;
+use doorward_client::ws::{tls_from_ca_file, tls_with_certificate};
 use doorward_core::id::{AccessKeyId, CompId, OperatorId};
 use doorward_core::stream::Gateway;
 use doorward_core::time::Wall;
@@ -105,6 +106,12 @@ pub(super) struct ConnectArgs {
     /// Use TLS, and trust the root certificates of this PEM file
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Show this certificate (PEM, the own one first) to a server that asks for one
+    #[arg(long, value_name = "FILE", requires = "ca", requires = "certificate_key")]
+    certificate: Option<PathBuf>,
+    /// The private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    certificate_key: Option<PathBuf>,
 }
 
 fn parse_version(text: &str) -> Result<Version, String> {
@@ -178,8 +185,16 @@ impl ConnectArgs {
             port,
             settings,
             sequence_file: self.sequence_file.clone().or(beside),
-            tls: self.ca.as_deref().map(tls_from_ca_file).transpose()?,
+            tls: self.tls().transpose()?,
             strict: self.strict,
+        })
+    }
+
+    fn tls(&self) -> Option<Result<Arc<ClientConfig>, ClientError>> {
+        let roots = self.ca.as_deref()?;
+        Some(match self.certificate.as_deref().zip(self.certificate_key.as_deref()) {
+            Some((certificate, key)) => tls_with_certificate(roots, certificate, key),
+            None => tls_from_ca_file(roots),
         })
     }
 

@@ -21,6 +21,7 @@ pub(super) async fn run(args: &ServeArgs) -> Result<Exit, CliError> {
     let config = args.file.load()?;
     logging::install(config.log).map_err(|error| CliError::refused(error.to_string()))?;
     let told = stop_signal()?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(|error| cannot_hear(&error))?;
     let node = Node::start(&config, Options::default()).await?;
     for address in &node.ws {
         tracing::info!(%address, tls = config.ws.tls.is_some(), "WebSocket door open");
@@ -38,23 +39,42 @@ pub(super) async fn run(args: &ServeArgs) -> Result<Exit, CliError> {
         std::io::stdout().lock().write_all(text.as_bytes())?;
     }
     tracing::info!(socket = %node.admin_socket.display(), metrics = %node.metrics, "node {} serves", config.node);
-    told.await;
+    tokio::pin!(told);
+    let broken = loop {
+        tokio::select! {
+            biased;
+            () = &mut told => break false,
+            () = node.broken() => break true,
+            Some(()) = hangup.recv() => {
+                tracing::info!("certificates are read again");
+                node.renew_certificates();
+            }
+        }
+    };
     tracing::info!("stopping");
     node.stop().await;
+    if broken {
+        return Err(CliError::refused(
+            "the FIX door broke off; start the node again, and report what it printed",
+        ));
+    }
     Ok(Exit::Done)
 }
 
 /// Resolves when the process is told to stop, by SIGTERM or SIGINT. Listens from now on.
 pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, CliError> {
-    let cannot = |error: std::io::Error| CliError::refused(format!("signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| cannot_hear(&error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| cannot_hear(&error))?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     })
+}
+
+fn cannot_hear(error: &std::io::Error) -> CliError {
+    CliError::refused(format!("signals: {error}"))
 }
 
 impl From<StartError> for CliError {

@@ -6,7 +6,7 @@ use doorward_core::stream::Gateway;
 
 use super::check::Faults;
 use super::value::{Row, is_loopback};
-use super::{Config, ConfigError, TlsFiles, Typed};
+use super::{ClientCertificates, Config, ConfigError, TlsFiles, Typed};
 
 /// The FIX door.
 #[derive(Clone, Debug)]
@@ -84,10 +84,18 @@ fn listener(row: &Row) -> FixListener {
         profile: if is_trader { FixProfile::TraderOtp } else { FixProfile::CmeSecure },
         gateway: segment.filter(|_| is_msgw).unwrap_or(Gateway::Cgw),
         connections_max: Some(all.size("fix.listeners.connections_max")).filter(|max| *max > 0),
-        tls: all.tls("fix.listeners.tls.certificate", "fix.listeners.tls.key"),
+        tls: all
+            .tls("fix.listeners.tls.certificate", "fix.listeners.tls.key")
+            .map(|files| TlsFiles { clients: clients(&all), ..files }),
         insecure_off_loopback: all.bool("fix.listeners.insecure_off_loopback"),
         proxy_protocol: all.bool("fix.listeners.proxy_protocol"),
     }
+}
+
+fn clients(all: &Typed<'_>) -> Option<ClientCertificates> {
+    let authorities = all.path("fix.listeners.tls.client_ca")?;
+    let required = all.text("fix.listeners.tls.client_certificates") != "optional";
+    Some(ClientCertificates { authorities, required })
 }
 
 /// What is wrong with a listener, with the key to blame.
@@ -135,8 +143,9 @@ fn of_one(row: &Row, listener: &FixListener) -> Vec<Fault> {
         let text = "profile trader-otp knows no market segments; take it out".to_owned();
         found.push(("fix.listeners.kind", text));
     }
-    let pair = ["fix.listeners.tls.certificate", "fix.listeners.tls.key"];
-    for (given, lacking) in [(pair[0], pair[1]), (pair[1], pair[0])] {
+    let [certificate, key] = ["fix.listeners.tls.certificate", "fix.listeners.tls.key"];
+    let [ca, asked] = ["fix.listeners.tls.client_ca", "fix.listeners.tls.client_certificates"];
+    for (given, lacking) in [(certificate, key), (key, certificate), (ca, certificate), (asked, ca)] {
         if has(given) && !has(lacking) {
             found.push((given, format!("needs {lacking} as well")));
         }

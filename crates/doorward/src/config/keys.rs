@@ -219,7 +219,8 @@ pub const KEYS: &[Key] = &[
         "ws.tls.certificate",
         Kind::Path,
         Preset::Absent { example: r#""/etc/doorward/tls/chain.pem""# },
-        "PEM file of the certificate chain, the server's own first. With it the door speaks TLS only (wss).",
+        "PEM file of the certificate chain, the server's own first. With it the door speaks TLS only (wss). \
+         Read again, with its key, each minute and on SIGHUP: a change holds for new connections.",
     ),
     Key::new(
         "ws.tls.key",
@@ -409,7 +410,7 @@ pub const KEYS: &[Key] = &[
         "metrics.tls.certificate",
         Kind::Path,
         Preset::Absent { example: r#""/etc/doorward/tls/chain.pem""# },
-        "PEM file of the certificate chain of this listener.",
+        "PEM file of the certificate chain of this listener. Read again, with its key, each minute and on SIGHUP.",
     ),
     Key::new(
         "metrics.tls.key",
@@ -644,13 +645,28 @@ pub const FIX_LISTENERS: &[Key] = &[
         "fix.listeners.tls.certificate",
         Kind::Path,
         Preset::Absent { example: r#""/etc/doorward/tls/chain.pem""# },
-        "PEM file of the certificate chain, the server's own first. With it the listener speaks TLS only.",
+        "PEM file of the certificate chain, the server's own first. With it the listener speaks TLS only. \
+         Read again, with its key and client_ca, each minute and on SIGHUP: a change holds for new connections.",
     ),
     Key::new(
         "fix.listeners.tls.key",
         Kind::Path,
         Preset::Absent { example: r#""/etc/doorward/tls/key.pem""# },
         "PEM file of the private key of fix.listeners.tls.certificate.",
+    ),
+    Key::new(
+        "fix.listeners.tls.client_ca",
+        Kind::Path,
+        Preset::Absent { example: r#""/etc/doorward/tls/clients.pem""# },
+        "PEM file of the authorities that certificates of clients must come from. With it the listener asks its clients \
+         for a certificate; the Logon has to be good all the same.",
+    ),
+    Key::new(
+        "fix.listeners.tls.client_certificates",
+        Kind::OneWord(&["optional", "required"]),
+        Preset::Absent { example: r#""required""# },
+        "With fix.listeners.tls.client_ca: required, as is so where it is not set, lets nobody in without a certificate; \
+         optional lets in who has none. One that is not good is refused either way.",
     ),
     Key::new(
         "fix.listeners.insecure_off_loopback",

@@ -127,6 +127,17 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
+    /// What is asked of clients; `None`: nothing.
+    pub clients: Option<ClientCertificates>,
+}
+
+/// Certificates of clients.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClientCertificates {
+    /// The authorities that they must come from, as a PEM file.
+    pub authorities: PathBuf,
+    /// Who has none is not let in.
+    pub required: bool,
 }
 
 /// The local administration socket.
@@ -458,6 +469,6 @@ impl Typed<'_> {
 
     /// The pair, where both are given; one without the other is a fault that `check` tells.
     fn tls(&self, certificate: &'static str, key: &'static str) -> Option<TlsFiles> {
-        Some(TlsFiles { certificate: self.path(certificate)?, key: self.path(key)? })
+        Some(TlsFiles { certificate: self.path(certificate)?, key: self.path(key)?, clients: None })
     }
 }

@@ -318,6 +318,16 @@ fn a_fault_in_a_listener_is_told_with_its_line() {
         ("segment = \"9\"", 4, "fix.listeners.segment: takes two digits, such as \"92\", not \"9\""),
         ("tls = 1", 4, "fix.listeners.tls: is a section of keys, not 1"),
         ("tls.key = \"k\"", 4, "fix.listeners.tls.key: needs fix.listeners.tls.certificate as well"),
+        (
+            "tls.client_ca = \"c\"",
+            4,
+            "fix.listeners.tls.client_ca: needs fix.listeners.tls.certificate as well",
+        ),
+        (
+            "tls.client_certificates = \"optional\"",
+            4,
+            "fix.listeners.tls.client_certificates: needs fix.listeners.tls.client_ca as well",
+        ),
     ] {
         assert_eq!(refused(&listener(more)), format!("doorward.toml:{line}: {error}"));
     }
@@ -334,6 +344,21 @@ fn a_fault_in_a_listener_is_told_with_its_line() {
     assert!(refused(&trader).contains("trader-otp knows no market segments"));
     let clash = format!("ws.listen = [\"127.0.0.1:7410\"]\n{}", listener(""));
     assert!(refused(&clash).contains("fix.listeners.listen: 127.0.0.1:7410 is taken by ws.listen"));
+}
+
+#[test]
+fn certificates_of_clients_are_required_unless_they_are_optional() {
+    let tls = "tls.certificate = \"c.pem\"\ntls.key = \"k.pem\"\n";
+    let clients = |more: &str| {
+        let config = parse(&listener(&format!("{tls}{more}"))).unwrap();
+        let again = parse(&config.show()).unwrap();
+        assert_eq!(config.fix.listeners, again.fix.listeners, "{}", config.show());
+        config.fix.listeners[0].tls.clone().unwrap().clients
+    };
+    let required = |more: &str| clients(&format!("tls.client_ca = \"ca.pem\"\n{more}")).unwrap().required;
+    assert_eq!(clients(""), None);
+    assert!(required("") && required("tls.client_certificates = \"required\""));
+    assert!(!required("tls.client_certificates = \"optional\""));
 }
 
 #[test]

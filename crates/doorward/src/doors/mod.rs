@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod admission;
+pub mod certificates;
 mod drive;
 pub mod fix;
 pub mod link;

@@ -1,26 +1,30 @@
-//! TLS by a given certificate.
+//! TLS by a given certificate, and by certificates of clients where they are asked for.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod pem;
+mod validity;
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use doorward_core::time::Wall;
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::crypto::CryptoProvider;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use zeroize::Zeroizing;
 
-use crate::config::TlsFiles;
+use self::pem::{certificates, content, private_key, read};
+use self::validity::{Validity, validity};
+use crate::config::{ClientCertificates, TlsFiles};
 
 /// Longest time for a handshake (S10).
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// How long before its end a certificate is warned about.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
-/// Longest PEM file, in bytes.
-const PEM_BYTES_MAX: u64 = 1 << 20;
 
 /// What is wrong with a certificate or key, naming the file.
 #[derive(Debug, thiserror::Error)]
@@ -43,19 +47,29 @@ pub enum TlsFault {
     },
 }
 
-/// TLS as a server.
+/// TLS as a server. What [`Self::renew`] takes over, every clone has.
 #[derive(Clone)]
-pub struct Tls {
-    acceptor: TlsAcceptor,
-    certificate: PathBuf,
-    validity: Option<Validity>,
+pub struct Tls(Arc<Kept>);
+
+struct Kept {
+    files: TlsFiles,
+    in_force: RwLock<InForce>,
 }
 
-/// When a certificate holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Validity {
-    from: Wall,
-    to: Wall,
+/// What the files hold.
+struct Contents {
+    certificate: Zeroizing<Vec<u8>>,
+    key: Zeroizing<Vec<u8>>,
+    authorities: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// What new connections shake hands by.
+struct InForce {
+    http: Arc<ServerConfig>,
+    other: Arc<ServerConfig>,
+    validity: Option<Validity>,
+    /// Over the contents of the files.
+    digest: Vec<u8>,
 }
 
 /// A handshake that did not end well.
@@ -69,15 +83,29 @@ pub enum HandshakeFault {
     Failed(std::io::Error),
 }
 
-impl Tls {
-    /// Reads the certificate chain and its key.
-    ///
-    /// # Errors
-    /// Where a file is missing or not PEM, or the key is not the certificate's.
-    pub fn load(files: &TlsFiles) -> Result<Self, TlsFault> {
-        let chain = certificates(&files.certificate)?;
+impl Contents {
+    fn read(files: &TlsFiles) -> Result<Self, TlsFault> {
+        let authorities = files.clients.as_ref().map(|clients| read(&clients.authorities)).transpose()?;
+        Ok(Self { certificate: read(&files.certificate)?, key: read(&files.key)?, authorities })
+    }
+
+    fn digest(&self) -> Vec<u8> {
+        let mut context = Context::new(&SHA256);
+        for part in
+            [Some(&self.certificate), Some(&self.key), self.authorities.as_ref()].into_iter().flatten()
+        {
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part);
+        }
+        context.finish().as_ref().to_vec()
+    }
+}
+
+impl InForce {
+    fn new(files: &TlsFiles, contents: &Contents) -> Result<Self, TlsFault> {
+        let chain = certificates(&files.certificate, &contents.certificate)?;
         let validity = chain.first().and_then(|certificate| validity(certificate));
-        let key = private_key(&files.key)?;
+        let key = private_key(&files.key, &contents.key)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let wrong = |error: rustls::Error| {
             let what = match error {
@@ -94,28 +122,80 @@ impl Tls {
             };
             content(&files.key, what)
         };
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(wrong)?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
             .map_err(wrong)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        Ok(Self { acceptor, certificate: files.certificate.clone(), validity })
+        let builder = match files.clients.as_ref().zip(contents.authorities.as_ref()) {
+            None => builder.with_no_client_auth(),
+            Some((clients, pem)) => builder.with_client_cert_verifier(verifier(clients, pem, provider)?),
+        };
+        let mut other = builder.with_single_cert(chain, key).map_err(wrong)?;
+        if files.clients.is_some() {
+            // Who comes back is asked for the certificate again, which may have ended meanwhile.
+            other.session_storage = Arc::new(NoServerSessionStorage {});
+            other.send_tls13_tickets = 0;
+        }
+        let mut http = other.clone();
+        http.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { http: Arc::new(http), other: Arc::new(other), validity, digest: contents.digest() })
+    }
+}
+
+/// Judges certificates of clients.
+fn verifier(
+    clients: &ClientCertificates,
+    pem: &[u8],
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsFault> {
+    let path = &clients.authorities;
+    let mut authorities = RootCertStore::empty();
+    for certificate in certificates(path, pem)? {
+        let wrong = |why| content(path, format!("a certificate in it does not read: {why}"));
+        authorities.add(certificate).map_err(wrong)?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider);
+    let builder = if clients.required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|why| content(path, format!("does not fit: {why}")))
+}
+
+impl Tls {
+    /// Reads the certificate chain and its key, and whom clients' certificates must come from.
+    ///
+    /// # Errors
+    /// Where a file is missing or not PEM, or the key is not the certificate's.
+    pub fn load(files: &TlsFiles) -> Result<Self, TlsFault> {
+        let in_force = InForce::new(files, &Contents::read(files)?)?;
+        Ok(Self(Arc::new(Kept { files: files.clone(), in_force: RwLock::new(in_force) })))
     }
 
-    /// The same certificate for a protocol that is not HTTP.
+    /// Reads the files again. Returns whether they have changed: from now on new connections shake hands by what they
+    /// hold; those that are there go on.
+    ///
+    /// # Errors
+    /// As of [`Self::load`]; then everything stays as it was.
+    pub fn renew(&self) -> Result<bool, TlsFault> {
+        let contents = Contents::read(&self.0.files)?;
+        if contents.digest() == self.in_force().digest {
+            return Ok(false);
+        }
+        let renewed = InForce::new(&self.0.files, &contents)?;
+        *self.0.in_force.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        Ok(true)
+    }
+
+    fn in_force(&self) -> std::sync::RwLockReadGuard<'_, InForce> {
+        self.0.in_force.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For a protocol that is not HTTP.
     pub fn plain_protocol(&self) -> Arc<ServerConfig> {
-        let mut config = ServerConfig::clone(self.acceptor.config());
-        config.alpn_protocols.clear();
-        Arc::new(config)
+        Arc::clone(&self.in_force().other)
     }
 
     /// What the operator should know of the certificate: past, not yet good, or about to end.
     pub fn warning(&self, now: Wall) -> Option<String> {
-        let Validity { from, to } = self.validity?;
-        let path = self.certificate.display();
+        let Validity { from, to } = self.in_force().validity?;
+        let path = self.0.files.certificate.display();
         if now > to {
             Some(format!("{path}: the certificate ended at {to}; clients will refuse it"))
         } else if now < from {
@@ -142,7 +222,8 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        match tokio::time::timeout(limit, self.acceptor.accept(stream)).await {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.in_force().http));
+        match tokio::time::timeout(limit, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(HandshakeFault::Failed(error)),
             Err(_) => Err(HandshakeFault::TooSlow),
@@ -150,106 +231,10 @@ impl Tls {
     }
 }
 
-fn content(path: &Path, what: String) -> TlsFault {
-    TlsFault::Content { path: path.to_path_buf(), what }
-}
-
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsFault> {
-    use std::io::Read as _;
-    let disk = |error| TlsFault::Disk { path: path.to_path_buf(), error };
-    let mut bytes = Zeroizing::new(Vec::new());
-    let file = std::fs::File::open(path).map_err(disk)?;
-    file.take(PEM_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(disk)?;
-    if bytes.len() as u64 > PEM_BYTES_MAX {
-        return Err(content(path, format!("has more than {PEM_BYTES_MAX} bytes")));
-    }
-    Ok(bytes)
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
-    let bytes = read(path)?;
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
-        .collect::<Result<_, _>>()
-        .map_err(|error| content(path, format!("is not well-formed PEM: {error}")))?;
-    if chain.is_empty() {
-        return Err(content(path, "holds no certificate in PEM (BEGIN CERTIFICATE)".to_owned()));
-    }
-    Ok(chain)
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
-    use rustls::pki_types::pem::Error;
-    let bytes = read(path)?;
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
-        Error::NoItemsFound if bytes.windows(21).any(|part| part == b"ENCRYPTED PRIVATE KEY") => content(
-            path,
-            "the key is encrypted; give it without a passphrase, readable by the server only".to_owned(),
-        ),
-        Error::NoItemsFound => content(path, "holds no private key in PEM (BEGIN PRIVATE KEY)".to_owned()),
-        // The parser's own words may quote lines of the file.
-        _ => content(path, "is not well-formed PEM".to_owned()),
-    })
-}
-
-/// When a certificate holds (RFC 5280, 4.1.2.5); `None` where it does not read, which rustls judges.
-fn validity(certificate: &[u8]) -> Option<Validity> {
-    let (certificate, _) = der(certificate, 0x30)?;
-    let (mut tbs, _) = der(certificate, 0x30)?;
-    if let Some((_, rest)) = der(tbs, 0xa0) {
-        tbs = rest;
-    }
-    let (_serial, rest) = der(tbs, 0x02)?;
-    let (_algorithm, rest) = der(rest, 0x30)?;
-    let (_issuer, rest) = der(rest, 0x30)?;
-    let (validity, _) = der(rest, 0x30)?;
-    let (from, rest) = time(validity)?;
-    let (to, _) = time(rest)?;
-    Some(Validity { from, to })
-}
-
-/// The contents of the first DER value, where it has this tag, and what follows it.
-fn der(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let [found, first, rest @ ..] = bytes else { return None };
-    if *found != tag {
-        return None;
-    }
-    let (len, rest) = match usize::from(*first) {
-        len @ 0..0x80 => (len, rest),
-        more => {
-            let (digits, rest) =
-                rest.split_at_checked(more - 0x80).filter(|(digits, _)| digits.len() <= 4)?;
-            (digits.iter().fold(0, |len, digit| len << 8 | usize::from(*digit)), rest)
-        }
-    };
-    rest.split_at_checked(len)
-}
-
-/// A `UTCTime` or `GeneralizedTime`, which end in `Z` in certificates.
-fn time(bytes: &[u8]) -> Option<(Wall, &[u8])> {
-    let (digits, rest, century) = match (der(bytes, 0x17), der(bytes, 0x18)) {
-        (Some((short, rest)), _) => (short, rest, if short.first()? < &b'5' { "20" } else { "19" }),
-        (None, Some((long, rest))) => (long, rest, ""),
-        (None, None) => return None,
-    };
-    let text = format!("{century}{}", std::str::from_utf8(digits).ok()?);
-    let part = |range: std::ops::Range<usize>| text.get(range);
-    let instant = format!(
-        "{}-{}-{}T{}:{}:{}",
-        part(0..4)?,
-        part(4..6)?,
-        part(6..8)?,
-        part(8..10)?,
-        part(10..12)?,
-        text.get(12..)?
-    );
-    Some((Wall::parse(&instant)?, rest))
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use rustls::pki_types::ServerName;
-    use rustls::{ClientConfig, RootCertStore};
+    use rustls::ClientConfig;
+    use rustls::pki_types::{CertificateDer, ServerName};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio_rustls::TlsConnector;
 
@@ -268,7 +253,11 @@ mod tests {
         params.not_before = rcgen::date_time_ymd(2026, 1, 2);
         params.not_after = rcgen::date_time_ymd(2060, 3, 4);
         let certificate = params.self_signed(&key).unwrap();
-        let files = TlsFiles { certificate: folder.path().join("c.pem"), key: folder.path().join("k.pem") };
+        let files = TlsFiles {
+            certificate: folder.path().join("c.pem"),
+            key: folder.path().join("k.pem"),
+            clients: None,
+        };
         std::fs::write(&files.certificate, certificate.pem()).unwrap();
         std::fs::write(&files.key, key.serialize_pem()).unwrap();
         Made { folder, files, der: certificate.der().clone() }
@@ -332,7 +321,7 @@ mod tests {
     #[test]
     fn a_key_of_another_certificate_is_refused() {
         let (one, other) = (made(), made());
-        let mixed = TlsFiles { certificate: one.files.certificate.clone(), key: other.files.key.clone() };
+        let mixed = TlsFiles { key: other.files.key.clone(), ..one.files.clone() };
         assert!(fault(&mixed).contains("is not the key of the certificate in "), "{}", fault(&mixed));
     }
 
@@ -344,8 +333,12 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path
         };
-        let with_certificate = |certificate| fault(&TlsFiles { certificate, key: made.files.key.clone() });
-        let with_key = |key| fault(&TlsFiles { certificate: made.files.certificate.clone(), key });
+        let with_certificate = |certificate| fault(&TlsFiles { certificate, ..made.files.clone() });
+        let with_key = |key| fault(&TlsFiles { key, ..made.files.clone() });
+        let with_clients = |authorities| {
+            let clients = Some(ClientCertificates { authorities, required: true });
+            fault(&TlsFiles { clients, ..made.files.clone() })
+        };
 
         assert!(with_certificate(made.folder.path().join("none")).contains("No such file"));
         assert!(with_certificate(write("empty", "")).contains("holds no certificate in PEM"));
@@ -356,6 +349,8 @@ mod tests {
         );
         let junk = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert!(with_certificate(write("junk", junk)).contains("junk: the first certificate does not read"));
+        assert!(with_clients(write("junk-ca", junk)).contains("junk-ca: a certificate in it does not read"));
+        assert!(with_clients(made.files.key.clone()).contains("holds no certificate in PEM"));
         assert!(with_key(made.files.certificate.clone()).contains("holds no private key in PEM"));
         let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
         assert!(with_key(write("encrypted", encrypted)).contains("the key is encrypted"));
@@ -365,19 +360,21 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_certificate_is_survived() {
-        let der = made().der;
-        for end in 0..der.len() {
-            assert!(validity(&der[..end]).is_none(), "{end}");
-        }
-        assert!(validity(&der).is_some());
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_for_a_certificate_are_survived(bytes: Vec<u8>) {
-            let _ = validity(&bytes);
-            let _ = time(&bytes);
-        }
+    fn certificates_are_taken_over_when_their_files_change_and_a_broken_file_changes_nothing() {
+        let (made, next) = (made(), made());
+        let tls = Tls::load(&made.files).unwrap();
+        let clone = tls.clone();
+        assert!(!tls.renew().unwrap(), "nothing has changed");
+        let before = tls.plain_protocol();
+        std::fs::copy(&next.files.certificate, &made.files.certificate).unwrap();
+        let half = tls.renew().unwrap_err().to_string();
+        assert!(half.contains("k.pem: is not the key of the certificate in "), "{half}");
+        assert!(Arc::ptr_eq(&before, &clone.plain_protocol()), "as it was");
+        std::fs::copy(&next.files.key, &made.files.key).unwrap();
+        assert!(tls.renew().unwrap());
+        assert!(!Arc::ptr_eq(&before, &clone.plain_protocol()), "every clone has it");
+        std::fs::remove_file(&made.files.key).unwrap();
+        assert!(tls.renew().unwrap_err().to_string().contains("k.pem"));
+        assert!(!Arc::ptr_eq(&before, &clone.plain_protocol()));
     }
 }

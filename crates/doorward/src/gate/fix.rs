@@ -10,6 +10,7 @@ use doorward_core::fix::session::Note;
 use doorward_core::id::{AccessKeyId, FirmCode, OperatorId, PersonId, SessionId};
 use doorward_core::identity::change::Change;
 use doorward_core::identity::decide::{Misuse, fix_session};
+use doorward_core::identity::fix_session::FixSession;
 use doorward_core::identity::net::source_group;
 use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::Wall;
@@ -27,6 +28,8 @@ use crate::metrics;
 pub enum EndOf {
     /// All of a FIX session: it was disabled, or an administrator locked or ended it.
     Session(SessionId),
+    /// Those of a FIX session that would not be let in as it is from now on.
+    Narrowed(Box<FixSession>),
     /// Those that were logged on with a key pair, which was deleted.
     Key(AccessKeyId),
     /// Those of a firm's FIX sessions, which was closed. Its people are named one by one.
@@ -57,6 +60,8 @@ pub struct StreamInfo {
     pub stream: StreamKey,
     /// Its numbers.
     pub numbers: Numbers,
+    /// Messages that wait to be fetched.
+    pub undelivered: u64,
     /// The connection that holds it.
     pub live: Option<LiveStream>,
 }
@@ -145,8 +150,8 @@ impl Gate {
         entry.reason = note.reason;
         entry.firm = note.firm.or_else(|| Some(self.sessions.read().get(session?)?.session.firm.clone()));
         entry.session = session;
-        entry.detail = match (note.stream, note.count) {
-            (Some(stream), Some(count)) => Some(format!("{stream}: {count}")),
+        entry.detail = match (note.stream, note.left) {
+            (Some(stream), Some(left)) => Some(format!("{stream}: {left}")),
             (Some(stream), None) => Some(stream.to_string()),
             (None, _) => None,
         };
@@ -194,7 +199,7 @@ impl Gate {
         locks: BTreeMap<SessionId, Wall>,
         done: impl FnOnce(Result<(), Fault>) + Send + 'static,
     ) {
-        let events: Vec<Event> = records.iter().map(|record| record.entry.event).collect();
+        let events = counted(&records);
         records.iter().for_each(|record| log_logon(&record.entry));
         let notes: Vec<Record> = records.iter().filter(|record| stays_true(record)).cloned().collect();
         let (sessions, clock) = (Arc::clone(&self.sessions), Arc::clone(&self.clock));
@@ -212,7 +217,7 @@ impl Gate {
             };
             match &answer {
                 Ok(()) => {
-                    events.iter().for_each(|event| metrics::event(event.id()));
+                    events.iter().for_each(|(event, count)| metrics::event(event.id(), *count));
                     mails.iter().for_each(|mails| mails.notify_one());
                 }
                 Err(fault) => {
@@ -297,6 +302,19 @@ impl Gate {
     pub(super) fn node_context(&self, at: Wall) -> Context {
         Context { at, door: Door::Node, source: None, attempt: new_attempt() }
     }
+}
+
+/// How many records of each event there are: a batch has few kinds, and looking a measurement up costs more than them.
+fn counted(records: &[Record]) -> Vec<(Event, u64)> {
+    let mut counts: Vec<(Event, u64)> = Vec::new();
+    for record in records {
+        let event = record.entry.event;
+        match counts.iter_mut().find(|(counted, _)| *counted == event) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((event, 1)),
+        }
+    }
+    counts
 }
 
 /// The FIX session that a note is about.

@@ -6,12 +6,13 @@ use aws_lc_rs::hmac;
 use doorward_core::ask::{Judged, LogonRefusal, SignedLogon};
 use doorward_core::audit::{Actor, Deny, Door, Event, Outcome, Record};
 use doorward_core::fix::session::Note;
-use doorward_core::id::{AccessKeyId, CompStem, FirmCode, OperatorId, SessionId};
+use doorward_core::id::{AccessKeyId, CompId, CompStem, FirmCode, OperatorId, SessionId};
 use doorward_core::identity::decide::fix_session::{Edit, New};
 use doorward_core::identity::fix_session::SessionKind;
 use doorward_core::identity::key_pair::Environment;
+use doorward_core::identity::net::Network;
 use doorward_core::identity::person::Standing;
-use doorward_core::stream::{Epoch, Gateway, Numbers};
+use doorward_core::stream::{Epoch, Gateway, LeftBehind, Numbers};
 use doorward_core::time::Wall;
 use doorward_core::trace::Check;
 use std::time::Duration;
@@ -193,6 +194,28 @@ async fn f5_a_replayed_logon_is_refused_and_f9_one_from_before_this_process_too(
 }
 
 #[tokio::test]
+async fn f5_a_clock_that_is_set_back_makes_no_logon_good_twice_over_a_restart_either() {
+    let mut center = center().await;
+    let client = center.client("B08", "B08004N").await;
+    let mut world = center.world;
+    let signed = world.now();
+    let logon = client.logon(signed);
+    assert_eq!(world.log_on(&logon), None);
+    for restarts in [false, true] {
+        world.clock.set(signed - Duration::from_secs(60));
+        if restarts {
+            world = world.reopened(HashParams::tiny());
+        }
+        world.gate.listens_now();
+        world.clock.set(signed + Duration::from_secs(1));
+        let again = world.judge(&logon);
+        assert!(again.verdict.is_err(), "{again:?}");
+        world.clock.set(signed + Duration::from_secs(if restarts { 10 } else { 5 }));
+        assert_eq!(world.log_on(&client.logon(world.now())), None, "one that is signed later is good");
+    }
+}
+
+#[tokio::test]
 async fn f4_the_fifth_refusal_that_names_a_key_locks_the_session_and_strangers_cannot() {
     let mut center = center().await;
     let client = center.client("B08", "B08004N").await;
@@ -323,7 +346,7 @@ fn refused_by_the_machine() -> Note {
         access_key: None,
     };
     let reason = Some(Deny::LogonInProgress);
-    Note { event: Event::LogonRefused, actor, firm: None, stream: None, reason, count: None }
+    Note { event: Event::LogonRefused, actor, firm: None, stream: None, reason, left: None }
 }
 
 #[tokio::test]
@@ -353,10 +376,11 @@ async fn q4_what_is_noted_of_a_stream_is_found_by_the_firm_that_it_concerns() {
     let world = &center.world;
     let stream = world.judge(&client.logon(world.now())).verdict.unwrap().stream;
     let note = Note { event: Event::UndeliveredLeft, actor: Actor::Node, ..refused_by_the_machine() };
-    let note = Note { stream: Some(stream), reason: None, count: Some(3), ..note };
+    let left = LeftBehind { epoch: Epoch { week: 12, reset: 0 }, first: 5, last: 9, count: 3 };
+    let note = Note { stream: Some(stream), reason: None, left: Some(left), ..note };
     let entry = world.gate.note_of_session(note, &from(1)).unwrap().entry;
     assert_eq!((entry.firm.unwrap().as_str(), entry.outcome), ("ACME", Outcome::Allowed));
-    assert_eq!(entry.detail.unwrap(), "cgw/B08/004: 3");
+    assert_eq!(entry.detail.unwrap(), "cgw/B08/004: 3 messages, among the numbers 5 to 9 of epoch 12.0");
 }
 
 #[tokio::test]
@@ -443,6 +467,38 @@ async fn s8_disabling_a_session_or_closing_its_firm_refuses_and_ends_it() {
     world.gate.end_fix_session(id, "maintenance", desk).await.unwrap();
     assert_eq!(ended.try_iter().collect::<Vec<_>>(), [EndOf::Session(id)]);
     assert_eq!(world.log_on(&client.logon(world.now())), None);
+}
+
+#[tokio::test]
+async fn s8_a_session_that_permits_less_ends_who_would_not_be_let_in() {
+    let mut center = center().await;
+    let client = center.client("B08", "B08004N").await;
+    let id = SessionId::parse(b"B08").unwrap();
+    let ended = center.ends();
+    let world = &center.world;
+    let desk = Actor::Local { uid: 0 };
+    let before = world.session("B08").session;
+    let networks = |text: &str| Some(vec![Network::parse(text).unwrap()]);
+    let mut wider = before.operator_ids.clone();
+    wider.insert(OperatorId::parse(b"WIDER").unwrap());
+    let wider = Edit { operator_ids: Some(wider), ..Edit::default() };
+    let edit = |edit: Edit| world.gate.edit_fix_session(id, |_| Ok(edit), &desk);
+    edit(wider).await.unwrap();
+    assert_eq!(ended.try_iter().count(), 0, "who permits more ends nobody");
+    let narrow = Edit { operator_ids: Some(before.operator_ids.clone()), ..Edit::default() };
+    let sources = Edit { sources: networks("192.0.2.0/24"), ..Edit::default() };
+    let comps =
+        Edit { sender_comp_ids: Some([CompStem::parse(b"B08009").unwrap()].into()), ..Edit::default() };
+    for less in [narrow, sources, comps] {
+        let after = edit(less).await.unwrap().session;
+        assert_eq!(ended.try_iter().collect::<Vec<_>>(), [EndOf::Narrowed(Box::new(after))]);
+    }
+    let (session, key) = (world.session("B08").session, before.pairs[0].id);
+    let comp = CompId::parse(b"B08004N").unwrap();
+    let (operator, source) = (before.operator_ids.first(), "192.0.2.9".parse().unwrap());
+    assert!(before.keeps(Some(comp), operator, Some(&key), source));
+    assert!(!session.keeps(Some(comp), operator, Some(&key), source));
+    assert!(world.log_on(&client.logon(world.now())).is_some());
 }
 
 #[tokio::test]

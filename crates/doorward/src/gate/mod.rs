@@ -57,7 +57,7 @@ pub use breach::BreachList;
 pub use live::{Connection, ConnectionNo, Live, Seat};
 pub use outbox::{MailLink, link_hash};
 
-use crate::book::{Batch, CommitError, Committed, Expect, Load, Snapshot, Store};
+use crate::book::{AuditFilter, Batch, CommitError, Committed, Expect, Load, Snapshot, Store};
 pub use crate::book::{MailFilter, MailStage, Queued as QueuedMail};
 use crate::clock::Clock;
 use crate::fault::Fault;
@@ -69,6 +69,8 @@ use crate::vault::{MacKey, Vault};
 const BUSY_RETRY_MS: u32 = 500;
 /// When to try again where vault or store are down, in milliseconds.
 const FAULT_RETRY_MS: u32 = 2_000;
+/// Records in which a clock that was set back is seen.
+const NEWEST: usize = 1_000;
 /// Locks that serialise decisions about one person on this node; people share them by their id.
 const STRIPES: usize = 256;
 
@@ -93,6 +95,8 @@ pub struct Settings {
     pub calendar: Arc<Calendar>,
     /// Each decision waits so long first (drills only).
     pub delay: Duration,
+    /// The wall clock is a demo's, which may begin anywhere: it was not set back by mistake.
+    pub demo_clock: bool,
 }
 
 impl Default for Settings {
@@ -107,6 +111,7 @@ impl Default for Settings {
             mail: false,
             calendar: Arc::new(never_closed()),
             delay: Duration::ZERO,
+            demo_clock: false,
         }
     }
 }
@@ -176,6 +181,8 @@ pub struct Gate {
     week: std::sync::atomic::AtomicU32,
     /// Since when Logons are taken, in microseconds.
     listening_since: std::sync::atomic::AtomicI64,
+    /// No Logon that was signed before is good, by what was written down before the start.
+    good_from: Wall,
     guard: Mutex<Guard>,
     work: Arc<Work>,
     stripes: Vec<tokio::sync::Mutex<()>>,
@@ -201,6 +208,9 @@ impl Gate {
         let mut guard = Guard { clock: ClockGuard::default(), announced: true };
         let clock_now = clock.now();
         guard.clock.look(clock_now);
+        let newest = if settings.demo_clock { 0 } else { NEWEST };
+        let newest = store.audit(&AuditFilter::default(), None, newest)?;
+        let good_from = seen::good_from(newest.iter().map(|(_, entry)| entry.at), clock_now.wall);
         Ok(Self {
             store,
             vault,
@@ -222,7 +232,8 @@ impl Gate {
             session_edits: tokio::sync::Mutex::default(),
             unsure: Mutex::default(),
             week,
-            listening_since: clock_now.wall.as_us().into(),
+            listening_since: good_from.as_us().into(),
+            good_from,
             guard: Mutex::new(guard),
             work: Arc::default(),
             stripes,
@@ -428,7 +439,8 @@ impl Gate {
 
     /// Takes Logons from now on: what was signed before is refused (F9).
     pub fn listens_now(&self) {
-        self.listening_since.store(self.clock.now().wall.as_us(), std::sync::atomic::Ordering::Release);
+        let since = self.clock.now().wall.max(self.good_from);
+        self.listening_since.store(since.as_us(), std::sync::atomic::Ordering::Release);
     }
 
     fn listening_since(&self) -> Wall {
@@ -477,7 +489,7 @@ impl Gate {
         self.wake_outbox(has_mail);
         metrics::journal_commit_seconds(self.clock.now().mono.since(began));
         for (no, entry) in (committed.first..).zip(&entries) {
-            metrics::event(entry.event.id());
+            metrics::event(entry.event.id(), 1);
             log(no, entry);
         }
         Ok(committed)

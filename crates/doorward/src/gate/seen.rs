@@ -4,12 +4,18 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use doorward_core::identity::decide::signed_logon::AHEAD_MAX;
 use doorward_core::limits::Limit;
 use doorward_core::time::{Mono, Now, Wall};
 
 /// How long a Logon is remembered: longer than its SendingTime (52) can be fresh, which is 5 s before its receipt to
 /// 1 s behind it.
 const AGE_MAX: Duration = Duration::from_secs(10);
+
+/// By how much the two clocks part where the wall clock was set, and not only kept in step.
+const STEP_MIN: Duration = Duration::from_secs(1);
+/// How long a Logon is remembered over a step of the wall clock, which may be taken back.
+const STEPPED_MAX: Duration = Duration::from_secs(3_600);
 
 /// Good signatures of the last seconds. A signature stands for access key, SendingTime and MsgSeqNum, all of which it
 /// covers; a wrong one is never taken in, so strangers cannot fill it.
@@ -22,9 +28,9 @@ pub(super) struct Seen {
 struct Kept {
     signatures: HashSet<[u8; 32]>,
     by_age: VecDeque<Good>,
-    /// Those that are old enough by the steady clock, but not by the wall clock: it stepped back, and their SendingTime
-    /// will be fresh once more.
-    ahead: VecDeque<Good>,
+    /// Those that are old enough by the steady clock, while the wall clock has gone another way since: it stepped, and
+    /// may step back, and their SendingTime be fresh once more.
+    stepped: VecDeque<Good>,
 }
 
 /// A signature that was good, and when.
@@ -39,16 +45,30 @@ impl Kept {
     /// Forgets what can be fresh no more, whichever way the wall clock went meanwhile.
     fn forget_stale(&mut self, now: Now) {
         while let Some(good) = self.by_age.pop_front_if(|good| now.mono.since(good.mono) >= AGE_MAX) {
-            if now.wall >= good.wall + AGE_MAX {
+            let steady = good.wall + now.mono.since(good.mono);
+            let apart = now.wall.since(steady).max(steady.since(now.wall));
+            if apart < STEP_MIN {
                 self.signatures.remove(&good.signature);
             } else {
-                self.ahead.push_back(good);
+                self.stepped.push_back(good);
             }
         }
-        while let Some(good) = self.ahead.pop_front_if(|good| now.wall >= good.wall + AGE_MAX) {
+        let is_over =
+            |good: &mut Good| now.mono.since(good.mono) >= STEPPED_MAX && now.wall >= good.wall + AGE_MAX;
+        while let Some(good) = self.stepped.pop_front_if(is_over) {
             self.signatures.remove(&good.signature);
         }
     }
+}
+
+/// From when on a Logon must be signed after a start at `now`, by the newest records: what was seen before the restart is
+/// forgotten, so none is good that may have been, where the wall clock was set back meanwhile. No more than
+/// [`STEPPED_MAX`] ahead, so that a clock that was far ahead locks nobody out.
+pub(super) fn good_from(newest: impl Iterator<Item = Wall>, now: Wall) -> Wall {
+    let Some(last) = newest.max().filter(|last| *last > now) else { return now };
+    let from = (last + AHEAD_MAX).min(now + STEPPED_MAX);
+    tracing::warn!(%last, %from, "the clock was set back: Logons signed before that are refused");
+    from
 }
 
 /// What is known of a signature.
@@ -102,12 +122,35 @@ mod tests {
         assert_eq!(seen.look(&[2; 32], true, stepped(111, -60)), Sight::First);
         assert_eq!(seen.look(&[1; 32], true, stepped(160, -60)), Sight::Again, "its second has come again");
         assert_eq!(seen.look(&[1; 32], true, stepped(169, -60)), Sight::Again);
+        let later = seen.look(&[2; 32], true, stepped(169, -60));
+        assert_eq!(later, Sight::First, "later ones end in their time");
+        assert_eq!(seen.look(&[1; 32], true, stepped(3_699, -60)), Sight::Again);
+        assert_eq!(seen.look(&[1; 32], true, stepped(3_700, -60)), Sight::First, "stale for good");
+        assert_eq!(seen.look(&[3; 32], true, stepped(4_000, 0)), Sight::First);
         assert_eq!(
-            seen.look(&[2; 32], true, stepped(169, -60)),
-            Sight::First,
-            "later ones end in their time"
+            seen.look(&[3; 32], true, stepped(7_700, -7_200)),
+            Sight::Again,
+            "not before its second has come"
         );
-        assert_eq!(seen.look(&[1; 32], true, stepped(170, -60)), Sight::First, "stale for good");
+    }
+
+    #[test]
+    fn f5_a_step_forward_that_is_taken_back_makes_no_seen_logon_good_again() {
+        let seen = Seen::default();
+        assert_eq!(seen.look(&[1; 32], true, at(100)), Sight::First);
+        assert_eq!(seen.look(&[2; 32], true, stepped(111, 1_000)), Sight::First);
+        assert_eq!(seen.look(&[1; 32], true, stepped(112, -12)), Sight::Again, "its second has come again");
+        assert_eq!(seen.look(&[2; 32], true, stepped(122, 989)), Sight::Again);
+    }
+
+    #[test]
+    fn f5_after_a_restart_with_the_clock_set_back_what_may_have_been_seen_is_refused() {
+        let at = Wall::from_s;
+        let good_from = |newest: &[i64], now| good_from(newest.iter().map(|s| at(*s)), at(now));
+        assert_eq!(good_from(&[], 500), at(500));
+        assert_eq!(good_from(&[499, 480], 500), at(500));
+        assert_eq!(good_from(&[505, 560, 480], 500), at(561), "its SendingTime may be a second ahead");
+        assert_eq!(good_from(&[1_000_000], 500), at(4_100), "within reason");
     }
 
     #[test]

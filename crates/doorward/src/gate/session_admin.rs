@@ -77,7 +77,8 @@ impl Gate {
         self.fix_session(id)
     }
 
-    /// Changes a FIX session in a way that may depend on how it is; disabling it ends its connections.
+    /// Changes a FIX session in a way that may depend on how it is. Disabling it ends its connections; what permits less
+    /// ends those that would not be let in any more (S8).
     pub async fn edit_fix_session(
         &self,
         id: SessionId,
@@ -87,14 +88,17 @@ impl Gate {
         let _edit = self.session_edits.lock().await;
         let session = self.fix_session(id)?.session;
         let records = fix_session::edit(&session, edit(&session)?, actor, &self.local_context())?;
-        if !records.is_empty() {
+        if let Some(changed) = last_session(&records) {
             self.commit_session(id, vec![Expect::FixSession(id, session.version)], records).await?;
+            match changed.standing {
+                Standing::Disabled => self.fix.end(EndOf::Session(id)),
+                Standing::Active if permits_less(&session, &changed) => {
+                    self.fix.end(EndOf::Narrowed(Box::new(changed)));
+                }
+                Standing::Active => {}
+            }
         }
-        let after = self.fix_session(id)?;
-        if after.session.standing == Standing::Disabled {
-            self.fix.end(EndOf::Session(id));
-        }
-        Ok(after)
+        self.fix_session(id)
     }
 
     /// Locks a FIX session, so that nobody logs on with it, and ends its connections.
@@ -159,7 +163,11 @@ impl Gate {
         }
         let of = |stream: &StreamKey| matches!(stream, StreamKey::Session { session, .. } if *session == id);
         let known = self.store.streams()?.into_iter().filter(|(stream, _)| of(stream));
-        Ok(known.map(|(stream, numbers)| StreamInfo { stream, numbers, live: None }).collect())
+        let info = |(stream, numbers): (StreamKey, Numbers)| {
+            let undelivered = numbers.unfetched().map_or(0, |left| left.count);
+            StreamInfo { stream, numbers, undelivered, live: None }
+        };
+        Ok(known.map(info).collect())
     }
 
     /// Sets the numbers of a stream that no connection holds.
@@ -234,8 +242,16 @@ impl Gate {
             let _edit = self.session_edits.lock().await;
             match self.store.load(&Load::FixSession(id)) {
                 Ok(snapshot) => {
+                    let locked = snapshot.session_use.and_then(|usage| usage.locked);
                     if let Some(session) = snapshot.session {
-                        self.sessions.set(&*self.vault, session);
+                        self.sessions.set(&*self.vault, session.clone());
+                        self.fix.end(EndOf::Narrowed(Box::new(session)));
+                    }
+                    // The table is ahead of the book, but for a lock whose write seemed to fail.
+                    let is_locked = self.sessions.read().get(id).is_none_or(|held| held.locked.is_some());
+                    if locked.is_some() && !is_locked {
+                        self.sessions.write().set_locked(id, locked);
+                        self.fix.end(EndOf::Session(id));
                     }
                 }
                 Err(_) => drop(self.unsure().insert(id)), // the store is down: the next second tries again
@@ -274,6 +290,13 @@ impl Gate {
             }
         }
     }
+}
+
+/// Whether somebody who may log on with a session before may not any more.
+fn permits_less(before: &FixSession, after: &FixSession) -> bool {
+    !after.sender_comp_ids.is_superset(&before.sender_comp_ids)
+        || !after.operator_ids.is_superset(&before.operator_ids)
+        || after.sources != before.sources
 }
 
 /// The session as the last of these records leaves it.

@@ -117,6 +117,11 @@ impl Journal {
         self.stopped.as_ref()
     }
 
+    /// Gives back the memory that the last append needed; the next one asks for it again.
+    pub fn rest(&mut self) {
+        self.buffer = Vec::new();
+    }
+
     /// How many of these records, from the first on, one [`Journal::append`] takes; 0 where the first alone is
     /// too large for a segment.
     pub fn fitting<R: AsRef<[u8]>>(&self, records: &[R]) -> usize {

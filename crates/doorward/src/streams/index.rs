@@ -48,6 +48,13 @@ pub(super) struct Summary {
 }
 
 impl Summary {
+    /// The epochs of a stream with outbound messages.
+    pub(super) fn epochs(&self, stream: StreamNo) -> impl Iterator<Item = Epoch> {
+        let from = self.ranges.partition_point(|range| range.stream < stream);
+        let own = self.ranges[from..].iter().take_while(move |range| range.stream == stream);
+        own.filter(|range| range.outbound > 0).map(|range| range.epoch)
+    }
+
     /// Which range is of this stream and epoch.
     pub(super) fn find(&self, stream: StreamNo, epoch: Epoch) -> Option<usize> {
         self.ranges.binary_search_by_key(&(stream, epoch), |range| (range.stream, range.epoch)).ok()
@@ -126,6 +133,12 @@ impl Index {
     /// The outbound messages of a stream and epoch, ascending.
     pub(super) fn outbound(&self, stream: StreamNo, epoch: Epoch) -> &[Place] {
         self.of.get(&(stream, epoch)).map_or(&[], |&nth| &self.series[nth].outbound)
+    }
+
+    /// The epochs of a stream with outbound messages.
+    pub(super) fn epochs(&self, stream: StreamNo) -> impl Iterator<Item = Epoch> {
+        let own = self.series.iter().filter(move |series| series.stream == stream);
+        own.filter(|series| !series.outbound.is_empty()).map(|series| series.epoch)
     }
 
     /// What stays in memory when the segment is full, and all places in the same order.

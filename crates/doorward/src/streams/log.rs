@@ -1,6 +1,7 @@
 //! The owner's side: the batch, the commit, the change to the next segment.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use doorward_core::stream::{Epoch, Numbers, StreamKey};
@@ -13,7 +14,7 @@ use super::recover::{Found, recover};
 use super::segment::{Extent, Segment, name_of};
 use super::state::Streams;
 use super::worker::{Done, Job, Worker};
-use super::{Pruned, Recovered, Settings, Status};
+use super::{Pruned, Recovered, Settings, Status, StoredMessage};
 use crate::fault::Fault;
 use crate::journal::parts::{
     ALIGN, FRAME_HEAD_BYTES, HEADER_BYTES, SEAL_BYTES, fault, finish_frame, numbered,
@@ -95,6 +96,24 @@ impl fmt::Debug for StreamLog {
     }
 }
 
+/// A log that is about to be opened again.
+pub struct Reopening {
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+    worker: Worker,
+}
+
+impl Reopening {
+    /// Opens it; waits for the disk, and for what was under way on it.
+    ///
+    /// # Errors
+    /// As of [`StreamLog::open`].
+    pub fn open(mut self) -> Result<(StreamLog, Recovered), Fault> {
+        self.worker.stop();
+        StreamLog::open(self.disk, self.settings)
+    }
+}
+
 impl StreamLog {
     /// Opens the log on a disk, or begins one on an empty disk, and recovers what a crash left.
     ///
@@ -126,13 +145,20 @@ impl StreamLog {
     /// A batch whose commit failed may turn out to be there whole: the answer says so by its numbers, and storing
     /// the same messages again does no harm.
     pub fn reopen(&mut self) -> Result<Recovered, Fault> {
-        self.worker.stop();
+        let (log, recovered) = self.reopening().open()?;
+        *self = log;
+        Ok(recovered)
+    }
+
+    /// [`Self::reopen`] in two steps, the second of which may be done on another thread: what that opens takes the
+    /// place of this log, which is only read meanwhile.
+    pub fn reopening(&mut self) -> Reopening {
         if self.stopped.is_none() {
             self.stopped = Some(Fault::Disk("stream log: being opened again".to_owned()));
         }
-        let (log, recovered) = Self::open(Arc::clone(&self.disk), self.settings.clone())?;
-        *self = log;
-        Ok(recovered)
+        let idle = Worker::new(&self.disk, false);
+        let worker = std::mem::replace(&mut self.worker, idle);
+        Reopening { disk: Arc::clone(&self.disk), settings: self.settings.clone(), worker }
     }
 
     /// Why nothing more is committed, after a failed write or sync; [`StreamLog::reopen`] is the way on.
@@ -157,6 +183,14 @@ impl StreamLog {
         self.streams.change(no, |stream| stream.state(numbers));
     }
 
+    /// States a stream's numbers in another epoch together with messages to the client that go on in it.
+    pub fn state_with(&mut self, stream: &StreamKey, numbers: &Numbers, messages: &[StoredMessage]) {
+        self.numbers(stream, numbers);
+        for message in messages {
+            self.outbound(stream, numbers.epoch, message.number, message.at, &message.bytes);
+        }
+    }
+
     /// A stream's numbers: the latest statement, raised by its messages, committed or not.
     pub fn numbers_of(&self, stream: &StreamKey) -> Option<Numbers> {
         self.streams.at(self.streams.no_of(stream)?)?.numbers
@@ -177,6 +211,25 @@ impl StreamLog {
     /// Bytes of the entries that wait for a commit; one takes less than a segment of 64 MiB.
     pub fn waiting_bytes(&self) -> usize {
         self.batch.frame.len() - FRAME_HEAD_BYTES
+    }
+
+    /// Numbers of the outbound messages of a stream and epoch that wait for a commit.
+    pub(super) fn waiting(
+        &self,
+        of: (StreamNo, Epoch),
+        range: &RangeInclusive<u64>,
+    ) -> impl Iterator<Item = u64> {
+        let is_wanted = move |name: &Name| {
+            name.direction == Direction::Outbound
+                && (name.stream, name.epoch) == of
+                && range.contains(&name.number)
+        };
+        self.batch
+            .messages
+            .iter()
+            .map(|(name, _)| name)
+            .filter(move |name| is_wanted(name))
+            .map(|name| name.number)
     }
 
     /// Makes all entries durable that came since the last commit: all of them or none.

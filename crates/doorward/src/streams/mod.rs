@@ -59,7 +59,7 @@ use doorward_core::time::Wall;
 use crate::fault::Fault;
 pub use crate::journal::Torn;
 use crate::journal::{SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
-pub use log::StreamLog;
+pub use log::{Reopening, StreamLog};
 pub use read::InboundReader;
 
 /// What a stream log is opened with.

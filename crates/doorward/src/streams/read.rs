@@ -55,13 +55,15 @@ impl StreamLog {
         Ok(messages)
     }
 
-    /// How many outbound messages of an epoch are stored with numbers in `range`.
+    /// How many outbound messages of an epoch are stored with numbers in `range`, those that wait for the commit too.
     pub fn count(&self, stream: &StreamKey, epoch: Epoch, range: RangeInclusive<u64>) -> Result<u64, Fault> {
         let Some(no) = self.streams.no_of(stream) else { return Ok(0) };
         let parts: Vec<Part<'_>> = self.parts(no, epoch, &range).map(|(_, part)| part).collect();
-        let apart = parts.windows(2).all(|pair| pair[0].numbers.end() < pair[1].numbers.start());
-        let mut counted = 0;
-        let mut numbers = BTreeSet::new();
+        let mut numbers: BTreeSet<u64> = self.waiting((no, epoch), &range).collect();
+        let lowest = numbers.first().copied().unwrap_or(u64::MAX);
+        let apart = parts.windows(2).all(|pair| pair[0].numbers.end() < pair[1].numbers.start())
+            && parts.iter().all(|part| *part.numbers.end() < lowest);
+        let mut counted = numbers.len() as u64;
         for part in &parts {
             if let Some(count) = part.whole.filter(|_| apart) {
                 counted += count;
@@ -74,6 +76,16 @@ impl StreamLog {
             numbers.extend(places.iter().filter(|_| !apart).map(|place| place.number));
         }
         Ok(if apart { counted } else { numbers.len() as u64 })
+    }
+
+    /// The epochs of a stream of which outbound messages are there, the earliest first.
+    pub fn epochs(&self, stream: &StreamKey) -> Vec<Epoch> {
+        let Some(no) = self.streams.no_of(stream) else { return Vec::new() };
+        let mut epochs: BTreeSet<Epoch> = self.active.index.epochs(no).collect();
+        for sealed in &self.sealed {
+            epochs.extend(sealed.summary.epochs(no));
+        }
+        epochs.into_iter().collect()
     }
 
     /// Inbound messages that the back end lacks, in the order in which they came; to be given to it after a start.

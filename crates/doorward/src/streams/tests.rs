@@ -709,3 +709,24 @@ fn the_bytes_are_those_of_the_format() {
     assert_eq!(bytes[601..606], *b"8=FIX");
     assert!(bytes[606..].iter().all(|&b| b == 0));
 }
+
+#[test]
+fn messages_that_wait_for_the_commit_are_counted_and_each_number_once() {
+    let (mut log, _) = open(&PowerDisk::new()).unwrap();
+    let (stream, epochs) = (key(0), [epoch(7, 0), epoch(7, 1)]);
+    for number in [3, 5] {
+        log.outbound(&stream, epochs[0], number, Wall::from_s(1), b"stored");
+    }
+    log.commit().unwrap();
+    for number in [5, 9] {
+        log.outbound(&stream, epochs[0], number, Wall::from_s(1), b"waits");
+    }
+    log.outbound(&stream, epochs[1], 4, Wall::from_s(1), b"waits");
+    log.inbound(&stream, epochs[0], 6, Wall::from_s(1), b"waits");
+    assert_eq!(log.count(&stream, epochs[0], 1..=9).unwrap(), 3);
+    assert_eq!(log.count(&stream, epochs[0], 4..=8).unwrap(), 1);
+    assert_eq!(log.epochs(&stream), [epochs[0]]);
+    log.commit().unwrap();
+    assert_eq!(log.count(&stream, epochs[0], 1..=9).unwrap(), 3);
+    assert_eq!((log.epochs(&stream), log.epochs(&key(1))), (epochs.to_vec(), Vec::new()));
+}

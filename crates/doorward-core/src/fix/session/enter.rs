@@ -13,7 +13,7 @@ use crate::audit::{Actor, Deny, Event, Outcome, Record};
 use crate::fix::profile::InitialReset;
 use crate::fix::refusal::Refusal;
 use crate::fix::tag;
-use crate::stream::{Numbers, StreamKey};
+use crate::stream::{LeftBehind, Numbers, StreamKey};
 use crate::time::Now;
 use crate::trace::Check;
 
@@ -48,7 +48,7 @@ pub(super) enum AfterSave {
     /// The session begins.
     Enter { logon: Logon, live: Box<Live>, before: Numbers, ahead: Option<u64> },
     /// The session goes on with both series at 1.
-    Renew { logon: Logon, live: Box<Live>, next: Box<StreamState> },
+    Renew { logon: Logon, live: Box<Live> },
 }
 
 /// What a Logon expects of its stream.
@@ -89,12 +89,10 @@ impl AfterSave {
             Self::Refuse { from: From::Claimed { stream, state, .. }, .. } => {
                 Err(Some(Box::new((stream, state))))
             }
-            Self::Refuse { from: From::Live(live), .. } | Self::Enter { live, .. } => Ok(live),
-            // The record is on its way: the new series hold.
-            Self::Renew { mut live, next, .. } => {
-                live.state = *next;
-                Ok(live)
-            }
+            // The reset was not answered: the old series hold, and the record on its way moves no number.
+            Self::Refuse { from: From::Live(live), .. }
+            | Self::Enter { live, .. }
+            | Self::Renew { live, .. } => Ok(live),
         }
     }
 
@@ -184,13 +182,9 @@ impl Session {
         if let Some(broken) = broken {
             return self.refuse_broken(From::Live(live), record, strikes, broken, now);
         }
-        let mut next = live.state.clone();
-        next.reset();
-        next.operator.clone_from(&logon.party.operator);
-        next.numbers.next_in = 2;
-        reserve(&mut next.numbers);
-        let ask = self.out.save_logon(record, Some(next.numbers));
-        let then = AfterSave::Renew { logon, live, next: Box::new(next) };
+        // Its numbers are stated together with the answer: whoever hears none goes on in the old ones, and so do we.
+        let ask = self.out.save_logon(record, None);
+        let then = AfterSave::Renew { logon, live };
         self.state = State::Saving(Box::new(Saving { ask, until: None, then }));
     }
 
@@ -269,7 +263,7 @@ impl Session {
                     firm: None,
                     stream: None,
                     reason: Some(broken.deny),
-                    count: None,
+                    left: None,
                 });
                 self.refuse_from(from, &broken.text, broken.deny, now);
             }
@@ -336,12 +330,18 @@ impl Session {
                 let from = From::Claimed { party: logon.party, stream, state };
                 self.refuse_from(from, &later(), Deny::NotVerified, now);
             }
-            AfterSave::Renew { logon, mut live, mut next } if ok => {
+            AfterSave::Renew { logon, mut live } if ok => {
+                let mut next = live.state.clone();
+                next.reset();
+                next.operator.clone_from(&logon.party.operator);
+                next.numbers.next_in = 2;
+                reserve(&mut next.numbers);
                 let left = next.take_left_behind();
-                live.renew(*next, logon.party.clone(), logon.heart_bt_int);
+                self.out.save_numbers(next.numbers, true);
+                live.renew(next, logon.party.clone(), logon.heart_bt_int);
                 let cx = &mut Cx { settings: &self.settings, out: &mut self.out, now };
                 live.note(cx, Event::StreamReset, None, None);
-                note_left(&live, left, cx);
+                note_left(&live, &left, cx);
                 live.logon(cx, &logon, None);
                 self.state = State::Live(live);
                 self.late_end(now);
@@ -364,7 +364,7 @@ impl Session {
         if logon.resets() {
             live.note(cx, Event::StreamReset, None, None);
         }
-        note_left(&live, left, cx);
+        note_left(&live, &left, cx);
         live.logon(cx, logon, status);
         if cx.settings.profile.test_request_at_logon {
             live.test_request(cx);
@@ -375,6 +375,7 @@ impl Session {
             live.gap.get_or_insert_with(|| Box::new(Gap::new(seen - 1, now.mono))).keep(seen, &[]);
         }
         self.state = State::Live(live);
+        self.entered = true;
         self.late_end(now);
     }
 
@@ -464,9 +465,9 @@ fn reserve(numbers: &mut Numbers) {
     numbers.rev += 1;
 }
 
-fn note_left(live: &Live, left: u64, cx: &mut Cx<'_>) {
-    if left > 0 {
-        live.note(cx, Event::UndeliveredLeft, None, Some(left));
+fn note_left(live: &Live, left: &[LeftBehind], cx: &mut Cx<'_>) {
+    for left in left {
+        live.note(cx, Event::UndeliveredLeft, None, Some(*left));
     }
 }
 

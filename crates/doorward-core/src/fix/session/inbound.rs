@@ -1,5 +1,7 @@
 //! The peer's bytes: cut into messages, held while something is waited for, and where each message leads.
 
+use std::cell::Cell;
+
 use zeroize::{Zeroize, Zeroizing};
 
 use super::enter::ANOTHER;
@@ -9,13 +11,19 @@ use super::peer::not_present;
 use super::trader::Purpose;
 use super::{Asking, Deny, IDLE_BYTES_MAX, Judging, Live, Session, State, usize_of};
 use crate::fix::frame::Cut;
-use crate::fix::message::{Flaw, Message};
+use crate::fix::message::{Fields, Flaw, Message};
 use crate::fix::profile::Credentials;
 use crate::fix::refusal::Refusal;
 use crate::fix::tag;
 use crate::id::CompId;
 use crate::limits::Limit;
 use crate::time::Now;
+
+thread_local! {
+    /// The index of the message that is being read: one for all connections that a thread drives, as an idle one needs
+    /// none. It holds places, no values.
+    static FIELDS: Cell<Fields> = const { Cell::new(Fields::new()) };
+}
 
 impl Session {
     /// Whether bytes are kept until something that is waited for has come.
@@ -132,7 +140,7 @@ impl Session {
     }
 
     fn on_frame(&mut self, bytes: &[u8], now: Now) {
-        let mut fields = std::mem::take(&mut self.fields);
+        let mut fields = FIELDS.take();
         let mut lengths_lie = false;
         let mut read = fields.read(bytes).map_err(|malformed| malformed.flaw);
         if matches!(read, Err(Flaw::DataLength)) && is_logon(bytes) {
@@ -144,7 +152,7 @@ impl Session {
             Ok(message) => self.on_message(&message, lengths_lie, now),
             Err(_) => self.on_garbled(now),
         }
-        self.fields = fields;
+        FIELDS.set(fields);
     }
 
     fn on_message(&mut self, message: &Message<'_>, lengths_lie: bool, now: Now) {

@@ -12,7 +12,7 @@ use crate::fix::build::Builder;
 use crate::fix::message::{Message, seq_num};
 use crate::fix::tag;
 use crate::id::FirmCode;
-use crate::stream::{Numbers, StreamKey};
+use crate::stream::{LeftBehind, Numbers, StreamKey};
 use crate::time::{Mono, Now};
 
 /// What every step needs.
@@ -257,14 +257,14 @@ impl Live {
         cx.out.close(reason);
     }
 
-    pub(super) fn note(&self, cx: &mut Cx<'_>, event: Event, reason: Option<Deny>, count: Option<u64>) {
+    pub(super) fn note(&self, cx: &mut Cx<'_>, event: Event, reason: Option<Deny>, left: Option<LeftBehind>) {
         cx.out.note(Note {
             event,
             actor: self.who.actor.clone(),
             firm: self.who.firm.clone(),
             stream: Some(self.stream),
             reason,
-            count,
+            left,
         });
     }
 

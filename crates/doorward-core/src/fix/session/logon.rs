@@ -7,6 +7,7 @@ use super::stream::{Settings, StreamState};
 use super::write::Party;
 use crate::ask::SignedLogon;
 use crate::audit::{Actor, Deny};
+use crate::fix::build::push_number;
 use crate::fix::message::{Message, UtcTimestamp, seq_num, utc_timestamp};
 use crate::fix::profile::{Credentials, Expected, InitialReset};
 use crate::fix::refusal::Refusal;
@@ -47,6 +48,9 @@ pub(super) struct Flaw {
     pub(super) text: Vec<u8>,
 }
 
+/// The repeated fields of most Logons fit it.
+const ECHO_USUAL_BYTES: usize = 64;
+
 impl Flaw {
     fn silent(check: Check, deny: Deny, settings: &Settings) -> Self {
         let text = match settings.profile.credentials {
@@ -76,10 +80,10 @@ impl Logon {
             .copied()
             .unwrap_or_default();
         let operator = message.get(tag::SENDER_SUB_ID).and_then(OperatorId::parse);
-        let mut echo = Vec::new();
+        let mut echo = Vec::with_capacity(ECHO_USUAL_BYTES);
         for tag in profile.echo {
             if let Some(value) = message.get(*tag).filter(|value| !value.is_empty()) {
-                echo.extend_from_slice(tag.to_string().as_bytes());
+                push_number(&mut echo, u64::from(*tag));
                 echo.push(b'=');
                 echo.extend_from_slice(value);
                 echo.push(crate::fix::SOH);

@@ -34,7 +34,6 @@ pub use self::output::{Claim, Close, Note, Output, ReadRange, Wants};
 pub use self::stream::{Claimed, End, Settings, StreamState};
 use self::trader::Purpose;
 use super::frame::Cutter;
-use super::message::Fields;
 use super::refusal::Refusal;
 use crate::ask::{AskId, Judged, Verdict};
 use crate::audit::{Actor, Deny, Event};
@@ -120,7 +119,6 @@ pub struct Session {
     inbound: Zeroizing<Vec<u8>>,
     /// How far the bytes behind a Logon were searched for another one.
     searched: (usize, Cutter),
-    fields: Fields,
     out: Outbox,
     /// The stream of a connection that has ended.
     left: Option<Box<(StreamKey, StreamState)>>,
@@ -128,6 +126,8 @@ pub struct Session {
     ending: Option<End>,
     /// What was claimed last, for an answer that comes too late.
     claim: Option<(AskId, StreamKey)>,
+    /// The session is live since the last output was taken.
+    entered: bool,
 }
 
 impl Session {
@@ -141,11 +141,11 @@ impl Session {
             cutter,
             inbound: Zeroizing::default(),
             searched: (0, cutter),
-            fields: Fields::new(),
             out: Outbox::default(),
             left: None,
             ending: None,
             claim: None,
+            entered: false,
         }
     }
 
@@ -347,6 +347,9 @@ impl Session {
 
     /// The next thing to do, in order; `None` when there is nothing left. To be drained after each input.
     pub fn poll(&mut self) -> Option<Output<'_>> {
+        if std::mem::take(&mut self.entered) {
+            self.out.last_of_logon();
+        }
         self.out.poll()
     }
 
@@ -408,6 +411,11 @@ impl Session {
         }
     }
 
+    /// Whether a judgement is waited for, and so written down.
+    pub fn awaits(&self, id: AskId) -> bool {
+        matches!(&self.state, State::Judging(judging) if judging.ask == id)
+    }
+
     /// Whether nothing follows any more.
     pub const fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
@@ -425,7 +433,7 @@ impl Session {
             State::Judging(_) | State::Asking(_) | State::Claiming(_) | State::Saving(_) => 4_096,
             State::AwaitLogon { .. } | State::Closed => 0,
         };
-        size_of::<Self>() + state + self.inbound.capacity() + self.out.memory() + self.fields.memory()
+        size_of::<Self>() + state + self.inbound.capacity() + self.out.memory()
     }
 
     // --- ends ---
@@ -500,7 +508,7 @@ impl Session {
         };
         // A peer that went away on its own was refused nothing.
         if reason.is_some() {
-            self.out.note(Note { event, actor, firm: None, stream: None, reason, count: None });
+            self.out.note(Note { event, actor, firm: None, stream: None, reason, left: None });
         }
     }
 
@@ -518,7 +526,6 @@ impl Session {
 
     fn shrink(&mut self) {
         self.out.shrink();
-        self.fields = Fields::new();
         self.inbound = Zeroizing::default();
     }
 }

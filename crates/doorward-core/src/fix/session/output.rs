@@ -6,8 +6,9 @@ use std::ops::Range;
 
 use crate::ask::{Ask, AskId, SignedLogon};
 use crate::audit::{Actor, Deny, Event, Record};
+use crate::fix::message::{Indexed, Indexes, Message};
 use crate::id::FirmCode;
-use crate::stream::{Epoch, Numbers, StreamKey};
+use crate::stream::{Epoch, LeftBehind, Numbers, StreamKey};
 
 /// Something for the shell to do, in order.
 #[derive(Debug)]
@@ -19,7 +20,8 @@ pub enum Output<'a> {
     /// Take the stream for this connection; the answer comes to [`Session::claimed`](super::Session::claimed).
     Claim(AskId, Claim),
     /// Commit the record of a Logon, accepted or refused, with the stream's numbers where they move; the answer comes
-    /// to [`Session::saved`](super::Session::saved).
+    /// to [`Session::saved`](super::Session::saved). One in session moves none: a [`Self::SaveNumbers`] does, before
+    /// its answer.
     SaveLogon(AskId, Box<Record>, Option<Numbers>),
     /// An application message from the client: durable before its `Deliver`.
     SaveInbound {
@@ -53,8 +55,8 @@ pub enum Output<'a> {
         epoch: Epoch,
         /// Its MsgSeqNum (34).
         number: u64,
-        /// The whole message.
-        message: &'a [u8],
+        /// The whole message, as it was read when it came.
+        message: Message<'a>,
     },
     /// Send these bytes to the peer.
     Send(&'a [u8]),
@@ -128,8 +130,8 @@ pub struct Note {
     pub stream: Option<StreamKey>,
     /// Why, where it was a refusal.
     pub reason: Option<Deny>,
-    /// How many, for [`Event::UndeliveredLeft`].
-    pub count: Option<u64>,
+    /// Which messages, for [`Event::UndeliveredLeft`]: the shell, which has them, counts those that are stored.
+    pub left: Option<LeftBehind>,
 }
 
 /// Why a connection is closed.
@@ -156,7 +158,7 @@ enum Item {
     SaveInbound(Epoch, u64, Span),
     SaveOutbound(Epoch, u64, Span),
     SaveNumbers(Box<Numbers>, bool),
-    Deliver(Epoch, u64, Span),
+    Deliver(Epoch, u64, Span, Indexed),
     Send(Span),
     Read(AskId, Box<ReadRange>),
     Note(Box<Note>),
@@ -170,11 +172,15 @@ pub(super) struct Outbox {
     items: VecDeque<Item>,
     /// Where messages are built.
     pub(super) arena: Vec<u8>,
+    /// Of the messages to the back end.
+    indexes: Indexes,
     asks: u64,
+    /// The memory is given back once all are taken.
+    give_back: bool,
 }
 
 /// What an idle session's buffer may keep, in bytes.
-const IDLE_BYTES_MAX: usize = 512;
+const IDLE_BYTES_MAX: usize = 256;
 /// What an idle session's queue may keep, in outputs.
 const IDLE_ITEMS_MAX: usize = 8;
 
@@ -230,12 +236,13 @@ impl Outbox {
         id
     }
 
-    pub(super) fn save_inbound(&mut self, epoch: Epoch, number: u64, message: &[u8]) {
+    pub(super) fn save_inbound(&mut self, epoch: Epoch, number: u64, message: &Message<'_>) {
         let start = self.arena.len();
-        self.arena.extend_from_slice(message);
+        self.arena.extend_from_slice(message.bytes());
+        let indexed = self.indexes.keep(message);
         let span = Self::span(&(start..self.arena.len()));
         self.items.push_back(Item::SaveInbound(epoch, number, span.clone()));
-        self.items.push_back(Item::Deliver(epoch, number, span));
+        self.items.push_back(Item::Deliver(epoch, number, span, indexed));
     }
 
     pub(super) fn save_outbound(&mut self, epoch: Epoch, number: u64, range: &Range<usize>) {
@@ -261,6 +268,11 @@ impl Outbox {
     pub(super) fn poll(&mut self) -> Option<Output<'_>> {
         let Some(item) = self.items.pop_front() else {
             self.arena.clear();
+            self.indexes.clear();
+            if std::mem::take(&mut self.give_back) {
+                (self.items, self.arena) = (VecDeque::new(), Vec::new());
+                self.indexes = Indexes::default();
+            }
             return None;
         };
         let arena = &self.arena;
@@ -280,12 +292,21 @@ impl Outbox {
                 Output::SaveOutbound { epoch, number, message: bytes(span) }
             }
             Item::SaveNumbers(numbers, durable) => Output::SaveNumbers { numbers: *numbers, durable },
-            Item::Deliver(epoch, number, span) => Output::Deliver { epoch, number, message: bytes(span) },
+            Item::Deliver(epoch, number, span, indexed) => {
+                let message = self.indexes.message(bytes(span), indexed);
+                Output::Deliver { epoch, number, message }
+            }
             Item::Send(span) => Output::Send(bytes(span)),
             Item::Read(id, range) => Output::Read(id, *range),
             Item::Note(note) => Output::Note(note),
             Item::Close(close) => Output::Close(close),
         })
+    }
+
+    /// The outputs of a Logon wait here, which are more than those of most inputs that follow: their memory is given
+    /// back with the last one.
+    pub(super) fn last_of_logon(&mut self) {
+        self.give_back = true;
     }
 
     /// Gives memory back that an idle connection does not need.
@@ -296,10 +317,13 @@ impl Outbox {
         if self.items.is_empty() && self.arena.capacity() > IDLE_BYTES_MAX {
             self.arena = Vec::new();
         }
+        if self.items.is_empty() {
+            self.indexes = Indexes::default();
+        }
     }
 
     /// Bytes of memory in use.
     pub(super) fn memory(&self) -> usize {
-        self.arena.capacity() + self.items.capacity() * size_of::<Item>()
+        self.arena.capacity() + self.items.capacity() * size_of::<Item>() + self.indexes.memory()
     }
 }

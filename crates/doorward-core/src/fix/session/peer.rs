@@ -39,7 +39,6 @@ impl Live {
                 Deny::WrongHeader,
             );
         };
-        let is_gap_fill = message.get(tag::GAP_FILL_FLAG) == Some(b"Y");
         match message.msg_type() {
             b"5" => {
                 if number == self.state.numbers.next_in {
@@ -47,7 +46,7 @@ impl Live {
                 }
                 return Then::Confirm;
             }
-            b"4" if !is_gap_fill => {
+            b"4" if message.get(tag::GAP_FILL_FLAG) != Some(b"Y") => {
                 return match self.on_reset(message, cx) {
                     Then::Stay => self.drain(cx),
                     other => other,
@@ -191,7 +190,7 @@ impl Live {
                 let missing = needed.copied().find(|tag| message.get(*tag).is_none_or(<[u8]>::is_empty));
                 match missing {
                     Some(tag) => self.missing(message, tag, cx),
-                    None => cx.out.save_inbound(self.state.numbers.epoch, number, message.bytes()),
+                    None => cx.out.save_inbound(self.state.numbers.epoch, number, message),
                 }
             }
         }

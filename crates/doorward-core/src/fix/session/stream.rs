@@ -6,7 +6,7 @@ use super::write::{Head, Party};
 use crate::calendar::Calendar;
 use crate::fix::profile::Profile;
 use crate::id::{FaultTolerance, OperatorId};
-use crate::stream::{Epoch, Gateway, Numbers, StreamKey};
+use crate::stream::{Epoch, Gateway, LeftBehind, Numbers, StreamKey};
 use crate::time::Now;
 
 /// What a listener's sessions have in common.
@@ -56,7 +56,7 @@ pub struct StreamState {
     pub numbers: Numbers,
     /// The operator who was logged on last.
     pub operator: Option<OperatorId>,
-    left_behind: u64,
+    left_behind: Vec<LeftBehind>,
 }
 
 impl StreamState {
@@ -67,7 +67,7 @@ impl StreamState {
 
     /// A stream that goes on with these numbers.
     pub const fn with(numbers: Numbers) -> Self {
-        Self { numbers, operator: None, left_behind: 0 }
+        Self { numbers, operator: None, left_behind: Vec::new() }
     }
 
     /// Begins a week, as [`Settings::week`] says it, where the stream is still in an earlier one; says whether it did.
@@ -89,13 +89,13 @@ impl StreamState {
     }
 
     fn begin(&mut self, epoch: Epoch) {
-        self.left_behind += self.numbers.unsent_to.saturating_sub(self.numbers.unsent_from);
+        self.left_behind.extend(self.numbers.unfetched());
         self.numbers = Numbers::new(epoch);
     }
 
-    /// How many messages were not fetched before the numbers began anew, since this was last asked.
-    pub const fn take_left_behind(&mut self) -> u64 {
-        std::mem::replace(&mut self.left_behind, 0)
+    /// What was not fetched before the numbers began anew, since this was last asked.
+    pub fn take_left_behind(&mut self) -> Vec<LeftBehind> {
+        std::mem::take(&mut self.left_behind)
     }
 
     /// Numbers and builds an application message for a client that is not logged on, behind what `out` holds. It is

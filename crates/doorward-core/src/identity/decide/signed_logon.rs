@@ -121,13 +121,15 @@ pub fn unavailable(view: &LogonView<'_>, logon: &SignedLogon, strikes: u8, conte
 }
 
 fn accepted(grant: SessionGrant, entry: Entry, facts: &LogonFacts, context: &Context) -> Judged {
-    let used = context.source.map(|source| {
+    // The numbers of the stream come behind it.
+    let mut changes = Vec::with_capacity(2);
+    changes.extend(context.source.map(|source| {
         let used = LastUse { at: context.at, source, sender_comp_id: grant.comp };
         Change::KeyUsed { session: grant.comp.session, access_key: grant.access_key, used }
-    });
+    }));
     let trace = Some(Trace::of(Walk::SignedLogon));
     let entry = Entry { factor: Factor::Signature, trace, ..entry }.with_detail(grant.stream.to_string());
-    let record = Box::new(Record { entry, changes: used.into_iter().collect() });
+    let record = Box::new(Record { entry, changes });
     Judged { verdict: Ok(grant), strikes: facts.strikes, record }
 }
 

@@ -1,6 +1,6 @@
 //! Prices and quantities as FIX writes them.
 
-use std::fmt;
+use doorward_core::fix::build::push_number;
 
 /// A decimal number with at most eight places.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -53,17 +53,24 @@ impl Price {
         let average = value.checked_div(i128::from(quantity)).unwrap_or(0);
         Self(i64::try_from(average).unwrap_or(0))
     }
-}
 
-impl fmt::Display for Price {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sign, value) = (if self.0 < 0 { "-" } else { "" }, self.0.unsigned_abs());
-        let (whole, places) = (value / ONE.unsigned_abs(), value % ONE.unsigned_abs());
-        if places == 0 {
-            return write!(f, "{sign}{whole}");
+    /// Writes it with no more places than it needs.
+    pub(super) fn push(self, out: &mut Vec<u8>) {
+        if self.0 < 0 {
+            out.push(b'-');
         }
-        let places = format!("{places:08}");
-        write!(f, "{sign}{whole}.{}", places.trim_end_matches('0'))
+        let one = ONE.unsigned_abs();
+        let (whole, mut places) = (self.0.unsigned_abs() / one, self.0.unsigned_abs() % one);
+        push_number(out, whole);
+        if places > 0 {
+            out.push(b'.');
+        }
+        let mut unit = one / 10;
+        while places > 0 {
+            out.push(b'0' + (places / unit) as u8); // holds: fewer than ten of them
+            places %= unit;
+            unit /= 10;
+        }
     }
 }
 
@@ -77,9 +84,15 @@ pub(super) fn quantity(text: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
+    fn printed(price: Price) -> String {
+        let mut out = Vec::new();
+        price.push(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
     fn prices_read_and_print_without_loss() {
-        for (text, printed) in [
+        for (text, expected) in [
             ("12", "12"),
             ("12.50", "12.5"),
             ("-0.25", "-0.25"),
@@ -88,8 +101,9 @@ mod tests {
             ("0", "0"),
             ("999999999.99999999", "999999999.99999999"),
             ("1.000000000000", "1"),
+            ("100.00000001", "100.00000001"),
         ] {
-            assert_eq!(Price::parse(text.as_bytes()).unwrap().to_string(), printed, "{text}");
+            assert_eq!(printed(Price::parse(text.as_bytes()).unwrap()), expected, "{text}");
         }
         for text in ["", ".", "-", "-.", "1e5", "+1", "1,5", "1.2.3", "1000000000", "0.000000001", " 1", "1 "]
         {
@@ -110,7 +124,7 @@ mod tests {
     fn an_average_weighs_by_quantity() {
         let price = |text: &str| Price::parse(text.as_bytes()).unwrap();
         let value = price("10").times(1) + price("13").times(2);
-        assert_eq!(Price::average(value, 3).to_string(), "12");
-        assert_eq!(Price::average(0, 0).to_string(), "0");
+        assert_eq!(printed(Price::average(value, 3)), "12");
+        assert_eq!(printed(Price::average(0, 0)), "0");
     }
 }

@@ -9,35 +9,34 @@ mod order;
 mod report;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use doorward_core::fix::message::Message;
 use doorward_core::fix::tag;
 use doorward_core::limits::Limit;
-use doorward_core::stream::StreamKey;
+use doorward_core::stream::{LeftBehind, StreamKey};
 
 use super::{Backend, From, Replies};
 use book::{Book, OrderNo};
 use decimal::{Price, quantity};
 use order::{Order, Standing, Version, Wrong};
 use report::{CancelRejected, Exec, Reporter};
+use text::{ClientKey, Counted, Text};
 
 /// Most open orders.
 const ORDERS_MAX: usize = Limit::SimOrders.max() as usize;
 /// Orders that are over and still known, so that a late cancel hears so.
 const DONE_MAX: usize = Limit::SimOrdersDone.max() as usize;
 
-/// What a client calls an order.
-type ClientKey = (StreamKey, Box<[u8]>);
-
 /// The simulated venue.
 #[derive(Debug, Default)]
 pub struct Sim {
     next: OrderNo,
-    orders: HashMap<OrderNo, Order>,
+    orders: HashMap<OrderNo, Order, Counted>,
     by_client: HashMap<ClientKey, OrderNo>,
-    books: BTreeMap<Box<[u8]>, Book>,
+    books: BTreeMap<Text, Book>,
     done: VecDeque<ClientKey>,
     done_keys: HashSet<ClientKey>,
 }
@@ -51,6 +50,11 @@ impl Backend for Sim {
             b"G" => self.replace(from, message, &mut report),
             _ => report.unknown_type(message),
         }
+    }
+
+    fn left_behind(&mut self, stream: &StreamKey, left: &LeftBehind) {
+        let LeftBehind { epoch, first, last, count } = left;
+        tracing::warn!(%stream, %epoch, first, last, count, "a client left messages of the venue behind");
     }
 
     fn restart(&mut self) {
@@ -67,35 +71,41 @@ impl Sim {
             }
             Err((Wrong::Rejected(reason, why), Some(order))) => return report.rejected(&order, reason, why),
         };
-        if self.by_client.contains_key(&(order.stream, order.client_id.clone())) {
+        let key = order.key();
+        if self.by_client.contains_key(&key) {
             return report.rejected(&order, 6, "an open order has this ClOrdID (11)");
         }
         if self.orders.len() >= ORDERS_MAX {
             return report.rejected(&order, 3, "the simulated venue holds as many orders as it may");
         }
         report.executed(&order, Exec::New, None);
-        self.enter(order, standing, report);
+        self.enter(order, key, standing, report);
     }
 
     /// Fills what can be filled; the rest stands or is cancelled.
-    fn enter(&mut self, mut order: Order, standing: Standing, report: &mut Reporter<'_>) {
+    fn enter(&mut self, mut order: Order, key: ClientKey, standing: Standing, report: &mut Reporter<'_>) {
         if standing != Standing::FillOrKill || self.available(&order) >= order.open() {
             self.fill(&mut order, report);
         }
         match (order.open(), order.limit, standing) {
-            (0, _, _) => self.forget(&order),
-            (_, Some(limit), Standing::Day) => self.stand(order, limit),
+            (0, _, _) => self.forget(key),
+            (_, Some(limit), Standing::Day) => self.stand(order, key, limit),
             (_, None, _) | (_, _, Standing::ImmediateOrCancel | Standing::FillOrKill) => {
                 report.executed(&order, Exec::Cancelled, None);
-                self.forget(&order);
+                self.forget(key);
             }
         }
     }
 
-    fn stand(&mut self, order: Order, limit: Price) {
+    fn stand(&mut self, order: Order, key: ClientKey, limit: Price) {
         self.next += 1;
-        self.books.entry(order.symbol.clone()).or_default().insert(order.side, limit, self.next);
-        self.by_client.insert((order.stream, order.client_id.clone()), self.next);
+        match self.books.get_mut(&order.symbol) {
+            Some(book) => book.insert(order.side, limit, self.next),
+            None => {
+                self.books.entry(order.symbol.clone()).or_default().insert(order.side, limit, self.next);
+            }
+        }
+        self.by_client.insert(key, self.next);
         self.orders.insert(self.next, order);
     }
 
@@ -139,14 +149,14 @@ impl Sim {
                 self.books.remove(&order.symbol);
             }
         }
-        self.by_client.remove(&(order.stream, order.client_id.clone()));
-        self.forget(&order);
+        let key = order.key();
+        self.by_client.remove(&key);
+        self.forget(key);
         Some(order)
     }
 
     /// Remembers for a while that an order is over.
-    fn forget(&mut self, order: &Order) {
-        let key = (order.stream, order.client_id.clone());
+    fn forget(&mut self, key: ClientKey) {
         if self.done_keys.insert(key.clone()) {
             self.done.push_back(key);
         }
@@ -160,7 +170,7 @@ impl Sim {
     /// The open order that a cancel or replace names.
     fn named(&self, from: &From<'_>, message: &Message<'_>) -> Result<OrderNo, CancelRejected> {
         let client_id = message.get(tag::ORIG_CL_ORD_ID).unwrap_or_default();
-        let key = (*from.stream, Box::from(client_id));
+        let key = ClientKey { stream: *from.stream, id: client_id.into() };
         match self.by_client.get(&key) {
             Some(no) => Ok(*no),
             None if self.done_keys.contains(&key) => Err(CancelRejected::TooLate),
@@ -179,7 +189,7 @@ impl Sim {
         };
         let Some(mut order) = order else { return };
         let before = std::mem::replace(&mut order.client_id, new_id(message));
-        report.executed(&order, Exec::Cancelled, Some(&before));
+        report.executed(&order, Exec::Cancelled, Some(before.as_bytes()));
     }
 
     fn replace(&mut self, from: &From<'_>, message: &Message<'_>, report: &mut Reporter<'_>) {
@@ -196,7 +206,7 @@ impl Sim {
             Ok(wanted) => wanted,
             Err(why) => return report.cancel_rejected(message, Some(present), CancelRejected::Wrong(why)),
         };
-        let new_key = (*from.stream, new_id(message));
+        let new_key = ClientKey { stream: *from.stream, id: new_id(message) };
         if self.by_client.get(&new_key).is_some_and(|other| *other != no) {
             let why = "an open order has this ClOrdID (11)";
             return report.cancel_rejected(message, Some(present), CancelRejected::Duplicate(why));
@@ -208,19 +218,19 @@ impl Sim {
         order.version = Version::of(message);
         order.quantity = more;
         order.limit = Some(limit);
-        let before = std::mem::replace(&mut order.client_id, new_key.1);
-        report.executed(&order, Exec::Replaced, Some(&before));
+        let before = std::mem::replace(&mut order.client_id, new_key.id.clone());
+        report.executed(&order, Exec::Replaced, Some(before.as_bytes()));
         if keeps_place {
-            self.by_client.remove(&(order.stream, before));
-            self.by_client.insert((order.stream, order.client_id.clone()), no);
+            self.by_client.remove(&ClientKey { stream: order.stream, id: before });
+            self.by_client.insert(new_key, no);
             self.orders.insert(no, order);
         } else {
-            self.enter(order, Standing::Day, report);
+            self.enter(order, new_key, Standing::Day, report);
         }
     }
 }
 
-fn new_id(message: &Message<'_>) -> Box<[u8]> {
+fn new_id(message: &Message<'_>) -> Text {
     message.get(tag::CL_ORD_ID).unwrap_or_default().into()
 }
 

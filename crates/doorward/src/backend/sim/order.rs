@@ -1,13 +1,15 @@
 //! An order, and how one is read from a message.
 
-use std::fmt;
+use std::io::Write as _;
 
+use doorward_core::fix::build::push_number;
 use doorward_core::fix::message::Message;
 use doorward_core::fix::tag;
-use doorward_core::stream::StreamKey;
+use doorward_core::stream::{Epoch, StreamKey};
 
 use super::super::From;
 use super::decimal::{Price, quantity};
+use super::text::{ClientKey, Text};
 
 /// Buy or sell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,20 +52,37 @@ impl Version {
 }
 
 /// Names the message that something came of, for ever: the same after every crash.
-#[derive(Clone, Copy)]
-pub(super) struct Origin<'a>(pub(super) &'a From<'a>);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    stream: StreamKey,
+    epoch: Epoch,
+    number: u64,
+}
 
-impl fmt::Display for Origin<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.stream {
+impl Origin {
+    pub(super) const fn of(from: &From<'_>) -> Self {
+        Self { stream: *from.stream, epoch: from.epoch, number: from.number }
+    }
+
+    /// Writes it: `ABC001G-9.0-2`.
+    pub(super) fn push(&self, out: &mut Vec<u8>) {
+        match &self.stream {
             StreamKey::Session { gateway, session, firm } => {
-                let sub_id = std::str::from_utf8(gateway.sub_id()).unwrap_or_default();
-                write!(f, "{session}{firm}{sub_id}")?;
+                out.extend_from_slice(session.as_bytes());
+                out.extend_from_slice(firm.as_bytes());
+                out.extend_from_slice(gateway.sub_id());
             }
-            StreamKey::Person(person) => write!(f, "{person}")?,
+            StreamKey::Person(person) => {
+                // Writing to a vector never fails.
+                let _ = write!(out, "{person}");
+            }
         }
-        let epoch = self.0.epoch;
-        write!(f, "-{}.{}-{}", epoch.week, epoch.reset, self.0.number)
+        out.push(b'-');
+        push_number(out, u64::from(self.epoch.week));
+        out.push(b'.');
+        push_number(out, u64::from(self.epoch.reset));
+        out.push(b'-');
+        push_number(out, self.number);
     }
 }
 
@@ -73,11 +92,11 @@ pub(super) struct Order {
     pub(super) stream: StreamKey,
     pub(super) version: Version,
     /// OrderID (37): of the message that made it.
-    pub(super) id: String,
+    pub(super) id: Origin,
     /// ClOrdID (11) in force.
-    pub(super) client_id: Box<[u8]>,
-    pub(super) account: Option<Box<[u8]>>,
-    pub(super) symbol: Box<[u8]>,
+    pub(super) client_id: Text,
+    pub(super) account: Option<Text>,
+    pub(super) symbol: Text,
     pub(super) side: Side,
     /// `None`: at any price.
     pub(super) limit: Option<Price>,
@@ -90,6 +109,11 @@ pub(super) struct Order {
 impl Order {
     pub(super) const fn open(&self) -> u64 {
         self.quantity - self.filled
+    }
+
+    /// What its client calls it.
+    pub(super) fn key(&self) -> ClientKey {
+        ClientKey { stream: self.stream, id: self.client_id.clone() }
     }
 }
 
@@ -117,9 +141,9 @@ pub(super) fn read(from: &From<'_>, message: &Message<'_>) -> Result<(Order, Sta
     let mut order = Order {
         stream: *from.stream,
         version: Version::of(message),
-        id: Origin(from).to_string(),
+        id: Origin::of(from),
         client_id: client_id.into(),
-        account: message.get(tag::ACCOUNT).map(Box::from),
+        account: message.get(tag::ACCOUNT).map(Text::from),
         symbol: symbol.into(),
         side: Side::Buy,
         limit: None,

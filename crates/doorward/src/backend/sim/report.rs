@@ -1,5 +1,6 @@
 //! What the simulated venue says: Execution Report (8), Order Cancel Reject (9), Business Message Reject (j).
 
+use doorward_core::fix::build::push_number;
 use doorward_core::fix::message::Message;
 use doorward_core::fix::tag;
 
@@ -40,18 +41,22 @@ impl<'a> Reporter<'a> {
     /// Begins an Execution Report with an id of its own.
     fn report(&mut self, order: &Order, exec_type: &str, status: &str, before: Option<&[u8]>) -> Body<'_> {
         self.count += 1;
-        let exec_id = format_args!("{}-{}", Origin(self.from), self.count).to_string();
+        let (origin, count) = (Origin::of(self.from), u64::from(self.count));
         let trans_type = (order.version == Version::Fix42).then_some("0");
         self.replies
             .to(&order.stream, b"8")
-            .field(tag::ORDER_ID, &order.id)
+            .written(tag::ORDER_ID, |out| order.id.push(out))
             .field(tag::CL_ORD_ID, &order.client_id)
             .maybe(tag::ORIG_CL_ORD_ID, before)
-            .field(tag::EXEC_ID, exec_id)
+            .written(tag::EXEC_ID, |out| {
+                origin.push(out);
+                out.push(b'-');
+                push_number(out, count);
+            })
             .maybe(tag::EXEC_TRANS_TYPE, trans_type)
             .field(tag::EXEC_TYPE, exec_type)
             .field(tag::ORD_STATUS, status)
-            .maybe(tag::ACCOUNT, order.account.as_deref())
+            .maybe(tag::ACCOUNT, order.account.as_ref())
             .field(tag::SYMBOL, &order.symbol)
     }
 
@@ -71,20 +76,20 @@ impl<'a> Reporter<'a> {
             Exec::Cancelled => 0,
             Exec::New | Exec::Filled { .. } | Exec::Replaced => order.open(),
         };
-        let (last_quantity, last_price) = match exec {
-            Exec::Filled { quantity, price } => (Some(quantity.to_string()), Some(price.to_string())),
-            Exec::New | Exec::Cancelled | Exec::Replaced => (None, None),
-        };
-        self.report(order, exec_type, status, before)
+        let mut body = self
+            .report(order, exec_type, status, before)
             .field(tag::SIDE, order.side.code())
-            .shown(tag::ORDER_QTY, order.quantity)
-            .field(tag::ORD_TYPE, if order.limit.is_some() { "2" } else { "1" })
-            .maybe(tag::PRICE, order.limit.map(|limit| limit.to_string()))
-            .maybe(tag::LAST_SHARES, last_quantity)
-            .maybe(tag::LAST_PX, last_price)
-            .shown(tag::LEAVES_QTY, leaves)
-            .shown(tag::CUM_QTY, order.filled)
-            .shown(tag::AVG_PX, Price::average(order.value, order.filled))
+            .number(tag::ORDER_QTY, order.quantity)
+            .field(tag::ORD_TYPE, if order.limit.is_some() { "2" } else { "1" });
+        if let Some(limit) = order.limit {
+            body = body.written(tag::PRICE, |out| limit.push(out));
+        }
+        if let Exec::Filled { quantity, price } = exec {
+            body = body.number(tag::LAST_SHARES, quantity).written(tag::LAST_PX, |out| price.push(out));
+        }
+        body.number(tag::LEAVES_QTY, leaves)
+            .number(tag::CUM_QTY, order.filled)
+            .written(tag::AVG_PX, |out| Price::average(order.value, order.filled).push(out))
             .time(tag::TRANSACT_TIME, at)
             .say();
     }
@@ -100,11 +105,11 @@ impl<'a> Reporter<'a> {
         };
         self.report(order, "8", "8", None)
             .field(tag::SIDE, order.side.code())
-            .shown(tag::ORDER_QTY, order.quantity)
-            .shown(tag::LEAVES_QTY, 0)
-            .shown(tag::CUM_QTY, 0)
-            .shown(tag::AVG_PX, 0)
-            .shown(tag::ORD_REJ_REASON, reason)
+            .number(tag::ORDER_QTY, order.quantity)
+            .number(tag::LEAVES_QTY, 0)
+            .number(tag::CUM_QTY, 0)
+            .number(tag::AVG_PX, 0)
+            .number(tag::ORD_REJ_REASON, u64::from(reason))
             .field(tag::TEXT, why)
             .time(tag::TRANSACT_TIME, at)
             .say();
@@ -134,12 +139,15 @@ impl<'a> Reporter<'a> {
         let response_to = if message.msg_type() == b"F" { "1" } else { "2" };
         self.replies
             .to(self.from.stream, b"9")
-            .field(tag::ORDER_ID, order.map_or("NONE", |order| order.id.as_str()))
+            .written(tag::ORDER_ID, |out| match order {
+                Some(order) => order.id.push(out),
+                None => out.extend_from_slice(b"NONE"),
+            })
             .maybe(tag::CL_ORD_ID, message.get(tag::CL_ORD_ID))
             .maybe(tag::ORIG_CL_ORD_ID, message.get(tag::ORIG_CL_ORD_ID))
             .field(tag::ORD_STATUS, status)
             .field(tag::CXL_REJ_RESPONSE_TO, response_to)
-            .shown(tag::CXL_REJ_REASON, reason)
+            .number(tag::CXL_REJ_REASON, reason)
             .field(tag::TEXT, text)
             .time(tag::TRANSACT_TIME, self.from.at)
             .say();
@@ -156,13 +164,13 @@ impl<'a> Reporter<'a> {
         self.business_reject(message, 5, &text);
     }
 
-    fn business_reject(&mut self, message: &Message<'_>, reason: u32, text: &str) {
+    fn business_reject(&mut self, message: &Message<'_>, reason: u64, text: &str) {
         self.replies
             .to(self.from.stream, b"j")
-            .shown(tag::REF_SEQ_NUM, self.from.number)
+            .number(tag::REF_SEQ_NUM, self.from.number)
             .field(tag::REF_MSG_TYPE, message.msg_type())
             .maybe(tag::BUSINESS_REJECT_REF_ID, message.get(tag::CL_ORD_ID))
-            .shown(tag::BUSINESS_REJECT_REASON, reason)
+            .number(tag::BUSINESS_REJECT_REASON, reason)
             .field(tag::TEXT, text)
             .say();
     }

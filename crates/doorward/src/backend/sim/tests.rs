@@ -2,7 +2,7 @@
 
 use doorward_core::fix::build::Builder;
 use doorward_core::fix::message::Fields;
-use doorward_core::stream::Epoch;
+use doorward_core::stream::{Epoch, StreamKey};
 use doorward_core::time::Wall;
 
 use super::*;
@@ -229,7 +229,7 @@ fn f8_the_same_messages_after_a_restart_make_the_same_book_and_the_same_reports(
     assert_eq!(format!("{:?}", sim.books), format!("{:?}", venue.sim.books));
     assert!(said.iter().any(|messages| messages.len() > 3), "there were fills");
     for (no, order) in &sim.orders {
-        assert!(order.open() > 0 && sim.by_client[&(order.stream, order.client_id.clone())] == *no);
+        assert!(order.open() > 0 && sim.by_client[&order.key()] == *no);
     }
     assert_eq!(sim.orders.len(), sim.by_client.len());
 }

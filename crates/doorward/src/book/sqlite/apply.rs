@@ -106,7 +106,7 @@ pub(super) fn stranger(begins: &str, chars: usize) -> String {
 /// Columns of an audit row.
 const AUDIT_COLUMNS: usize = 11;
 /// Audit rows that are added with one statement, where there are as many.
-const AUDIT_ROWS: usize = 16;
+const AUDIT_ROWS: usize = 64;
 
 fn add_audits(rows: usize) -> String {
     let row = format!("({})", ["?"; AUDIT_COLUMNS].join(","));
@@ -241,6 +241,12 @@ impl<'c> Writer<'c> {
         self.logins.write()?;
         let set = self.run.set_mark.execute((signed(mark.no), mark.hash));
         set.and_then(|_| self.run.commit.execute([])).map(drop).map_err(|error| fault(&error))
+    }
+
+    /// Gives back the memory of pages that are not in use.
+    pub(super) fn give_back(&self) {
+        // It is a hint: where it fails, the memory stays.
+        let _ = self.conn.execute_batch("PRAGMA shrink_memory");
     }
 
     /// Undoes the transaction, if one is open.
@@ -451,7 +457,8 @@ impl<'c> Writer<'c> {
         added.and_then(|()| self.run.add_audit.raw_execute()).map(drop).map_err(|error| fault(&error))
     }
 
-    /// Sixteen audit rows with one statement: each of its own would open the same indexes again.
+    /// Many audit rows with one statement: each of its own would open the same indexes again, and keep the pages aside
+    /// that it changes.
     fn audits(&mut self, rows: &[(u64, Encoded)]) -> Result<(), Fault> {
         let add = &mut self.run.add_audits;
         let bound = rows.iter().enumerate().try_for_each(|(nth, (no, encoded))| {

@@ -25,6 +25,9 @@ const WAITING: usize = 2_000;
 /// After so long without a batch they are applied.
 const IDLE: Duration = Duration::from_millis(50);
 
+/// After so long without a batch no memory is kept for the next one.
+const QUIET: Duration = Duration::from_millis(500);
+
 /// See the module.
 pub(super) struct Committer<'c> {
     writer: Writer<'c>,
@@ -106,8 +109,20 @@ impl<'c> Committer<'c> {
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => self.flush_aside(),
             }
+            match jobs.recv_timeout(QUIET) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.rest(),
+            }
         }
         jobs.recv().ok()
+    }
+
+    /// Gives back the room that the last burst took.
+    fn rest(&mut self) {
+        self.waiting.shrink_to(0);
+        self.journal.rest();
+        self.writer.give_back();
     }
 
     /// All that waits behind a batch, as far as it fits one group.

@@ -49,7 +49,7 @@ pub(super) struct Submitted {
 /// what a replay will apply.
 pub(super) struct Encoded {
     pub(super) record: Record,
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Box<[u8]>,
     /// Where in the bytes the entry stands.
     pub(super) entry: Range<usize>,
 }

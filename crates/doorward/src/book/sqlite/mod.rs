@@ -184,7 +184,8 @@ impl SqliteStore {
     fn hand_in(&self, batch: Batch, answer: Answerer) {
         let Batch { expects, records } = batch;
         let eager = records.iter().flat_map(|record| &record.changes).any(is_versioned);
-        let encoded = records.into_iter().map(|record| self.encode(record, eager)).collect();
+        let mut scratch = Vec::with_capacity(RECORD_USUAL_BYTES);
+        let encoded = records.into_iter().map(|record| self.encode(record, eager, &mut scratch)).collect();
         match encoded {
             Ok(records) => {
                 match self.jobs.try_send(Job::Commit(Submitted { expects, records, eager, answer })) {
@@ -201,9 +202,11 @@ impl SqliteStore {
 
     /// A record and its bytes. One that does not read back from them must never be written; where nothing versioned is
     /// changed, it holds only types of which tests say so, and is not read back each time.
-    fn encode(&self, mut record: Record, eager: bool) -> Result<Encoded, Fault> {
+    fn encode(&self, mut record: Record, eager: bool, scratch: &mut Vec<u8>) -> Result<Encoded, Fault> {
         record.entry.node.clone_from(&self.node);
-        let (bytes, entry) = to_bytes(&record)?;
+        scratch.clear();
+        let entry = write_json(&record, scratch)?;
+        let bytes: Box<[u8]> = scratch.as_slice().into();
         if bytes.len() > RECORD_BYTES_MAX {
             let (event, length) = (record.entry.event, bytes.len());
             return Err(Fault::Book(format!(
@@ -251,21 +254,23 @@ fn unreadable(record: &Record, error: &serde_json::Error) -> Fault {
     Fault::Book(format!("a record of event {} does not read back: {error}", record.entry.event))
 }
 
-/// A record's JSON, and where in it the entry stands, which the book takes as it is.
-fn to_bytes(record: &Record) -> Result<(Vec<u8>, Range<usize>), Fault> {
+/// Room for the JSON of one record as most are, in bytes.
+const RECORD_USUAL_BYTES: usize = 2_048;
+
+/// Writes a record's JSON; where in it the entry stands, which the book takes as it is.
+fn write_json(record: &Record, bytes: &mut Vec<u8>) -> Result<Range<usize>, Fault> {
     const BEFORE: &[u8] = b"{\"entry\":";
     let failed = |error: serde_json::Error| unreadable(record, &error);
     let Record { entry, changes } = record;
-    let mut bytes = Vec::with_capacity(1024);
     bytes.extend_from_slice(BEFORE);
-    serde_json::to_writer(&mut bytes, entry).map_err(failed)?;
+    serde_json::to_writer(&mut *bytes, entry).map_err(failed)?;
     let place = BEFORE.len()..bytes.len();
     if !changes.is_empty() {
         bytes.extend_from_slice(b",\"changes\":");
-        serde_json::to_writer(&mut bytes, changes).map_err(failed)?;
+        serde_json::to_writer(&mut *bytes, changes).map_err(failed)?;
     }
     bytes.push(b'}');
-    Ok((bytes, place))
+    Ok(place)
 }
 
 fn is_versioned(change: &Change) -> bool {

@@ -48,6 +48,10 @@ pub(super) fn open_to_write(path: &Path, migrations: &[Migration]) -> Result<Con
         conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         conn.pragma_update(None, "synchronous", "NORMAL")?;
         conn.pragma_update(None, "cache_size", -16_384)?;
+        // What is kept aside to undo one statement needs no file: a write call for each page cost more than the row.
+        conn.pragma_update(None, "temp_store", "MEMORY")?;
+        // In pages: those that every batch touches go into the file with every fourth megabyte only.
+        conn.pragma_update_and_check(None, "wal_autocheckpoint", 4_000, |_| Ok(()))?;
         conn.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))?;
         Ok(conn)
     };

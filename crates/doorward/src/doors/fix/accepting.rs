@@ -17,7 +17,7 @@ use super::silent::{Rank, Room};
 use super::transport::Transport;
 use crate::doors::proxy_header::Pending;
 use crate::doors::source::Source;
-use crate::doors::tls::HANDSHAKE_MAX;
+use crate::doors::tls::{HANDSHAKE_MAX, Tls};
 use crate::gate::{Connection as GateConnection, Origin, new_attempt};
 use crate::metrics;
 
@@ -80,7 +80,7 @@ impl Door {
             Room::None => return metrics::connection_refused(DOOR, "full"),
         }
         let listener = &mut self.listeners[at];
-        let transport = match Transport::new(stream, listener.tls.as_ref()) {
+        let transport = match Transport::new(stream, listener.tls.as_ref().map(Tls::plain_protocol)) {
             Ok(transport) => transport,
             Err(error) => {
                 tracing::error!(%error, listener = listener.name, "tls");
@@ -121,10 +121,12 @@ impl Door {
             armed: None,
             stream: None,
             stated: None,
+            before: None,
             logging_on: None,
             counted: false,
             watch: None,
             asked: false,
+            is_broken: false,
         };
         self.connections.insert(token, connection);
         let Some(connection) = self.connections.get_mut(token) else { return };

@@ -3,7 +3,7 @@
 use doorward_core::fix::session::{End, StreamState};
 use doorward_core::id::SessionId;
 use doorward_core::identity::decide::Misuse;
-use doorward_core::stream::{Epoch, Numbers, StreamKey};
+use doorward_core::stream::{Epoch, LeftBehind, Numbers, StreamKey};
 use doorward_core::time::Now;
 use tokio::sync::oneshot;
 
@@ -11,16 +11,11 @@ use super::connection::Connection;
 use super::door::Door;
 use super::mailbox::{Command, Unfit, Whose};
 use super::seats::Seat;
-use crate::fault::Fault;
 use crate::gate::fix::{LiveStream, LogonSave, SetNext, StreamInfo};
+use crate::streams::StoredMessage;
 
 /// The greatest MsgSeqNum that a stream may be set to: nine digits, as most clients read.
 const NEXT_MAX: u64 = 999_999_999;
-/// Stored messages that are carried into another epoch at once.
-const CARRIED_AT_ONCE: usize = 1_000;
-/// The same in bytes.
-const CARRIED_BYTES_MAX: usize = 1 << 20;
-
 impl Door {
     pub(super) fn open_mailbox(&mut self, now: Now) {
         let commands: Vec<Command> = self.mailbox.open().collect();
@@ -33,14 +28,14 @@ impl Door {
         match command {
             Command::Verdict(token, ask, verdict) => {
                 if let Some(connection) = self.connections.get_mut(token) {
-                    connection.session.verdict(ask, verdict, now);
+                    connection.tell(|session| session.verdict(ask, verdict, now));
                     self.drain(token, now);
                 }
             }
             Command::Saved(whose, ok) => {
                 for (token, ask) in whose {
                     if let Some(connection) = self.connections.get_mut(token) {
-                        connection.session.saved(ask, ok, now);
+                        connection.tell(|session| session.saved(ask, ok, now));
                         self.drain(token, now);
                     }
                 }
@@ -56,9 +51,14 @@ impl Door {
                 let sent = self.send_all(&stream, &messages, now);
                 let _ = answer.send(sent);
             }
+            Command::Stored(wanted, answer) => {
+                let _ = answer.send(self.show_stored(&wanted));
+            }
             Command::List(session, answer) => {
                 let _ = answer.send(self.shown(session));
             }
+            Command::Reopened(reopened) => self.reopened(*reopened, now),
+            Command::Broken => self.is_broken = true,
             Command::Look => self.look_at = now.mono,
             Command::Stop { drain } => self.stop(now, drain),
         }
@@ -82,7 +82,7 @@ impl Door {
     fn end_those(&mut self, whose: &Whose, why: End, now: Now) {
         let all = match whose {
             Whose::Connection(token) => vec![*token],
-            Whose::Session(_) | Whose::Key(_) | Whose::Firm(_) | Whose::Person(_) => {
+            Whose::Session(_) | Whose::Narrowed(_) | Whose::Key(_) | Whose::Firm(_) | Whose::Person(_) => {
                 self.connections.tokens()
             }
         };
@@ -109,7 +109,8 @@ impl Door {
             // The door may have closed meanwhile.
             let _ = handle.tell(Command::NumbersSaved { stream, numbers, saved, answer });
         };
-        let save = LogonSave { record: ask.record, numbers: Some((stream, numbers)) };
+        // The stream log alone decides whether they hold: a record that comes to light later moves nothing.
+        let save = LogonSave { record: ask.record, numbers: None };
         self.shared.authority.save(vec![save], Box::new(done));
     }
 
@@ -135,7 +136,28 @@ impl Door {
             return Err(Misuse::conflict("stream", text));
         };
         state.roll(week);
-        moved(state.numbers, *next_in, *next_out)
+        let (since, wanted) = (state.numbers, moved(state.numbers, *next_in, *next_out)?);
+        if self.carried(stream, &since, wanted.epoch).is_none() {
+            let text =
+                format!("{stream} has more undelivered messages than can be kept with numbers that go back");
+            return Err(Misuse::conflict("next_in", text));
+        }
+        Ok(wanted)
+    }
+
+    /// What the client did not fetch and goes on in another epoch under the same numbers; `None` where that is too much,
+    /// or cannot be read.
+    fn carried(&self, stream: &StreamKey, since: &Numbers, epoch: Epoch) -> Option<Vec<StoredMessage>> {
+        if epoch == since.epoch || since.unsent_from == since.unsent_to {
+            return Some(Vec::new());
+        }
+        match self.stored(stream, since.epoch, since.unsent_from..=since.unsent_to - 1) {
+            Ok((stored, whole)) => whole.then_some(stored),
+            Err(fault) => {
+                tracing::error!(%fault, %stream, "stored FIX messages cannot be read");
+                None
+            }
+        }
     }
 
     fn numbers_saved(
@@ -145,6 +167,7 @@ impl Door {
         saved: bool,
         now: Now,
     ) -> Result<Numbers, Misuse> {
+        self.shared.booked_since |= saved;
         // What the venue has sent to the stream meanwhile is found in the log then.
         self.settle(now);
         self.shared.setting.retain(|other| other != stream);
@@ -158,41 +181,15 @@ impl Door {
         let Some(Seat::Free(state)) = self.shared.seats.get_mut(stream) else { return None };
         let since = state.numbers;
         let numbers = joined(since, set)?;
-        if numbers.epoch != since.epoch
-            && let Err(fault) = self.carry_over(stream, &since, numbers.epoch, now)
-        {
-            tracing::error!(%fault, %stream, "stored FIX messages cannot be read");
-            return None;
-        }
+        let stored = self.carried(stream, &since, numbers.epoch)?;
         if let Some(Seat::Free(state)) = self.shared.seats.get_mut(stream) {
             state.numbers = numbers;
+            let left = state.take_left_behind();
+            self.left_behind(stream, left);
         }
-        self.shared.log.numbers(stream, &numbers);
+        self.shared.log.state_with(stream, &numbers, &stored);
         self.settle(now);
         Some(numbers)
-    }
-
-    /// Stores in another epoch, under the same numbers, what the client did not fetch in this one.
-    fn carry_over(
-        &mut self,
-        stream: &StreamKey,
-        from: &Numbers,
-        epoch: Epoch,
-        now: Now,
-    ) -> Result<(), Fault> {
-        let mut next = from.unsent_from;
-        while next < from.unsent_to {
-            let range = next..=from.unsent_to - 1;
-            let stored =
-                self.shared.log.read(stream, from.epoch, range, CARRIED_AT_ONCE, CARRIED_BYTES_MAX)?;
-            let Some(last) = stored.last() else { break };
-            next = last.number + 1;
-            for message in &stored {
-                self.shared.log.outbound(stream, epoch, message.number, message.at, &message.bytes);
-            }
-            self.settle_if_much(now);
-        }
-        Ok(())
     }
 
     fn send_all(
@@ -256,17 +253,25 @@ impl Door {
             .iter()
             .filter(|(stream, _)| is_of(stream))
             .filter_map(|(stream, seat)| match seat {
-                Seat::Free(state) => Some(StreamInfo { stream: *stream, numbers: state.numbers, live: None }),
+                Seat::Free(state) => Some(self.info(stream, state.numbers, None)),
                 Seat::Held { token, .. } => {
                     let connection = self.connections.get(*token)?;
                     let numbers = connection.session.numbers()?;
                     let live = connection.session.is_live().then(|| live(connection));
-                    Some(StreamInfo { stream: *stream, numbers, live })
+                    Some(self.info(stream, numbers, live))
                 }
             })
             .collect();
         all.sort_by_key(|shown| shown.stream);
         all
+    }
+
+    fn info(&self, stream: &StreamKey, numbers: Numbers, live: Option<LiveStream>) -> StreamInfo {
+        let undelivered = numbers.unfetched().map_or(0, |LeftBehind { epoch, first, last, count }| {
+            // Where the disk does not answer, no less than there is.
+            self.shared.log.count(stream, epoch, first..=last).unwrap_or(count)
+        });
+        StreamInfo { stream: *stream, numbers, undelivered, live }
     }
 }
 
@@ -309,6 +314,11 @@ fn is_of(connection: &Connection, whose: &Whose) -> bool {
         Whose::Person(person) => connection.stream == Some(StreamKey::Person(*person)),
         // Also whoever waits for a stream of it.
         Whose::Session(session) => who.is_some_and(|who| who.session == Some(*session)),
+        Whose::Narrowed(session) => who.is_some_and(|who| {
+            let source = connection.origin.source;
+            who.session == Some(session.id)
+                && !session.keeps(who.comp, who.operator.as_ref(), who.access_key.as_ref(), source)
+        }),
         Whose::Key(key) => who.is_some_and(|who| who.access_key == Some(*key)),
         Whose::Firm(firm) => who.is_some_and(|who| who.firm.as_ref() == Some(firm)),
     }

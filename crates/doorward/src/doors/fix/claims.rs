@@ -7,7 +7,6 @@ use doorward_core::time::Now;
 
 use super::door::{Door, Job};
 use super::drive::carry_out;
-use super::recovery::later;
 use super::seats::{Challenger, Seat};
 use super::slab::Token;
 
@@ -73,7 +72,7 @@ impl Door {
 
     fn claimed(&mut self, token: Token, ask: AskId, claimed: Claimed, now: Now) {
         let Some(connection) = self.connections.get_mut(token) else { return };
-        connection.session.claimed(ask, claimed, now);
+        connection.tell(|session| session.claimed(ask, claimed, now));
         self.carry_out(token, now);
         // A connection that has ended gives it back at once.
         self.shared.jobs.push_back(Job::Closed(token));
@@ -123,12 +122,10 @@ impl Door {
             return;
         }
         tracing::error!(%stream, "a FIX connection has gone without its stream, which goes on as after a crash");
-        let logged = self.shared.log.numbers_of(stream);
-        let numbers = match (logged, stated) {
-            (Some(logged), Some(stated)) => later(logged, stated),
-            (Some(numbers), None) | (None, Some(numbers)) => numbers,
+        let numbers = match self.shared.known(stream, stated) {
+            Some(numbers) => numbers,
             // Never was a number of it stated.
-            (None, None) => match self.settings_of(stream) {
+            None => match self.settings_of(stream) {
                 Some(settings) => StreamState::new(settings.week(self.week.number)).numbers,
                 None => return,
             },
@@ -171,9 +168,7 @@ impl Door {
         self.shared.log.numbers(stream, &numbers);
         self.shared.counts.application_out += 1;
         self.shared.scratch = bytes;
-        if left > 0 {
-            self.left_behind(stream, left);
-        }
+        self.left_behind(stream, left);
         Some(number)
     }
 }

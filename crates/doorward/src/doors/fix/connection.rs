@@ -1,9 +1,10 @@
 //! One connection: its transport, its machine, and what waits to be written.
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 
 use doorward_core::fix::session::Session;
-use doorward_core::id::{AccessKeyId, FirmCode, OperatorId, SessionId};
+use doorward_core::id::{AccessKeyId, CompId, FirmCode, OperatorId, SessionId};
 use doorward_core::limits::Limit;
 use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::{Mono, Wall};
@@ -57,6 +58,7 @@ pub(super) enum Stage {
 #[derive(Debug, Default)]
 pub(super) struct LoggedOn {
     pub(super) since: Wall,
+    pub(super) comp: Option<CompId>,
     pub(super) operator: Option<OperatorId>,
     pub(super) access_key: Option<AccessKeyId>,
     pub(super) firm: Option<FirmCode>,
@@ -97,6 +99,8 @@ pub(super) struct Connection {
     pub(super) stream: Option<StreamKey>,
     /// The stream's numbers as the machine stated them last.
     pub(super) stated: Option<Numbers>,
+    /// Its numbers from before a reset that waits for the commit.
+    pub(super) before: Option<Box<Numbers>>,
     /// Who is logged on, or about to be.
     pub(super) logging_on: Option<Box<LoggedOn>>,
     /// Logged on by the listener's count.
@@ -105,6 +109,8 @@ pub(super) struct Connection {
     pub(super) watch: Option<tokio::task::JoinHandle<()>>,
     /// Something was asked of the gate: it is told when the connection goes.
     pub(super) asked: bool,
+    /// Its machine broke off: it is asked nothing more.
+    pub(super) is_broken: bool,
 }
 
 /// What became of a write.
@@ -117,6 +123,13 @@ pub(super) enum Wrote {
 }
 
 impl Connection {
+    /// Gives its machine something. One that breaks off harms nobody else: it only ever changes itself, and what it was
+    /// about to say is not carried out.
+    pub(super) fn tell(&mut self, input: impl FnOnce(&mut Session)) {
+        let told = std::panic::catch_unwind(AssertUnwindSafe(|| input(&mut self.session)));
+        self.is_broken |= told.is_err();
+    }
+
     /// Bytes that wait to be written.
     pub(super) fn waiting(&self) -> usize {
         self.out.len() - self.written

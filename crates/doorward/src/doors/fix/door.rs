@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use doorward_core::ask::{AskId, Judged};
 use doorward_core::calendar::{Calendar, Week};
-use doorward_core::fix::message::Fields;
 use doorward_core::fix::session::{Claim, End, ReadRange};
 use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::{Mono, Now};
@@ -45,6 +44,8 @@ pub(super) enum Job {
     Claim(Token, AskId, Claim),
     /// A connection may have given its stream back, and has to go.
     Closed(Token),
+    /// The machine of a connection broke off.
+    Broken(Token),
 }
 
 /// A judgement that is held back by a drill.
@@ -76,10 +77,17 @@ pub(super) struct Shared {
     /// Why the log takes nothing; it is opened again when `retry_at` has come.
     pub(super) failing: Option<Fault>,
     pub(super) retry_at: Mono,
+    /// Streams whose reset could not be written down, with the numbers from before: their clients were not told.
+    pub(super) unsaid: Vec<(StreamKey, Numbers)>,
+    /// A batch of the log is committed before its turn ends where it grows beyond this.
+    pub(super) batch_bytes_max: usize,
+    /// The log is being opened again, and the back end told the week again, on a thread of its own.
+    pub(super) reopening: Option<std::thread::JoinHandle<()>>,
+    /// Numbers were given to the book since that began.
+    pub(super) booked_since: bool,
     pub(super) seats: Seats,
     pub(super) backend: Box<dyn Backend>,
     pub(super) replies: Replies,
-    pub(super) fields: Fields,
     /// Logons of this turn, to be written down together.
     pub(super) decided: Vec<LogonSave>,
     pub(super) deciding: Vec<(Token, AskId)>,
@@ -126,13 +134,15 @@ pub(super) struct Door {
     pub(super) look_at: Mono,
     pub(super) prune_at: Mono,
     pub(super) keep: Duration,
+    /// Something that cannot be made good: the thread ends, and with it the process.
+    pub(super) is_broken: bool,
     /// Everybody has been logged out; the thread ends then at the latest.
     pub(super) stopping: Option<Mono>,
 }
 
 impl Door {
-    /// Turns until everybody has gone after a stop.
-    pub(super) fn run(mut self) {
+    /// Turns until everybody has gone after a stop. Returns whether it was told to.
+    pub(super) fn run(mut self) -> bool {
         let mut events = mio::Events::with_capacity(EVENTS);
         loop {
             match self.poll.poll(&mut events, self.patience()) {
@@ -145,14 +155,19 @@ impl Door {
             }
             let now = self.clock.now();
             self.turn(&events, now);
+            if self.is_broken {
+                break;
+            }
             if self.stopping.is_some_and(|until| self.connections.len() == 0 || now.mono >= until) {
                 break;
             }
         }
+        let told = self.stopping.is_some() && !self.is_broken;
         self.end();
+        told
     }
 
-    fn turn(&mut self, events: &mio::Events, now: Now) {
+    pub(super) fn turn(&mut self, events: &mio::Events, now: Now) {
         self.look_at_week(now);
         let mut again = std::mem::take(&mut self.again);
         for event in events {
@@ -213,7 +228,7 @@ impl Door {
             }
             connection.armed = None;
             if connection.session.deadline().is_some_and(|deadline| deadline <= now.mono) {
-                connection.session.timeout(now);
+                connection.tell(|session| session.timeout(now));
                 self.drain(token, now);
             } else if connection.deadline().is_some_and(|deadline| deadline <= now.mono) {
                 self.stage_over(token, now);
@@ -225,9 +240,13 @@ impl Door {
             if delayed.overtaken {
                 self.shared.overtaken.push(delayed.token);
             }
-            if let Some(connection) = self.connections.get_mut(delayed.token) {
-                connection.session.judged(delayed.ask, delayed.judged, now);
-                self.drain(delayed.token, now);
+            let connection = self.connections.get_mut(delayed.token);
+            match connection.filter(|connection| connection.session.awaits(delayed.ask)) {
+                Some(connection) => {
+                    connection.tell(|session| session.judged(delayed.ask, delayed.judged, now));
+                    self.drain(delayed.token, now);
+                }
+                None => self.shared.write_down(delayed.judged),
             }
         }
     }
@@ -248,9 +267,9 @@ impl Door {
         self.look_at = now.mono + LOOK_EVERY;
         self.measure();
         if self.shared.failing.is_some() && now.mono >= self.shared.retry_at {
-            self.reopen(now);
+            self.reopen();
         }
-        if now.mono >= self.prune_at {
+        if now.mono >= self.prune_at && self.shared.failing.is_none() {
             self.prune_at = now.mono + PRUNE_EVERY;
             match self.shared.log.prune(now.wall - self.keep) {
                 Ok(pruned) if pruned.segments > 0 => {
@@ -287,6 +306,7 @@ impl Door {
         if rolls {
             self.shared.backend.restart();
             tracing::info!(week = week.number, "a trading week begins");
+            self.roll_undelivered(now);
         }
     }
 
@@ -323,7 +343,8 @@ impl Door {
     /// Lets go of a connection for good.
     pub(super) fn forget(&mut self, token: Token, now: Now) {
         let Some(mut connection) = self.connections.remove(token) else { return };
-        if let Some((stream, state)) = connection.session.release() {
+        let left = if connection.is_broken { None } else { connection.session.release() };
+        if let Some((stream, state)) = left {
             self.pass_on(stream, state, now);
         } else if let Some(stream) = connection.stream {
             self.free_orphan(&stream, connection.stated, now);
@@ -341,6 +362,10 @@ impl Door {
     }
 
     fn end(&mut self) {
+        if let Some(reopening) = self.shared.reopening.take() {
+            // Nobody else may open the log before; how it ended is nobody's business any more.
+            let _ = reopening.join();
+        }
         if self.connections.len() > 0 {
             let now = self.clock.now();
             for token in self.connections.tokens() {

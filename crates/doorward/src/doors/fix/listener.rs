@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use doorward_core::fix::session::Settings as SessionSettings;
 use doorward_core::time::Mono;
-use rustls::ServerConfig;
 
 use super::silent::Silent;
 use crate::config::{FixListener, FixProfile, Network};
@@ -26,7 +25,7 @@ pub(super) struct Listener {
     pub(super) socket: mio::net::TcpListener,
     /// What each of its sessions is made with.
     pub(super) settings: Arc<SessionSettings>,
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) tls: Option<Tls>,
     /// Who may send a PROXY protocol header; `None`: nobody.
     pub(super) proxies: Option<Vec<Network>>,
     pub(super) silent: Silent,
@@ -59,7 +58,7 @@ impl Listener {
             profile: config.profile,
             socket: mio::net::TcpListener::from_std(socket),
             settings,
-            tls: tls.map(Tls::plain_protocol),
+            tls: tls.cloned(),
             proxies: config.proxy_protocol.then(|| trusted.to_vec()),
             silent: Silent::new(limits),
             failures: Failures::default(),

@@ -9,10 +9,13 @@ use doorward_core::ask::{AskId, Verdict};
 use doorward_core::fix::session::End;
 use doorward_core::id::{AccessKeyId, FirmCode, PersonId, SessionId};
 use doorward_core::identity::decide::Misuse;
+use doorward_core::identity::fix_session::FixSession;
 use doorward_core::stream::{Numbers, StreamKey};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
+use super::recovery::Reopened;
 use super::slab::Token;
+use super::stored::{Stored, StoredWanted};
 use crate::gate::fix::{EndOf, FixControl, SetNext, StreamInfo};
 
 /// The FIX door has ended.
@@ -35,6 +38,9 @@ pub enum Unfit {
     /// It could not be made durable.
     #[error("the stream log failed: {0}")]
     NotSaved(String),
+    /// Stored messages could not be read.
+    #[error("the stream log cannot be read: {0}")]
+    NotRead(String),
 }
 
 /// Which connections are to end.
@@ -42,6 +48,8 @@ pub enum Unfit {
 pub(super) enum Whose {
     /// Those of a FIX session.
     Session(SessionId),
+    /// Those of a FIX session that would not be let in as it is now.
+    Narrowed(Box<FixSession>),
     /// Those that a key pair opened.
     Key(AccessKeyId),
     /// Those of a firm's FIX sessions.
@@ -73,8 +81,14 @@ pub(super) enum Command {
         messages: Vec<(Vec<u8>, Vec<u8>)>,
         answer: Answer<Vec<u64>>,
     },
+    /// Stored messages.
+    Stored(StoredWanted, Answer<Stored>),
     /// All streams, or those of a FIX session.
     List(Option<SessionId>, oneshot::Sender<Vec<StreamInfo>>),
+    /// The log was opened again, or could not be.
+    Reopened(Box<Reopened>),
+    /// What was done beside the thread broke off.
+    Broken,
     /// The wall clock was moved.
     Look,
     Stop {
@@ -89,6 +103,8 @@ struct Inner {
     woken: Arc<AtomicBool>,
     /// Whether FIX messages can be stored.
     storing: AtomicBool,
+    /// The thread has ended although nobody told it to.
+    broken: watch::Sender<bool>,
 }
 
 /// Reaches the thread of the FIX door from anywhere.
@@ -110,7 +126,13 @@ pub(super) struct Mailbox {
 pub(super) fn mailbox(waker: mio::Waker) -> (FixHandle, Mailbox) {
     let (sender, commands) = mpsc::channel();
     let woken = Arc::new(AtomicBool::new(false));
-    let inner = Inner { commands: sender, waker, woken: Arc::clone(&woken), storing: AtomicBool::new(true) };
+    let inner = Inner {
+        commands: sender,
+        waker,
+        woken: Arc::clone(&woken),
+        storing: AtomicBool::new(true),
+        broken: watch::Sender::new(false),
+    };
     (FixHandle(Arc::new(inner)), Mailbox { commands, woken })
 }
 
@@ -160,10 +182,19 @@ impl FixHandle {
         self.ask(|answer| Command::List(None, answer)).await
     }
 
+    /// Messages to a client as they are stored, those of epochs that are over too.
+    ///
+    /// # Errors
+    /// See [`Unfit`].
+    pub async fn stored(&self, wanted: StoredWanted) -> Result<Stored, Unfit> {
+        self.ask(|answer| Command::Stored(wanted, answer)).await?
+    }
+
     /// Ends the connections that the gate says; does not wait for it.
     pub fn end(&self, what: EndOf) {
         let (whose, why) = match what {
             EndOf::Session(session) => (Whose::Session(session), End::SessionEnded),
+            EndOf::Narrowed(session) => (Whose::Narrowed(session), End::SessionEnded),
             EndOf::Key(key) => (Whose::Key(key), End::KeyEnded),
             EndOf::Firm(firm) => (Whose::Firm(firm), End::SessionEnded),
             EndOf::Person(person) => (Whose::Person(person), End::PersonEnded),
@@ -180,6 +211,16 @@ impl FixHandle {
 
     pub(super) fn set_storing(&self, storing: bool) {
         self.0.storing.store(storing, Ordering::Relaxed);
+    }
+
+    /// Resolves when the thread has ended although nobody told it to: the node cannot go on.
+    pub async fn broken(&self) {
+        // The sender is here, so it does not fail.
+        let _ = self.0.broken.subscribe().wait_for(|broken| *broken).await;
+    }
+
+    pub(super) fn set_broken(&self) {
+        self.0.broken.send_replace(true);
     }
 
     /// Tells that the wall clock was moved (demo and tests only).

@@ -20,6 +20,7 @@ mod settle;
 mod silent;
 mod slab;
 mod start;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -28,3 +29,4 @@ mod transport;
 pub use authority::Authority;
 pub use mailbox::{FixHandle, Gone, Unfit};
 pub use start::{Bound, FixSettings, Parts, Running, StartFault, start};
+pub use stored::{Stored, StoredWanted};

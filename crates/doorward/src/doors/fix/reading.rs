@@ -1,9 +1,11 @@
 //! What the poller tells of a connection, and the bytes that came.
 
 use doorward_core::audit::Deny;
+use doorward_core::fix::profile::Credentials;
 use doorward_core::time::Now;
 use mio::Interest;
 use mio::event::Event;
+use zeroize::Zeroize as _;
 
 use super::connection::{Connection, Stage};
 use super::door::{DOOR, Door, READ_BYTES};
@@ -59,7 +61,8 @@ impl Door {
     /// Reads what is there and gives it to the machine.
     pub(super) fn read(&mut self, token: Token, now: Now) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let mut taken = 0;
+        let has_passwords = self.has_passwords(token);
+        let (mut taken, mut most) = (0, 0);
         while let Some(connection) = self.connections.get_mut(token) {
             let room = match &connection.stage {
                 // Not one byte of what follows the header.
@@ -87,6 +90,7 @@ impl Door {
             };
             let is_header = matches!(connection.stage, Stage::Proxy(_));
             taken += bytes;
+            most = most.max(bytes);
             self.take_bytes(token, &buffer[..bytes], now);
             let begins = |connection: &Connection| is_header && matches!(connection.stage, Stage::Handshake);
             if self.connections.get(token).is_some_and(begins) {
@@ -102,8 +106,18 @@ impl Door {
                 break;
             }
         }
+        if has_passwords {
+            buffer[..most].zeroize();
+        }
         self.buffer = buffer;
         self.arm(token);
+    }
+
+    /// Whether what comes may hold a password, which must not stay in the buffer (rule 9).
+    fn has_passwords(&self, token: Token) -> bool {
+        let Some(connection) = self.connections.get(token) else { return false };
+        let profile = self.listeners[connection.listener].settings.profile;
+        matches!(profile.credentials, Credentials::Password)
     }
 
     fn read_again(&mut self, token: Token) {
@@ -130,13 +144,13 @@ impl Door {
                 if !connection.transport.is_shaking_hands() {
                     connection.stage = Stage::Open;
                     if !bytes.is_empty() {
-                        connection.session.receive(bytes, now);
+                        connection.tell(|session| session.receive(bytes, now));
                         self.drain(token, now);
                     }
                 }
             }
             Stage::Open if connection.closing.is_none() => {
-                connection.session.receive(bytes, now);
+                connection.tell(|session| session.receive(bytes, now));
                 self.drain(token, now);
                 self.heard_of(token, now);
             }

@@ -3,14 +3,15 @@
 use doorward_core::ask::AskId;
 use doorward_core::audit::{Actor, Deny, Event};
 use doorward_core::fix::session::{End, Note, ReadRange};
-use doorward_core::stream::StreamKey;
+use doorward_core::stream::{LeftBehind, StreamKey};
 use doorward_core::time::Now;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::{Stage, Wrote};
-use super::door::Door;
+use super::door::{Door, Shared};
 use super::mailbox::Command;
+use super::seats::Seat;
 use super::slab::Token;
 use crate::fault::Fault;
 use crate::gate::fix::LogonSave;
@@ -23,8 +24,6 @@ const LINGER_MAX: Duration = Duration::from_secs(2);
 const RESEND_BELOW_BYTES: usize = 64 * 1024;
 /// Stored messages that are read at once, in bytes.
 const RESEND_BYTES_MAX: usize = 256 * 1024;
-/// A batch of the stream log is committed in the middle of a turn where it grows beyond this, in bytes.
-const BATCH_BYTES_MAX: usize = 16 << 20;
 /// How long after a failure the log is opened again.
 pub(super) const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
@@ -64,7 +63,7 @@ impl Door {
 
     /// Settles before the turn ends where so much has come together that one batch would not take it all.
     pub(super) fn settle_if_much(&mut self, now: Now) {
-        if self.shared.log.waiting_bytes() > BATCH_BYTES_MAX && self.shared.failing.is_none() {
+        if self.shared.log.waiting_bytes() > self.shared.batch_bytes_max && self.shared.failing.is_none() {
             self.settle(now);
         }
     }
@@ -76,6 +75,7 @@ impl Door {
         }
         let decided = std::mem::take(&mut self.shared.decided);
         let whose = std::mem::take(&mut self.shared.deciding);
+        self.shared.booked_since |= decided.iter().any(|save| save.numbers.is_some());
         let handle = self.shared.handle.clone();
         let done = move |ok| {
             // The door may have closed meanwhile.
@@ -97,6 +97,7 @@ impl Door {
                 for token in waiting {
                     if let Some(connection) = self.connections.get_mut(*token) {
                         connection.waits = false;
+                        connection.before = None;
                     }
                 }
             }
@@ -121,6 +122,9 @@ impl Door {
                 connection.out.clear();
                 connection.written = 0;
                 connection.waits = false;
+                if let (Some(stream), Some(before)) = (connection.stream, connection.before.take()) {
+                    self.shared.unsaid.push((stream, *before));
+                }
                 connection.session.end(End::NotSaved, now);
             }
             self.drain(*token, now);
@@ -223,7 +227,7 @@ impl Door {
             Ok(stored) => {
                 self.shared.counts.resent += stored.len() as u64;
                 let mut bytes = stored.iter().map(|message| message.bytes.as_slice());
-                connection.session.stored(ask, &mut bytes, now);
+                connection.tell(|session| session.stored(ask, &mut bytes, now));
             }
             Err(fault) => {
                 tracing::error!(%fault, %stream, "stored FIX messages cannot be read");
@@ -233,24 +237,67 @@ impl Door {
         self.drain(token, now);
     }
 
-    /// Messages that a client did not fetch before its numbers began anew.
-    pub(super) fn left_behind(&mut self, stream: &StreamKey, count: u64) {
-        let note = Note {
-            event: Event::UndeliveredLeft,
-            actor: Actor::Node,
-            firm: None,
-            stream: Some(*stream),
-            reason: None,
-            count: Some(count),
-        };
-        let origin = Origin {
-            door: doorward_core::audit::Door::Node,
-            source: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-            attempt: new_attempt(),
-            connection: Arc::new(GateConnection::default()),
-        };
-        if let Some(record) = self.shared.authority.record(note, &origin) {
-            self.shared.decided.push(LogonSave { record: Box::new(record), numbers: None });
+    /// Tells of messages that a client did not fetch before its numbers began anew.
+    pub(super) fn left_behind(&mut self, stream: &StreamKey, left: Vec<LeftBehind>) {
+        for left in left {
+            let Some(left) = self.shared.tell_left_behind(stream, left) else { continue };
+            let note = Note {
+                event: Event::UndeliveredLeft,
+                actor: Actor::Node,
+                firm: None,
+                stream: Some(*stream),
+                reason: None,
+                left: Some(left),
+            };
+            let origin = Origin {
+                door: doorward_core::audit::Door::Node,
+                source: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+                attempt: new_attempt(),
+                connection: Arc::new(GateConnection::default()),
+            };
+            if let Some(record) = self.shared.authority.record(note, &origin) {
+                self.shared.decided.push(LogonSave { record: Box::new(record), numbers: None });
+            }
         }
+    }
+
+    /// Has the streams follow into a week that hold something of an earlier one, so that it is told of.
+    pub(super) fn roll_undelivered(&mut self, now: Now) {
+        let waits = |seat: &Seat| match seat {
+            Seat::Free(state) => state.numbers.unfetched().is_some(),
+            Seat::Held { .. } => false,
+        };
+        let streams = self.shared.seats.iter().filter(|(_, seat)| waits(seat)).map(|(stream, _)| *stream);
+        for stream in streams.collect::<Vec<_>>() {
+            let Some(settings) = self.settings_of(&stream) else { continue };
+            let week = settings.week(self.week.number);
+            if self.shared.setting.contains(&stream) || self.shared.failing.is_some() {
+                continue;
+            }
+            let Some(Seat::Free(state)) = self.shared.seats.get_mut(&stream) else { continue };
+            if state.roll(week) {
+                let (numbers, left) = (state.numbers, state.take_left_behind());
+                self.shared.log.numbers(&stream, &numbers);
+                self.left_behind(&stream, left);
+                self.settle_if_much(now);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Counts what a client did not fetch, and reports it to the back end. `None` where nothing of it is a message.
+    pub(super) fn tell_left_behind(&mut self, stream: &StreamKey, left: LeftBehind) -> Option<LeftBehind> {
+        let LeftBehind { epoch, first, last, count } = left;
+        let count = self.log.count(stream, epoch, first..=last).unwrap_or_else(|fault| {
+            tracing::error!(%fault, %stream, "stored FIX messages cannot be counted");
+            count
+        });
+        let left = LeftBehind { count, ..left };
+        if count == 0 {
+            return None;
+        }
+        self.backend.left_behind(stream, &left);
+        Some(left)
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorward_core::calendar::Calendar;
-use doorward_core::fix::message::Fields;
 use doorward_core::fix::profile::Profile;
 use doorward_core::fix::session::Settings;
 use doorward_core::stream::Gateway;
@@ -29,6 +28,8 @@ use crate::doors::tls::Tls;
 use crate::fault::Fault;
 use crate::streams::{Recovered, StreamLog};
 
+/// A batch of the stream log is committed in the middle of a turn where it grows beyond this, in bytes.
+const BATCH_BYTES_MAX: usize = 16 << 20;
 /// Connections that go on sending after the door was told to end get this long to be told so.
 const EXTRA: Duration = Duration::from_secs(1);
 
@@ -126,9 +127,20 @@ impl Running {
 /// # Errors
 /// Where an address, the log or the system refuses.
 pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault> {
+    let (door, bound) = open(settings, parts)?;
+    let handle = door.shared.handle.clone();
+    let ends = Ends { handle: handle.clone(), told: false };
+    let thread = std::thread::Builder::new().name("fix".to_owned()).spawn(move || {
+        let mut ends = ends;
+        ends.told = door.run();
+    })?;
+    Ok(Running { handle, bound, thread })
+}
+
+/// The door as it is before its first turn.
+pub(super) fn open(settings: FixSettings, parts: Parts) -> Result<(Door, Vec<Bound>), StartFault> {
     let poll = mio::Poll::new()?;
-    let waker = mio::Waker::new(poll.registry(), MAILBOX)?;
-    let (handle, mailbox) = mailbox(waker);
+    let (handle, mailbox) = mailbox(mio::Waker::new(poll.registry(), MAILBOX)?);
     // Before the first one is bound: from then on the kernel takes connections, whose Logons are good.
     parts.authority.listens_now();
     let listeners = open_listeners(&settings, &poll)?;
@@ -141,15 +153,18 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
     }
     let shared = Shared {
         authority: parts.authority,
-        handle: handle.clone(),
+        handle,
         runtime: parts.runtime,
         log,
         failing: None,
         retry_at: now.mono,
+        unsaid: Vec::new(),
+        batch_bytes_max: BATCH_BYTES_MAX,
+        reopening: None,
+        booked_since: false,
         seats,
         backend: parts.backend,
         replies: Replies::default(),
-        fields: Fields::new(),
         decided: Vec::new(),
         deciding: Vec::new(),
         jobs: VecDeque::new(),
@@ -185,15 +200,11 @@ pub fn start(settings: FixSettings, parts: Parts) -> Result<Running, StartFault>
         look_at: now.mono,
         prune_at: now.mono,
         keep: settings.keep,
+        is_broken: false,
         stopping: None,
     };
-    door.tell_backend(now)?;
-    let ends = Ends(handle.clone());
-    let thread = std::thread::Builder::new().name("fix".to_owned()).spawn(move || {
-        let _ends = ends;
-        door.run();
-    })?;
-    Ok(Running { handle, bound, thread })
+    door.begin(now)?;
+    Ok((door, bound))
 }
 
 /// Listens on every address, with the places of the listeners as the poller's tokens.
@@ -209,12 +220,18 @@ fn open_listeners(settings: &FixSettings, poll: &mio::Poll) -> Result<Vec<Listen
     Ok(listeners)
 }
 
-/// However the thread ends, `/readyz` says so.
-struct Ends(FixHandle);
+/// However the thread ends, `/readyz` says so; one that nobody told to takes the node with it.
+struct Ends {
+    handle: FixHandle,
+    told: bool,
+}
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        self.0.set_storing(false);
+        self.handle.set_storing(false);
+        if !self.told {
+            self.handle.set_broken();
+        }
     }
 }
 

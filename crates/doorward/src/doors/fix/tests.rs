@@ -1,5 +1,8 @@
 //! The thread of the FIX door against real sockets, with a gate of its own that lets everybody in.
 
+mod tls;
+mod turns;
+
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -12,20 +15,26 @@ use doorward_core::audit::{Actor, Context, Deny, Door as DoorKind, Entry, Event,
 use doorward_core::calendar::{Calendar, Hours, Mode};
 use doorward_core::fix::build::Builder;
 use doorward_core::fix::frame::{Cut, Cutter};
+use doorward_core::fix::message::Message;
 use doorward_core::fix::session::Note;
-use doorward_core::id::{AccessKeyId, CompId, FirmCode, OperatorId};
-use doorward_core::stream::{Gateway, Numbers, StreamKey};
+use doorward_core::id::{AccessKeyId, CompId, CompStem, FirmCode, OperatorId, SessionId};
+use doorward_core::identity::fix_session::{FixSession, SessionKind};
+use doorward_core::identity::key_pair::Environment;
+use doorward_core::identity::net::Network;
+use doorward_core::identity::person::Standing;
+use doorward_core::stream::{Gateway, LeftBehind, Numbers, StreamKey};
 use doorward_core::time::Wall;
 use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::backend::sim::Sim;
+use crate::backend::{Backend, From, Replies};
 use crate::clock::Clock;
 use crate::config::{FixListener, FixProfile};
 use crate::fault::Fault;
 use crate::gate::fix::{EndOf, FixControl as _, LogonSave, SetNext};
 use crate::gate::{Origin, new_attempt};
-use crate::journal::{Disk, FullDisk, RealDisk};
+use crate::journal::{Disk, FullDisk, PowerDisk, RealDisk};
 use crate::streams::{Settings as LogSettings, StreamLog};
 
 /// Longest that anything here takes.
@@ -43,10 +52,19 @@ struct Open {
     hold: AtomicBool,
     held: Mutex<Vec<Done>>,
     notes: Mutex<Vec<(Event, Option<Deny>)>>,
+    /// Asking for the numbers in the book waits for this.
+    book: Mutex<()>,
+    asked_book: AtomicUsize,
+    /// What is done when a Logon with access key `BOOM…` is judged.
+    boom: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Authority for Open {
     fn judge(&self, logon: &SignedLogon, _: &Origin) -> Judged {
+        if logon.access_key_id.starts_with(b"BOOM") {
+            let boom = self.boom.lock().unwrap().take();
+            boom.into_iter().for_each(|boom| boom());
+        }
         let record = Box::new(record(Event::LogonGranted));
         let known = CompId::parse(&logon.sender_comp_id).zip(OperatorId::parse(&logon.operator_id));
         let verdict = match known {
@@ -89,6 +107,8 @@ impl Authority for Open {
     fn left(&self, _: &Origin) {}
 
     fn streams(&self) -> Result<Vec<(StreamKey, Numbers)>, Fault> {
+        self.asked_book.fetch_add(1, Ordering::Relaxed);
+        let _book = self.book.lock().unwrap();
         Ok(self.booked.lock().unwrap().iter().map(|(stream, numbers)| (*stream, *numbers)).collect())
     }
 
@@ -104,12 +124,35 @@ fn record(event: Event) -> Record {
     Record { entry: Entry::new(&context, event, Actor::Nobody), changes: Vec::new() }
 }
 
+/// What a client left behind, as the venue was told of it.
+type Told = Arc<Mutex<Vec<(StreamKey, LeftBehind)>>>;
+
+/// The simulated venue, and what it was told.
+struct Venue(Sim, Told);
+
+impl Backend for Venue {
+    fn deliver(&mut self, from: &From<'_>, message: &Message<'_>, replies: &mut Replies) {
+        self.0.deliver(from, message, replies);
+    }
+
+    fn left_behind(&mut self, stream: &StreamKey, left: &LeftBehind) {
+        self.1.lock().unwrap().push((*stream, *left));
+    }
+
+    fn restart(&mut self) {
+        self.0.restart();
+    }
+}
+
 /// A door on loopback.
 struct World {
+    told: Told,
     running: Option<Running>,
     runtime: tokio::runtime::Runtime,
     authority: Arc<Open>,
     disk_full: Arc<AtomicBool>,
+    /// Instead of a real disk.
+    power: Option<PowerDisk>,
     folder: tempfile::TempDir,
     clock: Arc<Clock>,
 }
@@ -133,24 +176,43 @@ impl World {
     }
 
     fn with(change: impl FnOnce(&mut FixSettings)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let mut world = Self {
-            running: None,
-            runtime,
-            authority: Arc::default(),
-            disk_full: Arc::default(),
-            folder,
-            clock: Arc::new(Clock::system()),
-        };
+        Self::on(None, change)
+    }
+
+    fn on(power: Option<PowerDisk>, change: impl FnOnce(&mut FixSettings)) -> Self {
+        let mut world = Self::closed();
+        world.power = power;
         world.open(change);
         world
     }
 
+    fn closed() -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        Self {
+            running: None,
+            runtime,
+            told: Arc::default(),
+            authority: Arc::default(),
+            disk_full: Arc::default(),
+            power: None,
+            folder: tempfile::tempdir().unwrap(),
+            clock: Arc::new(Clock::system()),
+        }
+    }
+
     fn open(&mut self, change: impl FnOnce(&mut FixSettings)) {
-        let disk = RealDisk::open(self.folder.path()).unwrap();
-        let disk: Arc<dyn Disk> = Arc::new(FullDisk::new(Arc::new(disk), Arc::clone(&self.disk_full)));
+        let (fix, parts) = self.parts(change);
+        let _inside = self.runtime.enter();
+        self.running = Some(start(fix, parts).unwrap());
+    }
+
+    fn parts(&self, change: impl FnOnce(&mut FixSettings)) -> (FixSettings, Parts) {
+        let disk: Arc<dyn Disk> = match &self.power {
+            Some(disk) => Arc::new(disk.clone()),
+            None => Arc::new(RealDisk::open(self.folder.path()).unwrap()),
+        };
+        let disk: Arc<dyn Disk> = Arc::new(FullDisk::new(disk, Arc::clone(&self.disk_full)));
         let settings = LogSettings { segment_bytes: 1 << 20, ..LogSettings::new("test") };
         let mut fix = FixSettings {
             listeners: vec![(listener(100), None)],
@@ -169,11 +231,10 @@ impl World {
             authority: Arc::clone(&self.authority) as Arc<dyn Authority>,
             clock: Arc::clone(&self.clock),
             log: StreamLog::open(disk, settings).unwrap(),
-            backend: Box::new(Sim::default()),
+            backend: Box::new(Venue(Sim::default(), Arc::clone(&self.told))),
             runtime: self.runtime.handle().clone(),
         };
-        let _inside = self.runtime.enter();
-        self.running = Some(start(fix, parts).unwrap());
+        (fix, parts)
     }
 
     fn handle(&self) -> FixHandle {
@@ -189,6 +250,19 @@ impl World {
         let mut client = self.connect();
         client.log_on(comp, seq_num);
         client
+    }
+
+    /// Logged on as soon as the log is open again.
+    fn log_on_soon(&self, comp: &str, seq_num: u64) -> Client {
+        loop {
+            let mut client = self.connect();
+            let logon = client.logon(comp, seq_num);
+            client.stream.write_all(&logon).unwrap();
+            if client.hear().contains("|35=A|") {
+                client.hear_type("1");
+                return client;
+            }
+        }
     }
 
     fn close(&mut self) {
@@ -280,7 +354,11 @@ impl Client {
         self.comp = comp.to_owned();
         self.next = seq_num;
         let signature = "A".repeat(43);
-        let key = if comp.starts_with("BAD") { "BADxM33uE81ohWuVRtWT" } else { "oNDxM33uE81ohWuVRtWT" };
+        let key = match &comp[..3] {
+            "BAD" => "BADxM33uE81ohWuVRtWT",
+            "BOO" => "BOOMM33uE81ohWuVRtWT",
+            _ => "oNDxM33uE81ohWuVRtWT",
+        };
         self.build(
             "A",
             &format!(
@@ -438,6 +516,23 @@ fn the_second_of_two_logons_for_a_stream_is_refused_and_the_first_is_unharmed() 
 }
 
 #[test]
+fn q4_a_judgement_that_comes_too_late_for_its_connection_is_written_down() {
+    let world = World::with(|settings| settings.delay = Duration::from_millis(100));
+    let mut client = world.connect();
+    let logon = client.logon("ABC001N", 1);
+    client.stream.write_all(&logon).unwrap();
+    drop(client);
+    let began = std::time::Instant::now();
+    let told = (Event::LogonRefused, Some(Deny::NotVerified));
+    while !world.authority.notes.lock().unwrap().contains(&told) {
+        assert!(began.elapsed() < SOON, "nothing was written down");
+        std::thread::yield_now();
+    }
+    assert_eq!(world.authority.granted.load(Ordering::Relaxed), 0);
+    drop(world.logged_on("ABC001N", 1));
+}
+
+#[test]
 fn a_live_session_that_answers_the_probe_stays() {
     let world = World::new();
     let mut live = world.logged_on("ABC001N", 1);
@@ -506,6 +601,52 @@ fn s8_a_session_that_ends_lets_nobody_in_who_waits_for_its_stream() {
 }
 
 #[test]
+fn s8_a_session_that_permits_less_ends_the_connections_that_it_would_not_let_in() {
+    let world = World::new();
+    let all = |change: &dyn Fn(&mut FixSession)| {
+        let mut session = FixSession {
+            id: SessionId::parse(b"ABC").unwrap(),
+            firm: FirmCode::parse("NORTH").unwrap(),
+            kind: SessionKind::Order,
+            environment: Environment::Test,
+            added_at: Wall::default(),
+            standing: Standing::Active,
+            sender_comp_ids: ["ABC001", "ABC002"]
+                .map(|stem| CompStem::parse(stem.as_bytes()).unwrap())
+                .into(),
+            operator_ids: [OperatorId::parse(b"OPER").unwrap()].into(),
+            sources: Vec::new(),
+            pairs: Vec::new(),
+            version: 2,
+        };
+        change(&mut session);
+        world.handle().end(EndOf::Narrowed(Box::new(session)));
+    };
+    let goes_on = |client: &mut Client| {
+        client.say("1", "112=still|");
+        assert!(client.hear_type("0").contains("112=still"));
+    };
+    let ended = |client: &mut Client| {
+        client.hear_type("5");
+        client.say("5", "");
+        assert_eq!(client.hear_or_end(), None);
+    };
+    let (mut one, mut two) = (world.logged_on("ABC001N", 1), world.logged_on("ABC002N", 1));
+    let mut other = world.logged_on("XYZ001N", 1);
+    all(&|session| session.sources = vec![Network::parse("127.0.0.0/8").unwrap()]);
+    goes_on(&mut two);
+    all(&|session| session.sender_comp_ids.retain(|stem| stem.to_string() == "ABC001"));
+    ended(&mut two);
+    goes_on(&mut one);
+    all(&|session| session.sources = vec![Network::parse("192.0.2.0/24").unwrap()]);
+    ended(&mut one);
+    let mut one = world.logged_on("ABC001N", one.next);
+    all(&|session| session.operator_ids = [OperatorId::parse(b"ELSE").unwrap()].into());
+    ended(&mut one);
+    goes_on(&mut other);
+}
+
+#[test]
 fn a_stream_is_free_again_whatever_its_connection_ends_with() {
     let world = World::new();
     let mut client = world.logged_on("ABC001N", 1);
@@ -554,6 +695,64 @@ fn l1_a_client_that_does_not_read_is_closed_at_the_limit_and_others_are_unharmed
 }
 
 #[test]
+fn f8_a_reset_that_was_written_down_and_not_answered_leaves_the_old_numbers() {
+    let mut world = World::new();
+    let mut live = world.logged_on("ABC001N", 1);
+    live.say("D", ORDER);
+    live.hear_type("8");
+    let next = live.next;
+    world.authority.hold.store(true, Ordering::Relaxed);
+    let logon = live.logon_with("ABC001N", 1, "141=Y|");
+    live.stream.write_all(&logon).unwrap();
+    world.wait_until_held();
+    drop(live);
+    world.close();
+    world.open(|_| {});
+    let mut back = world.logged_on("ABC001N", next);
+    back.say("1", "112=nothing is asked for again|");
+    let answer = back.hear();
+    assert!(answer.contains("|35=0|"), "{answer}");
+    assert_eq!(world.shown()[0].numbers.epoch.reset, 0);
+}
+
+#[test]
+fn f8_a_reset_that_could_not_be_stored_and_is_there_all_the_same_leaves_the_old_numbers() {
+    let disk = PowerDisk::new();
+    let world = World::on(Some(disk.clone()), |_| {});
+    let mut live = world.logged_on("ABC001N", 1);
+    live.say("D", ORDER);
+    let report = live.hear_type("8");
+    let next = live.next;
+    disk.syncs_fail(true);
+    let logon = live.logon_with("ABC001N", 1, "141=Y|");
+    live.stream.write_all(&logon).unwrap();
+    assert_eq!(live.hear_or_end(), None, "not a word of what is not stored");
+    disk.syncs_fail(false);
+    let mut back = world.log_on_soon("ABC001N", next);
+    back.say("1", "112=nothing is asked for again|");
+    let answer = back.hear();
+    assert!(answer.contains("|35=0|"), "{answer}");
+    assert_eq!(world.shown()[0].numbers.epoch.reset, 2, "the reset itself never holds again");
+    let number = get(&report, "34").unwrap();
+    back.say("2", &format!("7={number}|16={number}|"));
+    let again = back.hear_type("8");
+    assert!(again.contains("|43=Y|") && again.contains(&format!("|34={number}|")), "{again}");
+}
+
+#[test]
+fn f8_a_first_logon_that_could_not_be_stored_leaves_nothing() {
+    let world = World::new();
+    world.disk_full.store(true, Ordering::Relaxed);
+    world.authority.cannot_save.store(true, Ordering::Relaxed);
+    world.send(StreamKey::parse("cgw/ABC/001").unwrap(), "lost").unwrap_err();
+    world.disk_full.store(false, Ordering::Relaxed);
+    world.authority.cannot_save.store(false, Ordering::Relaxed);
+    let back = world.log_on_soon("ABC001N", 1);
+    assert_eq!(world.shown()[0].numbers.next_out, 3, "our Logon was the first message");
+    drop(back);
+}
+
+#[test]
 fn f8_without_a_disk_nobody_hears_of_what_is_not_stored_and_logons_wait_for_it() {
     let world = World::new();
     let mut client = world.logged_on("ABC001N", 1);
@@ -588,6 +787,48 @@ fn f8_without_a_disk_nobody_hears_of_what_is_not_stored_and_logons_wait_for_it()
     back.next = next;
     back.say("D", ORDER);
     assert!(back.hear_type("8").contains("|150=0|"), "the order that was lost is no duplicate");
+}
+
+#[test]
+fn while_the_log_is_opened_again_whoever_is_logged_on_is_served() {
+    let world = World::new();
+    let (mut client, mut idle) = (world.logged_on("ABC001N", 1), world.logged_on("ABC002N", 1));
+    let asked = world.authority.asked_book.load(Ordering::Relaxed);
+    let book = world.authority.book.lock().unwrap();
+    world.disk_full.store(true, Ordering::Relaxed);
+    client.say("D", ORDER);
+    while client.hear_or_end().is_some() {}
+    world.disk_full.store(false, Ordering::Relaxed);
+    let began = std::time::Instant::now();
+    while world.authority.asked_book.load(Ordering::Relaxed) == asked {
+        assert!(began.elapsed() < SOON, "the log was not opened again");
+        std::thread::yield_now();
+    }
+    // The book does not answer yet.
+    idle.say("1", "112=still|");
+    assert!(idle.hear_type("0").contains("112=still"));
+    drop(book);
+    while !world.handle().is_storing() {
+        assert!(began.elapsed() < SOON, "the log stayed closed");
+        std::thread::yield_now();
+    }
+    idle.say("D", ORDER);
+    assert!(idle.hear_type("8").contains("|150=0|"));
+}
+
+#[test]
+fn a_thread_that_breaks_off_says_so_and_leaves_no_connection_hanging() {
+    let world = World::new();
+    let mut live = world.logged_on("ABC001N", 1);
+    *world.authority.boom.lock().unwrap() = Some(Box::new(|| panic!("planted")));
+    let mut client = world.connect();
+    let logon = client.logon("BOO001N", 1);
+    client.stream.write_all(&logon).unwrap();
+    assert_eq!(client.hear_or_end(), None);
+    assert_eq!(live.hear_or_end(), None);
+    let handle = world.handle();
+    world.runtime.block_on(async { tokio::time::timeout(SOON, handle.broken()).await }).unwrap();
+    assert!(!handle.is_storing());
 }
 
 #[test]
@@ -681,6 +922,72 @@ fn f8_what_the_venue_sends_while_numbers_are_set_is_kept_under_numbers_of_its_ow
         assert!(message.contains("|148=meanwhile|"), "{message}");
         assert_eq!(get(&message, "34"), Some(next_out.to_string().as_str()));
     }
+}
+
+/// Two messages behind a first session and one behind a second, none of them fetched; the number of the first.
+fn with_undelivered(world: &World) -> (u64, u64) {
+    let stream = StreamKey::parse("cgw/ABC/001").unwrap();
+    let mut client = world.logged_on("ABC001N", 1);
+    client.say("5", "");
+    while client.hear_or_end().is_some() {}
+    let first = world.send(stream, "one").unwrap()[0];
+    world.send(stream, "two").unwrap();
+    let mut client = world.logged_on("ABC001N", client.next);
+    client.say("5", "");
+    while client.hear_or_end().is_some() {}
+    let last = world.send(stream, "three").unwrap()[0];
+    assert!(last > first + 2, "there are other numbers among them");
+    let shown = world.shown();
+    assert_eq!((shown[0].undelivered, shown[0].numbers.unsent_to), (3, last + 1));
+    (first, client.next)
+}
+
+#[test]
+fn what_was_not_fetched_before_the_week_rolls_is_counted_told_to_the_venue_once_and_can_be_read() {
+    let mut world = World::new();
+    let stream = StreamKey::parse("cgw/ABC/001").unwrap();
+    let (first, _) = with_undelivered(&world);
+    let epoch = world.shown()[0].numbers.epoch;
+    let week = Calendar::new(always()).unwrap().week_at(world.clock.now().wall);
+    world.clock.set(week.next_open + Duration::from_secs(1));
+    world.handle().clock_moved();
+    let shown = world.shown();
+    assert!(shown[0].numbers.epoch.week > epoch.week && shown[0].undelivered == 0, "{shown:?}");
+    world.close();
+    world.open(|_| {});
+    drop(world.logged_on("ABC001N", 1));
+    let told = world.told.lock().unwrap().clone();
+    let [(of, left)] = told[..] else { panic!("{told:?}") };
+    assert_eq!((of, left.epoch, left.first, left.count), (stream, epoch, first, 3));
+    let events = world.authority.notes.lock().unwrap().clone();
+    assert_eq!(events.iter().filter(|(event, _)| *event == Event::UndeliveredLeft).count(), 1);
+
+    let stored = |epoch, from, limit| {
+        let wanted = StoredWanted { stream, epoch, from, limit };
+        world.runtime.block_on(world.handle().stored(wanted)).unwrap()
+    };
+    let two = stored(Some(epoch), 1, 2);
+    let text = |n: usize| String::from_utf8(two.messages[n].bytes.clone()).unwrap();
+    assert!(text(0).contains("148=one") && text(1).contains("148=two"), "{two:?}");
+    assert_eq!((two.messages[0].number, two.next, &two.epochs), (first, Some(first + 2), &vec![epoch]));
+    let last = stored(Some(epoch), first + 2, 2);
+    assert_eq!((last.messages.len(), last.next), (1, None));
+    assert!(stored(None, 1, 9).messages.is_empty(), "the present epoch has none");
+    let other = StreamKey::parse("cgw/XYZ/001").unwrap();
+    let wanted = StoredWanted { stream: other, epoch: None, from: 1, limit: 1 };
+    assert!(matches!(world.runtime.block_on(world.handle().stored(wanted)), Err(Unfit::Unknown(_))));
+}
+
+#[test]
+fn what_was_not_fetched_before_an_in_session_reset_is_counted_and_told_to_the_venue() {
+    let world = World::new();
+    let (_, next) = with_undelivered(&world);
+    let mut client = world.logged_on("ABC001N", next);
+    let logon = client.logon_with("ABC001N", 1, "141=Y|");
+    client.stream.write_all(&logon).unwrap();
+    client.hear_type("A");
+    let told = world.told.lock().unwrap().clone();
+    assert_eq!(told.iter().map(|(_, left)| left.count).collect::<Vec<_>>(), [3]);
 }
 
 #[test]

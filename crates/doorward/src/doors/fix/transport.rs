@@ -37,9 +37,9 @@ pub(super) struct Tls {
 
 impl Transport {
     /// A fresh connection, through TLS where there is a configuration.
-    pub(super) fn new(stream: TcpStream, tls: Option<&Arc<ServerConfig>>) -> Result<Self, rustls::Error> {
+    pub(super) fn new(stream: TcpStream, tls: Option<Arc<ServerConfig>>) -> Result<Self, rustls::Error> {
         let Some(config) = tls else { return Ok(Self::Plain(stream)) };
-        let mut session = ServerConnection::new(Arc::clone(config))?;
+        let mut session = ServerConnection::new(config)?;
         session.set_buffer_limit(Some(TLS_BUFFER_BYTES_MAX));
         Ok(Self::Tls(Box::new(Tls { stream, session })))
     }

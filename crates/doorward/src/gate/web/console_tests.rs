@@ -292,7 +292,7 @@ async fn a_trader_is_added_and_mailed_a_link_and_the_password_is_shown_once_to_i
     };
     match gate.add_trader(anna, again, &browser(1)).await {
         Err(Unserved::Misuse(misuse)) => {
-            assert_eq!((misuse.kind, misuse.field), (MisuseKind::Conflict, "userid"))
+            assert_eq!((misuse.kind, misuse.field), (MisuseKind::Conflict, "userid"));
         }
         other => panic!("{other:?}"),
     }

@@ -15,8 +15,8 @@ use doorward_core::time::Wall;
 use super::explain::EntryView;
 use super::serving::Unserved;
 use super::{Asker, Browser};
-pub use crate::book::{LastLogin, LinkIs};
 use crate::book::{AuditFilter, Load, MailFilter, PeopleFilter, Queued};
+pub use crate::book::{LastLogin, LinkIs};
 use crate::fault::Fault;
 use crate::gate::{Gate, effective};
 

@@ -91,6 +91,7 @@ pub fn router(state: ApiState) -> Router {
     let listing = Router::new()
         .route("/api/v1/people", get(people::list))
         .route("/api/v1/sessions", get(sessions::list))
+        .route("/api/v1/streams/{stream}/messages", get(venue::messages))
         .route("/api/v1/audit", get(audit::list));
     plain
         .route_layer(middleware::from_fn(no_parameters))

@@ -233,6 +233,8 @@ pub(super) async fn set_next(
     })?;
     let reason = required("reason", set.reason)?;
     let numbers = api.gate.set_next(id, stream, (set.next_in, set.next_out), &reason, actor).await?;
-    let info = crate::gate::fix::StreamInfo { stream, numbers, live: None };
+    let known = api.gate.fix_streams(id).await?.into_iter().find(|info| info.stream == stream);
+    let undelivered = known.map_or(0, |info| info.undelivered);
+    let info = crate::gate::fix::StreamInfo { stream, numbers, undelivered, live: None };
     Ok(Json(show::stream(&info)))
 }

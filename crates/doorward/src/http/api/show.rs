@@ -110,7 +110,7 @@ pub(super) fn stream(info: &StreamInfo) -> Value {
         "week": info.numbers.epoch.week,
         "next_in": info.numbers.next_in,
         "next_out": info.numbers.next_out,
-        "unsent": info.numbers.unsent_to.saturating_sub(info.numbers.unsent_from),
+        "unsent": info.undelivered,
         "live": live,
     })
 }

@@ -77,10 +77,11 @@ fn in_session_both_series_begin_at_one_and_what_was_not_fetched_is_counted() {
         logon 34=1|141=Y
         > judge in-session ABC001N
         judged ok
-        > save logon-granted 2/1
+        > save logon-granted
         saved
+        > numbers 2/1 durable
         > note stream-reset
-        > note undelivered-left 3
+        > note undelivered-left 37-39
         > 35=A|34=1|369=1|108=30|141=Y|1603=SYS|1604=1.0|1605=VEN|
         35=D|34=2|11=x|
         > save-in 2 D
@@ -93,6 +94,33 @@ fn in_session_both_series_begin_at_one_and_what_was_not_fetched_is_counted() {
     );
     assert_eq!(s.session.numbers().unwrap().epoch.reset, 1);
     s.play("gone\n> numbers 4/2 exact\n> note logged-out\n> close");
+}
+
+#[test]
+fn f8_a_reset_whose_answer_was_not_sent_leaves_the_old_numbers() {
+    const RENEWING: &str = "
+        logon 34=1|141=Y
+        > judge in-session ABC001N
+        judged ok
+        > save logon-granted
+    ";
+    // The record may be durable or not: it moves no number.
+    let mut gone = logged_on();
+    gone.play(RENEWING).play("gone\n> numbers 2/3 exact\n> note logged-out\n> close\nsaved");
+    let mut unwritten = logged_on();
+    unwritten.play(RENEWING).play(
+        "
+        not-saved
+        > 35=5|34=3|369=1|58=Logon Could not be Authenticated at This Time. Please Try Again Later. Logout Forced|789=2|
+        > numbers 2/4 exact
+        > note logged-out not-verified
+        > close not-verified
+        ",
+    );
+    for (mut s, next_out) in [(gone, 3), (unwritten, 4)] {
+        let numbers = s.session.release().unwrap().1.numbers;
+        assert_eq!((numbers.epoch.reset, numbers.next_in, numbers.next_out), (0, 2, next_out));
+    }
 }
 
 #[test]
@@ -144,11 +172,12 @@ fn messages_of_the_back_end_go_out_while_an_in_session_logon_is_judged() {
         > save-out 3 8
         > 35=8|34=3|369=1|37=a|
         judged ok
-        > save logon-granted 2/1
+        > save logon-granted
         app 8 37=b|
         > save-out 4 8
         > 35=8|34=4|369=1|37=b|
         saved
+        > numbers 2/1 durable
         > note stream-reset
         > 35=A|34=1|369=1|108=30|141=Y|1603=SYS|1604=1.0|1605=VEN|
         app 8 37=c|
@@ -245,7 +274,7 @@ fn the_first_of_the_week_rolls_a_stream_of_last_week_and_counts_what_was_not_fet
         yours 17/40 unsent=30..40 last-week
         > save logon-granted 2/1
         saved
-        > note undelivered-left 10
+        > note undelivered-left 30-39
         > 35=A|34=1|369=1|108=30|1603=SYS|1604=1.0|1605=VEN|
         > 35=1|34=2|369=1|112=2|
         ",

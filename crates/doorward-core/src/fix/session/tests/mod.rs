@@ -407,7 +407,9 @@ impl Script {
                     + &numbers.unwrap_or_default()
             }
             Output::SaveInbound { number, message, .. } => format!("save-in {number} {}", msg_type(message)),
-            Output::Deliver { number, message, .. } => format!("deliver {number} {}", msg_type(message)),
+            Output::Deliver { number, message, .. } => {
+                format!("deliver {number} {}", msg_type(message.bytes()))
+            }
             Output::SaveOutbound { epoch, number, message } => {
                 let line = format!("save-out {number} {}", msg_type(message));
                 self.store.insert((epoch, number), message.to_vec());
@@ -426,8 +428,8 @@ impl Script {
                 format!("read {}-{}", range.from, range.to)
             }
             Output::Note(note) => {
-                let count = note.count.map(|count| format!(" {count}")).unwrap_or_default();
-                format!("note {}{count}", told(note.event, note.reason))
+                let left = note.left.map(|left| format!(" {}-{}", left.first, left.last)).unwrap_or_default();
+                format!("note {}{left}", told(note.event, note.reason))
             }
             Output::Close(close) => {
                 close.reason.map_or_else(|| "close".to_owned(), |reason| format!("close {reason}"))

@@ -48,7 +48,7 @@ fn numbers_go_on_and_141_begins_anew() {
         "7/9 unsent=4..9",
         "> numbers 2/1 durable
         > note stream-reset
-        > note undelivered-left 5
+        > note undelivered-left 4-8
         > 35=A|34=1|98=0|108=30|141=Y|",
     );
     assert_eq!(s.session.numbers().unwrap().epoch.reset, 1);
