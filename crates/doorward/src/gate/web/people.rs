@@ -23,6 +23,8 @@ use crate::gate::{Gate, effective};
 
 /// Most people of one page.
 pub const PEOPLE_MAX: usize = 200;
+/// Stretches of a list that are read for one page at most, where few may be meant; then it goes on with the next one.
+const STRETCHES_MAX: usize = 10;
 /// Mails that are shown of a person.
 const MAILS: usize = 5;
 /// Events that are shown of a person.
@@ -39,7 +41,7 @@ pub struct PeopleQuery {
     pub firm: Option<FirmCode>,
     /// With this standing.
     pub standing: Option<Standing>,
-    /// Only those who have no registered authenticator.
+    /// Only those who need an authenticator and have not registered one.
     pub not_registered: bool,
     /// Only those whose authenticator is locked.
     pub locked: bool,
@@ -276,20 +278,30 @@ impl Gate {
             never_signed_in: query.never_signed_in,
             link: query.link.map(|link| (link, now)),
         };
-        let mut listed = self.store.people(&filter, after, limit + 1)?;
-        let more = listed.len() > limit;
-        listed.truncate(limit);
-        let next = listed.last().filter(|_| more).map(|listed| listed.person.userid.clone());
         let mut policies = BTreeMap::new();
-        let mut listing = Listing { people: Vec::new(), last_logins: Vec::new(), next };
-        for listed in listed {
-            let firm = listed.person.firm.clone();
-            let policy = match policies.get(&firm) {
-                Some(policy) => *policy,
-                None => *policies.entry(firm.clone()).or_insert(self.policy_of(firm.as_ref())?),
-            };
-            listing.people.push((listed.person, policy));
-            listing.last_logins.push(listed.last_login);
+        let mut listing = Listing { people: Vec::new(), last_logins: Vec::new(), next: after.cloned() };
+        for _ in 0..STRETCHES_MAX {
+            let room = limit - listing.people.len();
+            let mut listed = self.store.people(&filter, listing.next.as_ref(), room + 1)?;
+            let more = listed.len() > room;
+            listed.truncate(room);
+            listing.next = listed.last().filter(|_| more).map(|listed| listed.person.userid.clone());
+            for listed in listed {
+                let firm = listed.person.firm.clone();
+                let policy = match policies.get(&firm) {
+                    Some(policy) => *policy,
+                    None => *policies.entry(firm.clone()).or_insert(self.policy_of(firm.as_ref())?),
+                };
+                // Who needs no authenticator is not missing one.
+                if query.not_registered && !listed.person.needs_otp(&policy) {
+                    continue;
+                }
+                listing.people.push((listed.person, policy));
+                listing.last_logins.push(listed.last_login);
+            }
+            if listing.next.is_none() || listing.people.len() == limit {
+                break;
+            }
         }
         Ok(listing)
     }
