@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 pub(crate) mod fix;
+pub(crate) mod web;
 mod peer;
 
 use std::io::{BufRead as _, BufReader, Read as _};
