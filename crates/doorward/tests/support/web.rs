@@ -294,12 +294,13 @@ impl Browser {
     }
 
     /// Signs in with the password and, where it is asked for, the code of now.
-    pub(crate) async fn sign_in(&mut self, user: &User) {
+    pub(crate) async fn sign_in(&mut self, server: &Server, user: &User) {
         let mut seen = self.password(&user.userid, &user.password).await;
         if seen.location() == "/signin/code" {
             // The step may end between making the code and its arrival.
-            for steps in [0, 1] {
-                seen = self.post("/signin/code", &[("code", &user.code_in(steps))]).await;
+            for _ in 0..2 {
+                let code = user.code_of(server).await;
+                seen = self.post("/signin/code", &[("code", &code)]).await;
                 if seen.status == 303 {
                     break;
                 }
@@ -338,7 +339,7 @@ impl Server {
     /// A browser in which somebody is signed in.
     pub(crate) async fn signed_in(&self, user: &User) -> Browser {
         let mut browser = self.browser();
-        browser.sign_in(user).await;
+        browser.sign_in(self, user).await;
         browser
     }
 }
