@@ -52,7 +52,7 @@ impl Ruler {
     }
 
     /// The operator is still who they were.
-    fn expect(&self) -> Expect {
+    fn unchanged(&self) -> Expect {
         Expect::Person(self.person.id, self.person.version)
     }
 }
@@ -96,7 +96,7 @@ impl Gate {
             let before = record.entry.detail.take().map(|detail| format!("{detail}: ")).unwrap_or_default();
             record.entry.detail = Some(format!("{before}{}", reason.as_str()));
         }
-        expects.push(ruler.expect());
+        expects.push(ruler.unchanged());
         self.commit(Batch { expects, records: vec![record] }).await?;
         Ok(())
     }

@@ -5,6 +5,7 @@
 mod events;
 mod people;
 mod person;
+mod step_rows;
 
 use axum::routing::{get, post};
 
