@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
-pub(crate) use peer::Peer;
+pub(crate) use peer::{Heard, Peer};
 
 /// The binary under test.
 pub(crate) const DOORWARD: &str = env!("CARGO_BIN_EXE_doorward");
