@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::fix::FixPeer;
+use support::peer::Heard;
 use support::web::{Browser, Page};
 use support::{Peer, Server, User, shared_demo, source};
 
@@ -54,7 +55,7 @@ impl Everywhere {
         let by_hand = async {
             tokio::join!(
                 async {
-                    while let support::Heard::Answer(answer) = self.ws.hear().await {
+                    while let Heard::Answer(answer) = self.ws.hear().await {
                         assert_ne!(answer["result"], "OK", "{what}: {answer}");
                     }
                 },

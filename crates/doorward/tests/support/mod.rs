@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 pub(crate) mod fix;
+pub(crate) mod peer;
 pub(crate) mod web;
-mod peer;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
-pub(crate) use peer::{Heard, Peer};
+pub(crate) use peer::Peer;
 
 /// The binary under test.
 pub(crate) const DOORWARD: &str = env!("CARGO_BIN_EXE_doorward");
