@@ -4,6 +4,7 @@
 
 pub(crate) mod fix;
 pub(crate) mod peer;
+pub(crate) mod search;
 pub(crate) mod web;
 
 use std::io::{BufRead as _, BufReader, Read as _};
