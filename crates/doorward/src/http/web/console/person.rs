@@ -146,7 +146,7 @@ pub(super) async fn show(
             .iter()
             .map(|queued| Happened {
                 at: When(queued.mail.queued_at),
-                words: format!("{}: {}", queued.mail.kind.doc(), state_words(&queued.state)),
+                words: format!("{}: {}", queued.mail.kind.title(), state_words(&queued.state)),
                 by: queued.mail.to.clone(),
             })
             .collect(),
