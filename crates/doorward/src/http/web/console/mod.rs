@@ -7,18 +7,18 @@ mod people;
 mod person;
 mod step_rows;
 
-use axum::Router;
 use axum::routing::{get, post};
 
 use super::WebState;
 use super::form::Form;
+use super::pages::Pages;
 use super::reply::Oops;
 use super::visit::Visit;
 use crate::gate::web::{Asker, Present, Unserved};
 
 /// The pages of the console.
-pub(super) fn routes() -> Router<WebState> {
-    Router::new()
+pub(super) fn routes() -> Pages {
+    Pages::new()
         .route("/console/people", get(people::list))
         .route("/console/people/new", get(people::show_new).post(people::add))
         .route("/console/people/send-links", post(people::send_links))
