@@ -21,7 +21,7 @@ use doorward_core::identity::halt::{Halt, HaltScope};
 use doorward_core::identity::link::LinkHash;
 use doorward_core::identity::mail::{Mail, MailId, MailState};
 use doorward_core::identity::person::{Kind, Person, Standing};
-use doorward_core::identity::policy::Policy;
+use doorward_core::identity::policy::{AuthSystem, Policy};
 use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::Wall;
 use tokio::sync::oneshot;
@@ -164,6 +164,8 @@ pub struct PeopleFilter {
     pub standing: Option<Standing>,
     /// Whose user id begins so, whatever the case.
     pub text: Option<String>,
+    /// For whom this was chosen to prove themselves.
+    pub auth_system: Option<AuthSystem>,
     /// Who have, or do not have, a registered authenticator.
     pub registered: Option<bool>,
     /// Only those whose authenticator wrong codes have locked.
@@ -237,6 +239,8 @@ pub struct MailFilter {
     pub about: Option<PersonId>,
     /// That have come so far.
     pub stage: Option<MailStage>,
+    /// Only those that were not sent: waiting, delayed or given up.
+    pub unsent: bool,
     /// Only those that did not go through: delayed or given up.
     pub failed: bool,
 }
@@ -328,6 +332,9 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&UserId>,
         limit: usize,
     ) -> Result<Vec<Listed>, Fault>;
+
+    /// How many people there are, counted up to `most`.
+    fn people_count(&self, filter: &PeopleFilter, most: usize) -> Result<usize, Fault>;
 
     /// When somebody was let in last, if ever.
     fn last_login(&self, person: PersonId) -> Result<Option<LastLogin>, Fault>;
