@@ -178,6 +178,8 @@ fn people_are_filtered_by_lock_login_and_link(store: &dyn Store) {
         for firm in [None, acme.clone()] {
             let filter = PeopleFilter { firm: filter.firm.clone().or(firm), ..filter.clone() };
             let found = store.people(&filter, None, 100).unwrap();
+            assert_eq!(store.people_count(&filter, 100).unwrap(), found.len(), "{filter:?}");
+            assert_eq!(store.people_count(&filter, 1).unwrap(), found.len().min(1), "{filter:?}");
             let found: Vec<_> = found.iter().map(|listed| listed.person.id).collect();
             assert_eq!(found, expected.iter().map(|n| id(*n)).collect::<Vec<_>>(), "{filter:?}");
         }
