@@ -20,7 +20,7 @@ use super::super::WebState;
 use super::super::asking::OnConsole;
 use super::super::form::Form;
 use super::super::reply::{Answer, Oops, again, go, page};
-use super::super::shell::{Shell, When, role};
+use super::super::shell::{Shell, When, door, role};
 use super::super::visit::Visit;
 use super::people::{Shown, Tag};
 use super::step_rows::{STEPS, StepRow, step_of};
@@ -60,6 +60,8 @@ struct Happened {
     at: When,
     words: String,
     by: String,
+    /// Of a mail.
+    state: &'static str,
 }
 
 struct Button {
@@ -94,8 +96,14 @@ struct LinkWords {
 impl LinkWords {
     fn of(link: &LinkView) -> Self {
         Self {
-            state: link.state,
-            handed: link.handed.name(),
+            state: match link.state {
+                "live" => "not used yet",
+                state => state,
+            },
+            handed: match link.handed {
+                Handed::Mailed => "Mailed",
+                Handed::Shown => "Shown",
+            },
             made: When(link.made_at),
             expires: When(link.expires_at),
             by: link.by.as_ref().map_or_else(|| "the operator of the server".to_owned(), ToString::to_string),
@@ -139,15 +147,19 @@ pub(super) async fn show(
         events: known
             .events
             .iter()
-            .map(|entry| Happened { at: When(entry.at), words: entry.words.clone(), by: entry.actor.clone() })
+            .map(|entry| {
+                let (words, by) = (entry.words.clone(), entry.actor.clone());
+                Happened { at: When(entry.at), words, by, state: "" }
+            })
             .collect(),
         mails: known
             .mails
             .iter()
             .map(|queued| Happened {
                 at: When(queued.mail.queued_at),
-                words: format!("{}: {}", queued.mail.kind.title(), state_words(&queued.state)),
+                words: queued.mail.kind.title().to_owned(),
                 by: queued.mail.to.clone(),
+                state: state_words(&queued.state),
             })
             .collect(),
     })
@@ -156,10 +168,10 @@ pub(super) async fn show(
 /// Where a mail stands, in a word or two.
 const fn state_words(state: &MailState) -> &'static str {
     match state {
-        MailState::Waiting { tries: 0, .. } => "waits to be sent",
-        MailState::Waiting { .. } => "delayed, is tried again",
-        MailState::Sent { .. } => "sent",
-        MailState::GivenUp { .. } => "given up",
+        MailState::Waiting { tries: 0, .. } => "Waits to be sent",
+        MailState::Waiting { .. } => "Delayed, is tried again",
+        MailState::Sent { .. } => "Sent",
+        MailState::GivenUp { .. } => "Given up",
     }
 }
 
@@ -196,7 +208,7 @@ fn facts(known: &PersonPage) -> Vec<Fact> {
         tell("Recovery codes left", left.to_string(), None);
     }
     match known.row.last_login {
-        Some(login) => tell("Last sign-in", login.door.doc().to_owned(), Some(When(login.at))),
+        Some(login) => tell("Last sign-in", door(login.door).to_owned() + ",", Some(When(login.at))),
         None => tell("Last sign-in", word("never"), None),
     }
     tell("Open connections", known.open_connections.to_string(), None);
