@@ -192,7 +192,8 @@ pub(super) fn people_count_sql(filter: &PeopleFilter) -> (String, Vec<Value>) {
 
 /// What a filter says, where it can in the words of the index that holds its few among the many.
 fn conditions(filter: &PeopleFilter) -> Conditions {
-    let PeopleFilter { firm, kind, standing, text, auth_system, registered, locked, never_signed_in, link } = filter;
+    let PeopleFilter { firm, kind, standing, text, auth_system, registered, locked, never_signed_in, link } =
+        filter;
     let mut when = Conditions::default();
     when.and_text("firm = ?", firm.as_ref().map(FirmCode::as_str));
     // Nearly all are traders: where another filter picks out few, its index is the better one, and `+` says so.

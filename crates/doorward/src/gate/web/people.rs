@@ -424,7 +424,8 @@ impl Gate {
         let filter =
             AuditFilter { person: Some(person.id), firm: person.firm.clone(), ..AuditFilter::default() };
         // The mails are listed by themselves.
-        let is_mail = |event: Event| matches!(event, Event::MailQueued | Event::MailSent | Event::MailDelayed);
+        let is_mail =
+            |event: Event| matches!(event, Event::MailQueued | Event::MailSent | Event::MailDelayed);
         let entries = self.store.audit(&filter, None, 2 * EVENTS)?;
         let shown = entries.into_iter().filter(|(_, entry)| !is_mail(entry.event)).take(EVENTS);
         Ok(shown.map(|(no, entry)| EntryView::of(no, entry)).collect())

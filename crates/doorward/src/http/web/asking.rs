@@ -53,7 +53,12 @@ impl FromRequestParts<WebState> for OnConsole {
 
     async fn from_request_parts(parts: &mut Parts, web: &WebState) -> Result<Self, Oops> {
         let SignedIn(asker) = SignedIn::from_request_parts(parts, web).await?;
-        if asker.is_console() { Ok(Self(asker)) } else { Err(Oops::NotFound) }
+        if asker.is_console() {
+            return Ok(Self(asker));
+        }
+        let visit = Visit::from_request_parts(parts, web).await?;
+        web.gate.no_console(&asker, visit.browser()).await?;
+        Err(Oops::NotFound)
     }
 }
 

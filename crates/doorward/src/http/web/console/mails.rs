@@ -14,7 +14,7 @@ use super::super::form::Form;
 use super::super::reply::{Answer, Oops, go, page};
 use super::super::shell::{Shell, When};
 use super::super::visit::Visit;
-use super::person::{mail_words, state_words};
+use super::person::state_words;
 use super::{oops, told};
 use crate::gate::web::Unserved;
 use crate::gate::web::people::Queued;
@@ -57,7 +57,7 @@ impl Row {
         Self {
             id: mail.id,
             queued: When(mail.queued_at),
-            what: mail_words(mail.kind),
+            what: mail.kind.title(),
             userid: mail.userid.map(|userid| userid.to_string()).unwrap_or_default(),
             firm: mail.firm.map(|firm| firm.to_string()).unwrap_or_default(),
             to: mail.to,

@@ -10,7 +10,7 @@ use doorward_core::id::PersonId;
 use doorward_core::identity::decide::Reason;
 use doorward_core::identity::decide::serve::Act;
 use doorward_core::identity::link::Handed;
-use doorward_core::identity::mail::{MailId, MailKind, MailState};
+use doorward_core::identity::mail::{MailId, MailState};
 use doorward_core::identity::notice::Notice;
 use doorward_core::identity::person::{Kind, Right};
 use doorward_core::identity::policy::AuthSystem;
@@ -23,40 +23,11 @@ use super::super::reply::{Answer, Oops, again, go, page};
 use super::super::shell::{Shell, When, door, role};
 use super::super::visit::Visit;
 use super::people::{Shown, Tag};
+use super::step_rows::{STEPS, StepRow, step_of};
 use super::{fresh, oops, told};
 use crate::gate::web::people::{Flag, LinkView, PersonPage};
 use crate::gate::web::steps::{FirstPassword, Reset};
 use crate::gate::web::{Asker, Unserved};
-
-/// A step that has a page: its name in the path, what it does, the button, and what is said once it is done.
-struct StepRow {
-    path: &'static str,
-    act: Act,
-    title: &'static str,
-    text: &'static str,
-    done: &'static str,
-}
-
-#[rustfmt::skip]
-const STEPS: &[StepRow] = &[
-    StepRow { path: "send-link", act: Act::SendLink, title: "Mail a setup link", text: "An earlier link stops working.", done: "The setup link is on its way." },
-    StepRow { path: "show-link", act: Act::ShowLink, title: "Show a setup link", text: "It is shown once, to be copied; that you saw it is written down. An earlier link stops working.", done: "" },
-    StepRow { path: "revoke-link", act: Act::RevokeLink, title: "Take the setup link back", text: "The link stops working at once.", done: "The setup link was taken back." },
-    StepRow { path: "reset-authenticator", act: Act::ResetAuthenticator, title: "Reset the authenticator", text: "The authenticator and the recovery codes stop working, all sessions end, and another authenticator must be registered.", done: "The authenticator was reset." },
-    StepRow { path: "reset-all", act: Act::ResetAll, title: "Reset password and authenticator", text: "A new initial password is made and shown once; the authenticator stops working and all sessions end.", done: "" },
-    StepRow { path: "unlock", act: Act::Unlock, title: "Unlock", text: "Wrong codes and wrong passwords are forgotten.", done: "Unlocked." },
-    StepRow { path: "disable", act: Act::Disable, title: "Disable", text: "For somebody who leaves: sessions, links and open connections end at once.", done: "Disabled; all that was open has ended." },
-    StepRow { path: "enable", act: Act::Enable, title: "Enable again", text: "They can sign in again with what they had.", done: "Enabled." },
-    StepRow { path: "email", act: Act::ChangeEmail, title: "Change the mail address", text: "Both addresses are told; a setup link that was sent stops working.", done: "The mail address was changed." },
-    StepRow { path: "rights", act: Act::SetRights, title: "Change the rights", text: "They hold from the next click on. Nobody gives a right that they have not.", done: "The rights were changed." },
-    StepRow { path: "notices", act: Act::SetNotices, title: "Change the notices", text: "What they are told of by mail.", done: "The notices were changed." },
-    StepRow { path: "use-codes", act: Act::RaiseAuthSystem, title: "Ask for one-time passwords", text: "From the next sign-in on an authenticator must be registered.", done: "One-time passwords are asked for from now on." },
-    StepRow { path: "use-password", act: Act::LowerAuthSystem, title: "Ask for a password alone", text: "The authenticator is taken away and all sessions end.", done: "A password alone is asked for from now on." },
-];
-
-fn step_of(path: &str) -> Result<&'static StepRow, Oops> {
-    STEPS.iter().find(|row| row.path == path).ok_or(Oops::NotFound)
-}
 
 /// Whether a step makes sense for somebody as they are.
 fn applies(row: &StepRow, known: &PersonPage) -> bool {
@@ -195,7 +166,7 @@ pub(super) async fn show(
             .iter()
             .map(|queued| Mailed {
                 at: When(queued.mail.queued_at),
-                words: mail_words(queued.mail.kind).to_owned(),
+                words: queued.mail.kind.title().to_owned(),
                 to: queued.mail.to.clone(),
                 state: state_words(&queued.state),
                 again: Some(queued.mail.id).filter(|_| may_retry && !is_sent(&queued.state)),
@@ -232,24 +203,6 @@ pub(super) const fn state_words(state: &MailState) -> &'static str {
         MailState::Waiting { .. } => "Delayed, is tried again",
         MailState::Sent { .. } => "Sent",
         MailState::GivenUp { .. } => "Given up",
-    }
-}
-
-/// What a mail is about, in a few words.
-pub(super) const fn mail_words(kind: MailKind) -> &'static str {
-    match kind {
-        MailKind::SetupLink => "Setup link",
-        MailKind::Registered => "Authenticator registered",
-        MailKind::AuthenticatorReset => "Authenticator reset",
-        MailKind::PasswordChanged => "Password changed",
-        MailKind::PasswordSet => "Initial password set",
-        MailKind::AuthSystemChanged => "How they sign in was changed",
-        MailKind::RecoveryCodes => "Recovery codes made or used",
-        MailKind::EmailChanged => "Mail address changed",
-        MailKind::Unlocked => "Unlocked",
-        MailKind::Disabled => "Disabled",
-        MailKind::Notice => "Notice to an administrator",
-        MailKind::OperatorRecovered => "Operator recovered",
     }
 }
 
