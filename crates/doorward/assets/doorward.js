@@ -48,7 +48,7 @@
   // A message at the head of the page, read out by screen readers.
   const tell = (text, kind = "bad") => {
     const place = one("#notice");
-    if (!place) return;
+    if (!place || place.textContent.trim() === text) return;
     const notice = document.createElement("p");
     notice.className = `notice ${kind}`;
     notice.textContent = text;
@@ -208,6 +208,24 @@
     }
   };
 
+  // A page that brings in what is new by itself: it can be told not to, and does not grow for ever.
+  const ROWS_MAX = 200;
+  const isPaused = (element) => one(`[data-pause="${element.id}"]`)?.getAttribute("aria-pressed") === "true";
+  const pause = (button) => {
+    const paused = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(paused));
+    button.textContent = paused ? "Go on" : "Pause";
+  };
+  const cutRows = (rows) => {
+    if (rows.children.length <= ROWS_MAX) return;
+    while (rows.children.length > ROWS_MAX) rows.lastElementChild.remove();
+    const older = one("#older");
+    if (!older) return;
+    const path = new URL(older.href);
+    path.searchParams.set("before", rows.lastElementChild.dataset.no);
+    older.href = path;
+  };
+
   const begin = (within) => {
     showTimes(within);
     takeFragment(within);
@@ -221,6 +239,7 @@
     if (hit("[data-theme-switch]")) switchTheme();
     else if (hit("[data-show]")) toggleSecret(hit("[data-show]"));
     else if (hit("[data-copy]")) copy(hit("[data-copy]"));
+    else if (hit("[data-pause]")) pause(hit("[data-pause]"));
     else if (hit("[data-dialog]")) openDialog(event, hit("[data-dialog]"));
     else if (hit("[data-close]")) {
       const dialog = hit("dialog");
@@ -242,6 +261,17 @@
 
   // What htmx puts in, and errors that it would keep to itself.
   document.addEventListener("htmx:afterSwap", (event) => begin(event.target));
+  document.addEventListener("htmx:oobAfterSwap", (event) => {
+    const rows = event.detail.target;
+    begin(rows);
+    if (rows.id === "rows") {
+      if (one("#none")) one("#none").hidden = true;
+      cutRows(rows);
+    }
+  });
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (isPaused(event.detail.elt)) event.preventDefault();
+  });
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.xhr.getResponseHeader("hx-retarget")) event.detail.shouldSwap = true;
     if (event.detail.xhr.status === 422) event.detail.shouldSwap = true;

@@ -237,6 +237,8 @@ pub struct MailFilter {
     pub about: Option<PersonId>,
     /// That have come so far.
     pub stage: Option<MailStage>,
+    /// Only those that were not sent: waiting, delayed or given up.
+    pub unsent: bool,
     /// Only those that did not go through: delayed or given up.
     pub failed: bool,
 }
@@ -328,6 +330,9 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&UserId>,
         limit: usize,
     ) -> Result<Vec<Listed>, Fault>;
+
+    /// How many people there are, counted up to `most`.
+    fn people_count(&self, filter: &PeopleFilter, most: usize) -> Result<usize, Fault>;
 
     /// When somebody was let in last, if ever.
     fn last_login(&self, person: PersonId) -> Result<Option<LastLogin>, Fault>;

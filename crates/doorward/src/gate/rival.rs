@@ -84,6 +84,10 @@ impl Store for RivalledStore {
         self.inner.people(filter, after, limit)
     }
 
+    fn people_count(&self, filter: &PeopleFilter, most: usize) -> Result<usize, Fault> {
+        self.inner.people_count(filter, most)
+    }
+
     fn last_login(&self, person: PersonId) -> Result<Option<LastLogin>, Fault> {
         self.inner.last_login(person)
     }

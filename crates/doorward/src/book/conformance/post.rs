@@ -311,6 +311,7 @@ fn mails_are_listed_in_pages(store: &dyn Store) {
         (MailFilter { stage: Some(MailStage::Waiting), ..all() }, &[0]),
         (MailFilter { stage: Some(MailStage::Sent), firm: firm.clone(), ..all() }, &[3]),
         (MailFilter { stage: Some(MailStage::GivenUp), ..all() }, &[4, 1]),
+        (MailFilter { unsent: true, ..all() }, &[5, 4, 2, 1, 0]),
         (MailFilter { failed: true, ..all() }, &[5, 4, 2, 1]),
         (MailFilter { failed: true, firm, ..all() }, &[4, 2, 1]),
     ];

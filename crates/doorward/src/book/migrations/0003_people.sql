@@ -54,7 +54,8 @@ CREATE INDEX outbox_due      ON outbox (next_us, id) WHERE next_us IS NOT NULL;
 CREATE INDEX outbox_by_time  ON outbox (queued_us, id);
 CREATE INDEX outbox_by_firm  ON outbox (firm, queued_us, id);
 CREATE INDEX outbox_by_about ON outbox (about, queued_us, id) WHERE about IS NOT NULL;
-CREATE INDEX outbox_failed   ON outbox (firm, queued_us, id) WHERE state IN ('delayed', 'given-up');
+CREATE INDEX outbox_unsent   ON outbox (queued_us, id) WHERE state IN ('waiting', 'delayed', 'given-up');
+CREATE INDEX outbox_unsent_of ON outbox (firm, queued_us, id) WHERE state IN ('waiting', 'delayed', 'given-up');
 
 -- Emergency switches that are thrown.
 CREATE TABLE halt (

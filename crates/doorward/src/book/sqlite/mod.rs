@@ -333,6 +333,11 @@ impl Store for SqliteStore {
         self.read(|conn| read::people(conn, filter, after, limit))
     }
 
+    fn people_count(&self, filter: &PeopleFilter, most: usize) -> Result<usize, Fault> {
+        self.drain()?;
+        self.read(|conn| read::people_count(conn, filter, most))
+    }
+
     fn last_login(&self, person: PersonId) -> Result<Option<LastLogin>, Fault> {
         self.drain()?;
         self.read(|conn| read::last_login(conn, person))

@@ -8,7 +8,7 @@ use doorward_core::identity::attempt::Access;
 use doorward_core::identity::firm::Firm;
 use doorward_core::identity::fix_session::{FixSession, SessionUse};
 use doorward_core::identity::key_pair::LastUse;
-use doorward_core::identity::person::{Person, Standing};
+use doorward_core::identity::person::{Kind, Person, Standing};
 use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::Wall;
 use rusqlite::types::Value;
@@ -172,19 +172,36 @@ pub(super) fn people_sql(filter: &PeopleFilter, after: Option<&UserId>) -> (Stri
     (sql, when.values)
 }
 
+/// Counted up to `most`: a count of very many would be read through to its end.
+pub(super) fn people_count(conn: &Connection, filter: &PeopleFilter, most: usize) -> Result<usize, Fault> {
+    let (sql, mut values) = people_count_sql(filter);
+    values.push(limit_of(most));
+    let count: i64 = conn
+        .prepare(&sql)
+        .and_then(|mut query| query.query_row(params_from_iter(values), |row| row.get(0)))
+        .map_err(|error| fault(&error))?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// The statement for a count, with its values but for the last, the most that is counted.
+pub(super) fn people_count_sql(filter: &PeopleFilter) -> (String, Vec<Value>) {
+    let when = conditions(filter);
+    (format!("SELECT count(*) FROM (SELECT 1 FROM person p{} LIMIT ?)", when.sql()), when.values)
+}
+
 /// What a filter says, where it can in the words of the index that holds its few among the many.
 fn conditions(filter: &PeopleFilter) -> Conditions {
     let PeopleFilter { firm, kind, standing, text, registered, locked, never_signed_in, link } = filter;
     let mut when = Conditions::default();
     when.and_text("firm = ?", firm.as_ref().map(FirmCode::as_str));
-    // Nearly all are of one kind: where another filter picks out few, its index is the better one, and `+` says so.
+    // Nearly all are traders: where another filter picks out few, its index is the better one, and `+` says so.
     let few = *locked
         || *never_signed_in
         || *registered == Some(false)
         || *standing == Some(Standing::Disabled)
         || matches!(link, Some((LinkIs::Live | LinkIs::Expired, _)));
-    let of_kind = if few { "+kind = ?" } else { "kind = ?" };
-    when.and_text(of_kind, kind.map(doorward_core::identity::person::Kind::id));
+    let of_kind = if few && *kind == Some(Kind::Trader) { "+kind = ?" } else { "kind = ?" };
+    when.and_text(of_kind, kind.map(Kind::id));
     match standing {
         Some(Standing::Disabled) => when.say("standing = 'disabled'"),
         Some(Standing::Active) => when.say("standing = 'active'"),

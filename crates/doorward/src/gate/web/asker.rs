@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorward_core::audit::{Actor, AttemptId, Deny, Door, Factor};
 use doorward_core::id::{FirmCode, PersonId, UserId};
@@ -99,7 +100,7 @@ impl Gate {
     /// Who stands behind a token. `touch` says whether this counts as use of the session (S7).
     pub async fn present(&self, token: &Token, browser: &Browser, touch: bool) -> Result<Present, Fault> {
         let now = self.clock.now();
-        let session = match self.web.sessions.find(token, now, touch) {
+        let session = match self.web.sessions.find(token, now, false) {
             Found::Here(session) => session,
             Found::Over(session, reason) => {
                 self.session_ended(&session, Some(reason), Some(browser)).await;
@@ -117,6 +118,14 @@ impl Gate {
             }
             return Ok(Present::Stranger);
         };
+        // The policy may have become stricter since the session began.
+        let idle_max = Duration::from_secs(60 * u64::from(policy.portal_idle_min));
+        if !self.web.sessions.hold(token, idle_max, now, touch) {
+            if let Some(session) = self.web.sessions.end(token) {
+                self.session_ended(&session, Some(Deny::SessionIdle), Some(browser)).await;
+            }
+            return Ok(Present::Stranger);
+        }
         if !session.is_signed_in() {
             return Ok(Present::Underway(session));
         }

@@ -10,6 +10,7 @@ pub mod events;
 pub mod explain;
 #[cfg(test)]
 mod flow_tests;
+pub mod home;
 pub mod links;
 pub(super) mod notify;
 pub mod own;

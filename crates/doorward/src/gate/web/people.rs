@@ -8,6 +8,7 @@ use doorward_core::id::{FirmCode, PersonId, UserId};
 use doorward_core::identity::decide::serve::{self, Act, Denied};
 use doorward_core::identity::enrolment::Authenticator;
 use doorward_core::identity::link::Handed;
+use doorward_core::identity::mail::MailId;
 use doorward_core::identity::notice::Notice;
 use doorward_core::identity::person::{Kind, Password, Person, Right, Standing};
 use doorward_core::identity::policy::{AuthSystem, Effective};
@@ -16,13 +17,15 @@ use doorward_core::time::Wall;
 use super::explain::EntryView;
 use super::serving::Unserved;
 use super::{Asker, Browser};
-use crate::book::{AuditFilter, Load, MailFilter, PeopleFilter, Queued};
-pub use crate::book::{LastLogin, LinkIs};
+use crate::book::{AuditFilter, Load, MailFilter, PeopleFilter};
+pub use crate::book::{LastLogin, LinkIs, Queued};
 use crate::fault::Fault;
 use crate::gate::{Gate, effective};
 
 /// Most people of one page.
 pub const PEOPLE_MAX: usize = 200;
+/// Up to how many people are counted.
+pub const COUNT_MAX: usize = 1_000;
 /// Mails that are shown of a person.
 const MAILS: usize = 5;
 /// Events that are shown of a person.
@@ -56,6 +59,27 @@ pub struct PeoplePage {
     pub people: Vec<PersonRow>,
     /// From behind whom there is more; `None`: there is not.
     pub next: Option<UserId>,
+}
+
+/// How many there are, as far as was counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    /// So many.
+    pub count: usize,
+    /// Or more.
+    pub is_more: bool,
+}
+
+impl Tally {
+    /// What was found, one beyond the most at the utmost.
+    pub(super) const fn of(found: usize, most: usize) -> Self {
+        if found > most { Self { count: most, is_more: true } } else { Self { count: found, is_more: false } }
+    }
+
+    /// Whether there is nobody.
+    pub const fn is_none(self) -> bool {
+        self.count == 0
+    }
 }
 
 /// What stands out about somebody.
@@ -245,14 +269,19 @@ impl Gate {
         Ok(PeoplePage { people: rows.collect::<Result<_, Fault>>()?, next })
     }
 
-    pub(super) fn listed_people(
+    /// How many people a list has, counted up to [`COUNT_MAX`].
+    pub fn people_tally(&self, asker: &Asker, query: &PeopleQuery) -> Result<Tally, Unserved> {
+        let filter = self.people_filter(asker, query, Right::ViewPeople)?;
+        Ok(Tally::of(self.store.people_count(&filter, COUNT_MAX + 1)?, COUNT_MAX))
+    }
+
+    /// What the asker may see of what was asked for.
+    fn people_filter(
         &self,
         asker: &Asker,
         query: &PeopleQuery,
-        after: Option<&UserId>,
-        limit: usize,
         right: Right,
-    ) -> Result<Listing, Unserved> {
+    ) -> Result<PeopleFilter, Unserved> {
         let (kind, firm) = match asker.kind {
             Kind::Desk => (Some(query.kind.unwrap_or(Kind::Administrator)), query.firm.clone()),
             Kind::Administrator | Kind::Trader | Kind::Service => {
@@ -264,9 +293,7 @@ impl Gate {
         };
         // Without a kind an administrator asks for all of the own firm, traders as well.
         self.may_look(asker, kind.unwrap_or(Kind::Trader), firm.as_ref(), right)?;
-        let now = self.clock.now().wall;
-        let limit = limit.clamp(1, PEOPLE_MAX);
-        let filter = PeopleFilter {
+        Ok(PeopleFilter {
             firm,
             kind,
             standing: query.standing,
@@ -274,8 +301,20 @@ impl Gate {
             registered: query.not_registered.then_some(false),
             locked: query.locked,
             never_signed_in: query.never_signed_in,
-            link: query.link.map(|link| (link, now)),
-        };
+            link: query.link.map(|link| (link, self.clock.now().wall)),
+        })
+    }
+
+    pub(super) fn listed_people(
+        &self,
+        asker: &Asker,
+        query: &PeopleQuery,
+        after: Option<&UserId>,
+        limit: usize,
+        right: Right,
+    ) -> Result<Listing, Unserved> {
+        let filter = self.people_filter(asker, query, right)?;
+        let limit = limit.clamp(1, PEOPLE_MAX);
         let mut listed = self.store.people(&filter, after, limit + 1)?;
         let more = listed.len() > limit;
         listed.truncate(limit);
@@ -401,22 +440,27 @@ impl Gate {
         }
     }
 
-    /// Mails that did not go through, newest first, from before the one of this time and id on: an administrator's own
-    /// firm's; all for the desk.
-    pub fn failed_mails(
+    /// Mails that wait or did not go through, newest first, from before the one of this time and id on: an
+    /// administrator's own firm's; all for the desk.
+    pub fn unsent_mails(
         &self,
         asker: &Asker,
-        before: Option<(Wall, doorward_core::identity::mail::MailId)>,
+        before: Option<(Wall, MailId)>,
         limit: usize,
     ) -> Result<Vec<Queued>, Unserved> {
+        let filter = MailFilter { unsent: true, ..self.mail_filter(asker)? };
+        Ok(self.store.mails(&filter, before, limit.clamp(1, PEOPLE_MAX))?)
+    }
+
+    /// The mails that the asker may see.
+    pub(super) fn mail_filter(&self, asker: &Asker) -> Result<MailFilter, Unserved> {
         match asker.kind {
             Kind::Desk => {}
             Kind::Administrator | Kind::Trader | Kind::Service => {
                 self.may_look(asker, Kind::Trader, asker.firm.as_ref(), Right::ViewPeople)?;
             }
         }
-        let filter = MailFilter { firm: asker.firm.clone(), failed: true, ..MailFilter::default() };
-        Ok(self.store.mails(&filter, before, limit.clamp(1, PEOPLE_MAX))?)
+        Ok(MailFilter { firm: asker.firm.clone(), ..MailFilter::default() })
     }
 }
 

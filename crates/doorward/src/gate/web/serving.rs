@@ -293,7 +293,7 @@ const fn may_be_last(act: Act) -> bool {
 }
 
 /// Whether somebody can add and serve others.
-fn can_serve(person: &Person) -> bool {
+pub(super) fn can_serve(person: &Person) -> bool {
     let edits = |rights: &BTreeSet<Right>| rights.contains(&Right::EditPeople);
     match (person.standing, person.kind) {
         (Standing::Disabled, _) | (_, Kind::Trader | Kind::Service) => false,

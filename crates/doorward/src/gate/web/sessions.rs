@@ -321,6 +321,21 @@ impl Sessions {
         }
     }
 
+    /// Holds a session to the idle time of its owner's policy as it is now, and notes its use; false where it is over
+    /// by that, or gone.
+    pub fn hold(&self, token: &Token, idle_max: Duration, now: Now, touch: bool) -> bool {
+        let mut table = self.table();
+        let Some(session) = table.by_token.get_mut(&token.hash()) else { return false };
+        session.life = Life::of(session.kind, Some(idle_max));
+        if session.end_at(now.mono).is_some() {
+            return false;
+        }
+        if touch {
+            (session.used, session.used_at) = (now.mono, now.wall);
+        }
+        true
+    }
+
     /// Moves a session to another stage under a new token (S6); `None` where it has gone meanwhile. Being signed in
     /// counts from here.
     pub fn advance(&self, token: &Token, stage: Stage, now: Now) -> Result<Option<Token>, Fault> {

@@ -138,6 +138,20 @@ fn s7_a_policy_shortens_the_idle_time_and_never_lengthens_it() {
 }
 
 #[test]
+fn s7_a_stricter_policy_holds_for_sessions_that_are_open() {
+    let sessions = Sessions::default();
+    let token = begin(&sessions, JULIAN, Kind::Trader, at(0));
+    let max = |count: u64| Duration::from_secs(minutes(count));
+    assert!(sessions.hold(&token, max(30), at(minutes(9)), true));
+    assert!(sessions.hold(&token, max(10), at(minutes(18)), false), "looking is no use");
+    assert!(!sessions.hold(&token, max(10), at(minutes(19)), true));
+    assert_eq!(over(&sessions.find(&token, at(minutes(19)), true)), Some(Deny::SessionIdle));
+    let token = begin(&sessions, JULIAN, Kind::Trader, at(0));
+    assert!(sessions.hold(&token, max(600), at(minutes(29)), false));
+    assert!(!sessions.hold(&token, max(600), at(minutes(30)), true), "it never lengthens");
+}
+
+#[test]
 fn k5_the_steps_before_being_signed_in_take_15_minutes_at_most() {
     let sessions = Sessions::default();
     let stage = Stage::Registering { must_change: true, link: None, enrolment: None };

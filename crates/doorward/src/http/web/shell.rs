@@ -5,7 +5,7 @@ use std::fmt;
 use askama::filters::HtmlSafe;
 use doorward_core::audit::Door;
 use doorward_core::id::UserId;
-use doorward_core::identity::person::Kind;
+use doorward_core::identity::person::{Kind, Right};
 use doorward_core::time::Wall;
 
 use super::WebState;
@@ -27,28 +27,39 @@ pub struct Link {
 struct Entry {
     link: Link,
     kinds: &'static [Kind],
+    /// An administrator must have been given it.
+    right: Option<Right>,
 }
 
+impl Entry {
+    fn is_for(&self, asker: &Asker) -> bool {
+        let allowed = self.right.is_none_or(|right| asker.kind == Kind::Desk || asker.has(right));
+        allowed && self.kinds.contains(&asker.kind)
+    }
+}
+
+/// Where the console begins.
+const HOME: &str = "/console";
+const CONSOLE: &[Kind] = &[Kind::Desk, Kind::Administrator];
+
 /// The navigation, in order: a page is one row.
+#[rustfmt::skip]
 const NAVIGATION: &[Entry] = &[
-    Entry {
-        link: Link { path: "/console/people", label: "People" },
-        kinds: &[Kind::Desk, Kind::Administrator],
-    },
-    Entry {
-        link: Link { path: "/console/events", label: "Events" },
-        kinds: &[Kind::Desk, Kind::Administrator],
-    },
-    Entry {
-        link: Link { path: "/account", label: "My account" },
-        kinds: &[Kind::Desk, Kind::Administrator, Kind::Trader],
-    },
+    Entry { link: Link { path: HOME, label: "Home" }, kinds: CONSOLE, right: None },
+    Entry { link: Link { path: "/console/firms", label: "Firms" }, kinds: &[Kind::Desk], right: None },
+    Entry { link: Link { path: "/console/people", label: "People" }, kinds: CONSOLE, right: Some(Right::ViewPeople) },
+    Entry { link: Link { path: "/console/events", label: "Events" }, kinds: CONSOLE, right: Some(Right::ViewAudit) },
+    Entry { link: Link { path: "/console/events?attempts=1", label: "Attempts" }, kinds: CONSOLE, right: Some(Right::ViewAudit) },
+    Entry { link: Link { path: "/console/mails", label: "Mails" }, kinds: CONSOLE, right: Some(Right::ViewPeople) },
+    Entry { link: Link { path: "/console/switch", label: "Switch" }, kinds: &[Kind::Desk], right: None },
+    Entry { link: Link { path: "/account", label: "My account" }, kinds: &[Kind::Desk, Kind::Administrator, Kind::Trader], right: None },
 ];
 
 /// Where somebody begins.
 pub const fn home(kind: Kind) -> &'static str {
     match kind {
-        Kind::Desk | Kind::Administrator | Kind::Trader | Kind::Service => "/account",
+        Kind::Desk | Kind::Administrator => HOME,
+        Kind::Trader | Kind::Service => "/account",
     }
 }
 
@@ -117,19 +128,21 @@ pub struct Shell {
     pub done: Option<String>,
     links: Vec<Link>,
     path: String,
+    query: String,
 }
 
 impl Shell {
     /// For a page that anybody sees.
     pub fn open(web: &WebState, visit: &Visit, title: impl Into<String>) -> Self {
         let csrf = Csrf(web.tokens.csrf(web.gate.binding(&visit.token())));
-        let path = visit.path_and_query().split('?').next().unwrap_or_default().to_owned();
-        Self { csrf, path, ..Self::bare(title) }
+        let whole = visit.path_and_query();
+        let (path, query) = whole.split_once('?').unwrap_or((whole, ""));
+        Self { csrf, path: path.to_owned(), query: query.to_owned(), ..Self::bare(title) }
     }
 
     /// For a page of somebody who is signed in.
     pub fn of(web: &WebState, visit: &Visit, asker: &Asker, title: impl Into<String>) -> Self {
-        let entries = NAVIGATION.iter().filter(|entry| entry.kinds.contains(&asker.kind));
+        let entries = NAVIGATION.iter().filter(|entry| entry.is_for(asker));
         let role = match &asker.firm {
             Some(firm) => format!("{}, {firm}", role(asker.kind)),
             None => role(asker.kind).to_owned(),
@@ -148,6 +161,7 @@ impl Shell {
             done: None,
             links: Vec::new(),
             path: String::new(),
+            query: String::new(),
         }
     }
 
@@ -165,7 +179,20 @@ impl Shell {
 
     /// Whether a link leads to this page or to one above it.
     pub fn is_current(&self, link: &Link) -> bool {
-        self.path.strip_prefix(link.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        let below = |path: &str| {
+            self.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        // A page that two links lead to is that of the one that says more.
+        let asks = |query: &str| self.query.split('&').any(|part| part == query);
+        match link.path.split_once('?') {
+            Some((path, query)) => self.path == path && asks(query),
+            None if link.path == HOME => self.path == HOME,
+            None => {
+                let more =
+                    |other: &Link| other.path.split_once('?').is_some_and(|(path, _)| path == link.path);
+                below(link.path) && !self.links.iter().any(|other| more(other) && self.is_current(other))
+            }
+        }
     }
 }
 

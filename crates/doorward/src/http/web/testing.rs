@@ -23,7 +23,8 @@ use crate::config::PublicUrl;
 use crate::doors::accept::listen;
 use crate::doors::admission::Limits;
 use crate::doors::link::Entrance;
-use crate::gate::testing::{World, world};
+use crate::gate::Settings;
+use crate::gate::testing::{World, world, world_with};
 
 /// A gate's pages on a listener.
 pub(crate) struct Served {
@@ -45,7 +46,17 @@ pub(crate) async fn served_with(more: Router<WebState>) -> Served {
 
 /// The same, reached at another URL than the listener's own.
 pub(crate) async fn served_as(more: Router<WebState>, public: Option<&str>) -> Served {
-    let world = world();
+    served_of(world(), more, public).await
+}
+
+/// All pages of a gate that mails can be sent from.
+pub(crate) async fn served_with_mail() -> Served {
+    let portal_url = Some("https://portal.example".to_owned());
+    let settings = Settings { mail: true, portal_url, ..Settings::default() };
+    served_of(world_with(settings), Router::new(), None).await
+}
+
+async fn served_of(world: World, more: Router<WebState>, public: Option<&str>) -> Served {
     let listener = listen("web.listen", ([127, 0, 0, 1], 0).into()).unwrap();
     let at = listener.local_addr().unwrap();
     let public = public.map_or_else(|| format!("http://{at}"), str::to_owned);

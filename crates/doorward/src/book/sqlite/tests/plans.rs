@@ -22,6 +22,15 @@ fn a_page_of_people_is_read_without_sorting_and_by_the_index_of_its_filter() {
         (PeopleFilter { kind: Some(Kind::Administrator), ..PeopleFilter::default() }, "person_of_kind"),
         (PeopleFilter { kind: Some(Kind::Trader), registered: Some(false), ..all() }, "person_unregistered"),
         (PeopleFilter { kind: Some(Kind::Trader), locked: true, ..all() }, "person_locked"),
+        (PeopleFilter { kind: Some(Kind::Administrator), locked: true, ..all() }, "person_by_kind"),
+        (
+            PeopleFilter {
+                kind: Some(Kind::Administrator),
+                registered: Some(false),
+                ..PeopleFilter::default()
+            },
+            "person_of_kind",
+        ),
         (PeopleFilter { never_signed_in: true, ..all() }, "person_never"),
         (PeopleFilter { link: Some((LinkIs::Live, now)), ..all() }, "person_linked"),
         (PeopleFilter { link: Some((LinkIs::Expired, now)), ..all() }, "person_linked"),
@@ -32,6 +41,8 @@ fn a_page_of_people_is_read_without_sorting_and_by_the_index_of_its_filter() {
             let plan = plan(&conn, read::people_sql(&filter, after));
             assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{filter:?}: {plan}");
         }
+        let plan = plan(&conn, read::people_count_sql(&filter));
+        assert!(plan.contains("INDEX") || filter == PeopleFilter::default(), "{filter:?}: {plan}");
     }
 }
 
@@ -44,7 +55,9 @@ fn a_page_of_mails_is_read_without_sorting() {
     let cases = [
         (MailFilter::default(), "outbox_by_time"),
         (all(), "outbox_by_firm"),
-        (MailFilter { failed: true, ..all() }, "outbox_failed"),
+        (MailFilter { failed: true, ..all() }, "outbox_unsent_of"),
+        (MailFilter { unsent: true, ..all() }, "outbox_unsent_of"),
+        (MailFilter { unsent: true, ..MailFilter::default() }, "outbox_unsent"),
         (MailFilter { stage: Some(MailStage::Sent), ..all() }, "outbox_by_firm"),
         (MailFilter { about: Some(crate::book::conformance::id(3)), ..all() }, "outbox_by_about"),
     ];

@@ -1,30 +1,36 @@
-//! People of the firm: the list with its filters, new ones, links in bulk.
+//! People of the firm, or those whom the desk serves: the list with its filters, links in bulk.
 
 use askama::Template;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use doorward_core::id::UserId;
-use doorward_core::identity::person::{Kind, Standing};
-use doorward_core::identity::policy::AuthSystem;
+use doorward_core::id::{FirmCode, UserId};
+use doorward_core::identity::person::{Kind, Right, Standing};
 use doorward_core::text::percent_encoded;
 use serde::Deserialize;
 
 use super::super::WebState;
 use super::super::asking::OnConsole;
 use super::super::form::Form;
-use super::super::reply::{Answer, Oops, again, page};
+use super::super::reply::{Answer, Oops, page};
 use super::super::shell::{Shell, When, role};
 use super::super::visit::Visit;
-use super::{oops, told};
+use super::home::number;
+use super::oops;
 use crate::gate::web::people::{Flag, LinkIs, PeopleQuery, PersonRow};
-use crate::gate::web::steps::{BulkSent, FirstPassword, NewTrader};
+use crate::gate::web::steps::BulkSent;
 
 /// People of one page.
 const PAGE: usize = 50;
 
+/// Kinds of people of a firm, for the select box.
+const FIRM_KINDS: &[(&str, &str)] =
+    &[("", "Everybody"), ("trader", "Traders"), ("admin", "Administrators"), ("service", "Programs")];
+/// Kinds of people whom the desk serves: administrators, where none is chosen.
+const DESK_KINDS: &[(&str, &str)] = &[("", "Administrators"), ("desk", "Operators"), ("service", "Programs")];
+
 /// What can be asked for beside the name, in the order of the select box.
 const FILTERS: [(&str, &str); 7] = [
-    ("", "Everybody"),
+    ("", "All"),
     ("not-registered", "Not registered"),
     ("locked", "Locked"),
     ("never", "Never signed in"),
@@ -33,19 +39,47 @@ const FILTERS: [(&str, &str); 7] = [
     ("disabled", "Disabled"),
 ];
 
-#[derive(Deserialize, Default)]
+#[derive(Clone, Deserialize, Default)]
 #[serde(default)]
 pub(super) struct Wanted {
     q: String,
     show: String,
+    kind: String,
+    firm: String,
     after: Option<String>,
 }
 
 impl Wanted {
-    fn query(&self) -> PeopleQuery {
-        let text = Some(self.q.trim().to_owned()).filter(|text| !text.is_empty());
-        let plain = PeopleQuery { text, ..PeopleQuery::default() };
-        match self.show.as_str() {
+    fn of(form: &Form) -> Self {
+        let text = |name: &str| form.text(name).to_owned();
+        let after = form.optional("after").map(ToOwned::to_owned);
+        Self { q: text("q"), show: text("show"), kind: text("kind"), firm: text("firm"), after }
+    }
+
+    /// The filters as they stand in a path, without the beginning of the page.
+    fn path(&self) -> String {
+        let [q, show, kind, firm] =
+            [&self.q, &self.show, &self.kind, &self.firm].map(|text| percent_encoded(text));
+        format!("/console/people?q={q}&show={show}&kind={kind}&firm={firm}")
+    }
+
+    fn is_filtered(&self) -> bool {
+        [&self.q, &self.show, &self.kind, &self.firm].iter().any(|text| !text.is_empty())
+    }
+
+    fn after(&self) -> Result<Option<UserId>, Oops> {
+        let after = self.after.as_deref().filter(|after| !after.is_empty());
+        after.map(|after| UserId::parse(after).map_err(|_| Oops::NotFound)).transpose()
+    }
+
+    /// A firm that cannot be one finds nobody, as one that is not there.
+    fn query(&self) -> Result<PeopleQuery, Oops> {
+        let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let kind = some(&self.kind).map(|kind| Kind::from_id(&kind).ok_or(Oops::NotFound)).transpose()?;
+        let firm =
+            some(&self.firm).map(|firm| FirmCode::parse(&firm).map_err(|_| Oops::NotFound)).transpose()?;
+        let plain = PeopleQuery { text: some(&self.q), kind, firm, ..PeopleQuery::default() };
+        Ok(match self.show.as_str() {
             "not-registered" => PeopleQuery { not_registered: true, ..plain },
             "locked" => PeopleQuery { locked: true, ..plain },
             "never" => PeopleQuery { never_signed_in: true, ..plain },
@@ -53,7 +87,7 @@ impl Wanted {
             "link-expired" => PeopleQuery { link: Some(LinkIs::Expired), ..plain },
             "disabled" => PeopleQuery { standing: Some(Standing::Disabled), ..plain },
             _ => plain,
-        }
+        })
     }
 }
 
@@ -74,21 +108,23 @@ impl Tag {
     }
 }
 
-struct Row {
-    id: String,
-    userid: String,
+pub(super) struct Row {
+    pub(super) id: String,
+    pub(super) userid: String,
     role: &'static str,
-    email: String,
-    tags: Vec<Tag>,
-    last: Option<When>,
+    firm: String,
+    pub(super) email: String,
+    pub(super) tags: Vec<Tag>,
+    pub(super) last: Option<When>,
 }
 
 impl Row {
-    fn of(row: PersonRow) -> Self {
+    pub(super) fn of(row: PersonRow) -> Self {
         Self {
             id: row.id.to_string(),
             userid: row.userid.to_string(),
             role: role(row.kind),
+            firm: row.firm.map(|firm| firm.to_string()).unwrap_or_default(),
             email: row.email.unwrap_or_default(),
             tags: row.flags.into_iter().map(Tag::of).collect(),
             last: row.last_login.map(|login| When(login.at)),
@@ -100,13 +136,16 @@ impl Row {
 #[template(path = "console/people.html")]
 struct PeoplePage {
     shell: Shell,
-    q: String,
-    show: String,
+    wanted: Wanted,
     filters: [(&'static str, &'static str); 7],
+    kinds: &'static [(&'static str, &'static str)],
+    is_desk: bool,
+    count: String,
     people: Vec<Row>,
+    first: Option<String>,
     next: Option<String>,
     is_filtered: bool,
-    may_add: bool,
+    may_edit: bool,
 }
 
 /// `GET /console/people`.
@@ -117,32 +156,25 @@ pub(super) async fn list(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Answer {
     let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default();
-    let after = wanted.after.as_deref().and_then(|after| UserId::parse(after).ok());
-    let found = web.gate.people_page(&asker, &wanted.query(), after.as_ref(), PAGE).map_err(oops)?;
-    let next = found.next.map(|next| {
-        let [q, show, after] = [&wanted.q, &wanted.show, next.as_str()].map(percent_encoded);
-        format!("/console/people?q={q}&show={show}&after={after}")
-    });
+    let (query, after) = (wanted.query()?, wanted.after()?);
+    let found = web.gate.people_page(&asker, &query, after.as_ref(), PAGE).map_err(oops)?;
+    let count = web.gate.people_tally(&asker, &query).map_err(oops)?;
+    let path = wanted.path();
+    let next = found.next.map(|next| format!("{path}&after={}", percent_encoded(next.as_str())));
+    let is_desk = asker.kind == Kind::Desk;
     page(&PeoplePage {
         shell: Shell::of(&web, &visit, &asker, "People"),
-        is_filtered: !wanted.q.is_empty() || !wanted.show.is_empty() || after.is_some(),
-        q: wanted.q,
-        show: wanted.show,
+        is_filtered: wanted.is_filtered() || after.is_some(),
+        wanted,
         filters: FILTERS,
+        kinds: if is_desk { DESK_KINDS } else { FIRM_KINDS },
+        is_desk,
+        count: number(count),
         people: found.people.into_iter().map(Row::of).collect(),
+        first: after.map(|_| path),
         next,
-        may_add: asker.kind == Kind::Administrator,
+        may_edit: is_desk || asker.has(Right::EditPeople),
     })
-}
-
-#[derive(Template)]
-#[template(path = "console/new.html")]
-struct NewPage {
-    shell: Shell,
-    userid: String,
-    email: String,
-    is_typed: bool,
-    problem: Option<String>,
 }
 
 #[derive(Template)]
@@ -154,76 +186,11 @@ pub(super) struct Shown {
     pub(super) link: Option<String>,
     pub(super) expires: Option<When>,
     pub(super) note: Option<String>,
+    /// Something went wrong on the way.
+    pub(super) warning: Option<String>,
+    /// What may come next, where it leads.
+    pub(super) ways: Vec<(String, &'static str)>,
     pub(super) back: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(super) struct How {
-    password: String,
-}
-
-/// `GET /console/people/new`.
-pub(super) async fn show_new(
-    State(web): State<WebState>,
-    visit: Visit,
-    OnConsole(asker): OnConsole,
-    how: Result<Query<How>, QueryRejection>,
-) -> Answer {
-    let is_typed = how.is_ok_and(|Query(how)| how.password == "typed");
-    let shell = Shell::of(&web, &visit, &asker, "New trader");
-    page(&NewPage { shell, userid: String::new(), email: String::new(), is_typed, problem: None })
-}
-
-/// `POST /console/people/new`.
-pub(super) async fn add(
-    State(web): State<WebState>,
-    visit: Visit,
-    OnConsole(asker): OnConsole,
-    form: Form,
-) -> Answer {
-    let (userid, email) = (form.text("userid").trim().to_owned(), form.text("email").trim().to_owned());
-    let is_typed = form.text("how") == "typed";
-    let form_again = |problem: String| {
-        let shell = Shell::of(&web, &visit, &asker, "New trader");
-        let (userid, email) = (userid.clone(), email.clone());
-        again(&NewPage { shell, userid, email, is_typed, problem: Some(problem) })
-    };
-    let Ok(named) = UserId::parse(&userid) else {
-        return form_again("The user name has a character that cannot be in one, or is too long.".to_owned());
-    };
-    let password = if is_typed {
-        let typed = form.envelope(&web, &visit, "/console/people/new", form.text("userid"), "password")?;
-        FirstPassword::Typed(typed)
-    } else {
-        FirstPassword::Generated
-    };
-    let new = NewTrader {
-        userid: named,
-        email: Some(email.clone()).filter(|email| !email.is_empty()),
-        auth_system: AuthSystem::Otp,
-        password,
-    };
-    let added = match web.gate.add_trader(&asker, new, visit.browser()).await {
-        Ok(added) => added,
-        Err(unserved) => return form_again(told(unserved)?),
-    };
-    let mut note = None;
-    if form.is_on("send") {
-        note = match web.gate.send_link(&asker, added.person, visit.browser()).await {
-            Ok(()) => Some(format!("A setup link is on its way to {email}.")),
-            Err(unserved) => Some(format!("No setup link was mailed. {}", told(unserved)?)),
-        };
-    }
-    page(&Shown {
-        shell: Shell::of(&web, &visit, &asker, format!("{userid} was added")),
-        title: format!("{userid} was added"),
-        password: added.password.map(|password| password.expose().clone()),
-        link: None,
-        expires: None,
-        note,
-        back: format!("/console/people/{}", added.person),
-    })
 }
 
 #[derive(Template)]
@@ -233,6 +200,8 @@ struct BulkPage {
     sent: usize,
     skipped: Vec<(String, String)>,
     next: Option<String>,
+    wanted: Wanted,
+    back: String,
 }
 
 /// `POST /console/people/send-links`.
@@ -242,11 +211,8 @@ pub(super) async fn send_links(
     OnConsole(asker): OnConsole,
     form: Form,
 ) -> Answer {
-    let after = match form.optional("after") {
-        Some(after) => Some(UserId::parse(after).map_err(|_| Oops::NotFound)?),
-        None => None,
-    };
-    let query = PeopleQuery::default();
+    let wanted = Wanted::of(&form);
+    let (query, after) = (wanted.query()?, wanted.after()?);
     let sent = web.gate.send_to_all_unregistered(&asker, &query, after.as_ref(), visit.browser()).await;
     let BulkSent { sent, skipped, next } = sent.map_err(oops)?;
     page(&BulkPage {
@@ -254,5 +220,7 @@ pub(super) async fn send_links(
         sent,
         skipped: skipped.into_iter().map(|(userid, why)| (userid.to_string(), why)).collect(),
         next: next.map(|next| next.to_string()),
+        back: wanted.path(),
+        wanted,
     })
 }

@@ -10,7 +10,7 @@ use doorward_core::id::PersonId;
 use doorward_core::identity::decide::Reason;
 use doorward_core::identity::decide::serve::Act;
 use doorward_core::identity::link::Handed;
-use doorward_core::identity::mail::MailState;
+use doorward_core::identity::mail::{MailId, MailState};
 use doorward_core::identity::notice::Notice;
 use doorward_core::identity::person::{Kind, Right};
 use doorward_core::identity::policy::AuthSystem;
@@ -60,8 +60,15 @@ struct Happened {
     at: When,
     words: String,
     by: String,
-    /// Of a mail.
+}
+
+/// A mail to or about somebody; `again`: it can be tried again.
+struct Mailed {
+    at: When,
+    words: &'static str,
+    to: String,
     state: &'static str,
+    again: Option<MailId>,
 }
 
 struct Button {
@@ -82,7 +89,7 @@ struct View {
     no_mail: Option<String>,
     buttons: Vec<Button>,
     events: Vec<Happened>,
-    mails: Vec<Happened>,
+    mails: Vec<Mailed>,
 }
 
 struct LinkWords {
@@ -132,6 +139,8 @@ pub(super) async fn show(
     let known = web.gate.person_page(&asker, person_id(&id)?, visit.browser()).await.map_err(oops)?;
     let behind = behind.map(|Query(behind)| behind).unwrap_or_default();
     let done = STEPS.iter().find(|row| row.path == behind.done).map(|row| row.done);
+    let done = done.or((behind.done == "mail-again").then_some("The mail is tried again now."));
+    let may_retry = asker.kind == Kind::Desk || asker.has(Right::EditPeople);
     let buttons = STEPS.iter().filter(|row| known.may(row.act) && applies(row, &known));
     let buttons =
         buttons.map(|row| Button { path: row.path, title: row.title, is_danger: row.act.is_dangerous() });
@@ -149,24 +158,46 @@ pub(super) async fn show(
             .iter()
             .map(|entry| {
                 let (words, by) = (entry.words.clone(), entry.actor.clone());
-                Happened { at: When(entry.at), words, by, state: "" }
+                Happened { at: When(entry.at), words, by }
             })
             .collect(),
         mails: known
             .mails
             .iter()
-            .map(|queued| Happened {
+            .map(|queued| Mailed {
                 at: When(queued.mail.queued_at),
-                words: queued.mail.kind.title().to_owned(),
-                by: queued.mail.to.clone(),
+                words: queued.mail.kind.title(),
+                to: queued.mail.to.clone(),
                 state: state_words(&queued.state),
+                again: Some(queued.mail.id).filter(|_| may_retry && !is_sent(&queued.state)),
             })
             .collect(),
     })
 }
 
+const fn is_sent(state: &MailState) -> bool {
+    match state {
+        MailState::Sent { .. } => true,
+        MailState::Waiting { .. } | MailState::GivenUp { .. } => false,
+    }
+}
+
+/// A right, as a check box says it.
+pub(super) const fn right_words(right: Right) -> &'static str {
+    match right {
+        Right::ViewPeople => "See the firm's people",
+        Right::EditPeople => "Add, change, disable and unlock people, hand out setup links",
+        Right::ResetAuthenticator => "Reset authenticators and passwords",
+        Right::ManageKeyPairs => "Make, show and delete key pairs of FIX sessions",
+        Right::EditNotices => "Change what other administrators are told of by mail",
+        Right::ViewAudit => "See events and logon attempts",
+        // An administrator is given none of these.
+        Right::Verify | Right::Token | Right::Add | Right::Change | Right::ResetPassword => right.doc(),
+    }
+}
+
 /// Where a mail stands, in a word or two.
-const fn state_words(state: &MailState) -> &'static str {
+pub(super) const fn state_words(state: &MailState) -> &'static str {
     match state {
         MailState::Waiting { tries: 0, .. } => "Waits to be sent",
         MailState::Waiting { .. } => "Delayed, is tried again",
@@ -213,16 +244,17 @@ fn facts(known: &PersonPage) -> Vec<Fact> {
     }
     tell("Open connections", known.open_connections.to_string(), None);
     if known.row.kind == Kind::Administrator {
-        let rights: Vec<&str> = known.rights.iter().map(|right| right.id()).collect();
-        tell("Rights", if rights.is_empty() { word("none") } else { rights.join(", ") }, None);
+        let rights: Vec<&str> = known.rights.iter().map(|right| right_words(*right)).collect();
+        tell("Rights", if rights.is_empty() { word("none") } else { rights.join("; ") }, None);
     }
     facts
 }
 
-struct Tick {
-    name: &'static str,
-    text: &'static str,
-    is_on: bool,
+/// A check box.
+pub(super) struct Tick {
+    pub(super) name: &'static str,
+    pub(super) text: &'static str,
+    pub(super) is_on: bool,
 }
 
 #[derive(Template)]
@@ -269,8 +301,11 @@ impl StepPage {
 
 fn boxes(act: Act, known: &PersonPage) -> Vec<Tick> {
     if act == Act::SetRights {
-        let of =
-            |right: &Right| Tick { name: right.id(), text: right.doc(), is_on: known.rights.contains(right) };
+        let of = |right: &Right| Tick {
+            name: right.id(),
+            text: right_words(*right),
+            is_on: known.rights.contains(right),
+        };
         Right::ADMINISTRATOR.iter().map(of).collect()
     } else if act == Act::SetNotices {
         let of = |notice: &Notice| Tick {
@@ -337,6 +372,8 @@ pub(super) async fn step(
             expires: link.as_ref().map(|link| When(link.expires_at)),
             link: link.map(|link| link.url.expose().clone()),
             note: None,
+            warning: None,
+            ways: Vec::new(),
             back: format!("/console/people/{id}"),
         }),
         Err(unserved) => shown_again(&asker, Some(told(unserved)?), None),
