@@ -32,7 +32,8 @@ export function account(known, talk) {
   return { ...known, app: known.seed && new Authenticator(known.seed, known.step) };
 }
 
-async function newPassword(person, password, repeat = password) {
+/** A password of one's own, twice. */
+export async function newPassword(person, password, repeat = password) {
   await person.type("#new", password);
   await person.type("#repeat", repeat);
   await person.page.keyboard.press("Enter");

@@ -226,7 +226,9 @@ async fn s13_host_header_another_name_is_refused_and_never_repeated() {
         let page = browser.request("GET", "/account", &[("host", &host)], "").await;
         assert_eq!(page.field("location"), None, "{host}");
     }
-    let twice = browser.request("GET", "/signin", &[("host", &browser.host.clone()), ("host", "evil.test")], "").await;
+    let twice = browser
+        .request("GET", "/signin", &[("host", &browser.host.clone()), ("host", "evil.test")], "")
+        .await;
     assert!([400, 403].contains(&twice.status), "{twice:?}");
     for (name, value) in [
         ("x-forwarded-host", "evil.test"),
@@ -424,7 +426,8 @@ async fn q4_whoever_asks_cannot_name_another_source() {
     let user = demo.trader().await;
     let guess = User { password: "a guess like any other".to_owned(), ..user.clone() };
     let mut browser = demo.browser();
-    for more in [("forwarded", "for=192.0.2.7"), ("x-forwarded-for", "192.0.2.7"), ("x-real-ip", "192.0.2.7")] {
+    for more in [("forwarded", "for=192.0.2.7"), ("x-forwarded-for", "192.0.2.7"), ("x-real-ip", "192.0.2.7")]
+    {
         let sent = browser.challenge("/signin").await;
         drop(sent);
         browser.request("GET", "/signin", &[more], "").await;
@@ -455,7 +458,8 @@ async fn header_injection_what_is_typed_breaks_no_header_of_an_answer_nor_of_a_m
         ("mall\u{202e}ory", "a@b.example"),
         ("mall\u{1b}[31mory", "a@b.example"),
     ] {
-        let page = admin.post("/console/people/new", &[("userid", userid), ("email", email), ("send", "on")]).await;
+        let page =
+            admin.post("/console/people/new", &[("userid", userid), ("email", email), ("send", "on")]).await;
         assert_eq!(page.status, 422, "{userid:?} {email:?}: {page:?}");
     }
     assert!(demo.api().get("/api/v1/people/mallory").await.is_err());
@@ -495,7 +499,10 @@ async fn header_injection_what_is_typed_breaks_no_header_of_an_answer_nor_of_a_m
             let page = admin.clone().get(&format!("{path}?{query}")).await;
             assert_eq!(page.field("set-cookie"), None, "{path} {page:?}");
             let page = demo.browser().get(&format!("{path}?{query}")).await;
-            assert!(page.field("set-cookie").is_none_or(|set| set.starts_with("dw_session=")), "{path} {page:?}");
+            assert!(
+                page.field("set-cookie").is_none_or(|set| set.starts_with("dw_session=")),
+                "{path} {page:?}"
+            );
         }
     }
 }

@@ -144,7 +144,8 @@ async fn whole_way(server: &Server, tape: &Tape) -> Kept {
     // One whose password is made, reset, and whose link is shown: each on one answer.
     let fields = [("userid", "una@north.example"), ("email", "")];
     let added = anna.post("/console/people/new", &fields).await;
-    let id = added.body.split_once("href=\"/console/people/p").unwrap().1.split('"').next().unwrap().to_owned();
+    let id =
+        added.body.split_once("href=\"/console/people/p").unwrap().1.split('"').next().unwrap().to_owned();
     kept.shown.push(added.element("the-password").unwrap().to_owned());
     let reason = [("reason", "asked for by telephone"), ("hand", "show")];
     let link = anna.post(&format!("/console/people/p{id}/show-link"), &reason).await;

@@ -66,7 +66,9 @@ impl Everywhere {
                 async { assert!(!self.browser.is_in().await, "{what}: the browser goes on") },
             )
         };
-        tokio::time::timeout(support::WAIT_MAX, by_hand).await.unwrap_or_else(|_| panic!("{what}: it stays open"));
+        tokio::time::timeout(support::WAIT_MAX, by_hand)
+            .await
+            .unwrap_or_else(|_| panic!("{what}: it stays open"));
         let took = begun.elapsed();
         assert!(took < AT_ONCE, "{what}: it took {took:?}");
     }
@@ -79,7 +81,11 @@ async fn administrator(demo: &Server) -> Browser {
 /// A step of the console on somebody.
 async fn step(by: &mut Browser, demo: &Server, user: &User, step: &str) -> Page {
     let id = demo.known(user).await["id"].as_str().unwrap().to_owned();
-    by.post(&format!("/console/people/{id}/{step}"), &[("reason", "told by telephone"), ("email", "moved@north.example")]).await
+    by.post(
+        &format!("/console/people/{id}/{step}"),
+        &[("reason", "told by telephone"), ("email", "moved@north.example")],
+    )
+    .await
 }
 
 #[tokio::test]
@@ -106,7 +112,10 @@ async fn s8_t15_what_an_administrator_does_ends_all_that_is_open_within_a_second
         everywhere.assert_ends(name, begun).await;
         besides.assert_open().await;
         let known = demo.known(&user).await;
-        assert_eq!((&known["standing"], &known["authenticator"]["state"]), (&json!(standing), &json!(authenticator)));
+        assert_eq!(
+            (&known["standing"], &known["authenticator"]["state"]),
+            (&json!(standing), &json!(authenticator))
+        );
     }
 }
 

@@ -350,7 +350,13 @@ impl Server {
     /// The word behind a name in the log.
     fn told(&self, name: &str) -> String {
         let log = self.log();
-        log.split_once(name).unwrap_or_else(|| panic!("no{name} in {log}")).1.split_whitespace().next().unwrap().to_owned()
+        log.split_once(name)
+            .unwrap_or_else(|| panic!("no{name} in {log}"))
+            .1
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .to_owned()
     }
 
     /// A browser from an address of its own.

@@ -169,6 +169,7 @@ fn people_are_filtered_by_lock_login_and_link(store: &dyn Store) {
                 registered: Some(true),
                 kind: Some(Kind::Trader),
                 standing: Some(Standing::Active),
+                auth_system: None,
                 text: Some("USER".to_owned()),
                 firm: acme.clone(),
             },
@@ -179,6 +180,8 @@ fn people_are_filtered_by_lock_login_and_link(store: &dyn Store) {
         for firm in [None, acme.clone()] {
             let filter = PeopleFilter { firm: filter.firm.clone().or(firm), ..filter.clone() };
             let found = store.people(&filter, None, 100).unwrap();
+            assert_eq!(store.people_count(&filter, 100).unwrap(), found.len(), "{filter:?}");
+            assert_eq!(store.people_count(&filter, 1).unwrap(), found.len().min(1), "{filter:?}");
             let found: Vec<_> = found.iter().map(|listed| listed.person.id).collect();
             assert_eq!(found, expected.iter().map(|n| id(*n)).collect::<Vec<_>>(), "{filter:?}");
         }

@@ -92,7 +92,8 @@ fn admitted(web: &WebState, parts: &Parts) -> Result<(), Oops> {
     let elsewhere = || Oops::Forbidden("The form was sent by a page of another site.".to_owned());
     let field = HeaderName::from_static("sec-fetch-site");
     // One that comes twice is nothing that a browser sends.
-    let fetch_site = parts.headers.contains_key(&field).then(|| only(&parts.headers, &field).unwrap_or("twice"));
+    let fetch_site =
+        parts.headers.contains_key(&field).then(|| only(&parts.headers, &field).unwrap_or("twice"));
     // Browsers name the origin of everything that is posted; what names none is no browser.
     let origin = only(&parts.headers, &ORIGIN).ok_or_else(elsewhere)?;
     let is_own = match fetch_site {

@@ -84,6 +84,9 @@ async fn fresh(
     if asker.factor_fresh {
         return Ok(Ok(asker));
     }
+    if !asker.has_authenticator {
+        return Ok(Err("This takes a one-time password, and you have no authenticator."));
+    }
     if let Err(text) = form.step_up(web, visit, &asker).await? {
         return Ok(Err(text));
     }

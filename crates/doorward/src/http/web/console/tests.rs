@@ -13,7 +13,7 @@ use doorward_core::identity::policy::{AuthSystem, Policy};
 
 use crate::gate::admin::{NewPassword, NewPerson};
 use crate::gate::testing::{GOOD, secret};
-use crate::http::web::testing::{Seen, Served, Tab, borrowed, request, served_with_mail};
+use crate::http::web::testing::{Seen, Served, Tab, borrowed, request, served, served_with_mail};
 
 const STEP: Duration = Duration::from_secs(30);
 
@@ -346,7 +346,7 @@ async fn a_bad_value_is_told_at_its_field_and_what_was_typed_stays() {
     }
     let lacking = send(&mut olga, path, &form, &[("wrong_codes_lock", "7")]).await;
     assert!(lacking.status == 422 && lacking.body.contains("id=\"reason-wrong\""), "{}", lacking.body);
-    assert_eq!(served.world.gate.venue_policy().unwrap(), Policy::default());
+    assert_eq!(served.world.gate.venue_policy().unwrap().0, Policy::default());
     served.stop().await;
 }
 
@@ -365,10 +365,10 @@ async fn of_two_operators_at_once_the_second_sees_what_the_first_has_set() {
     assert!(late.body.contains("Somebody else has set this policy meanwhile"), "{}", late.body);
     assert!(late.body.contains("set meanwhile: 10 minutes"), "{}", late.body);
     assert!(late.body.contains("name=\"wrong_codes_lock\" value=\"7\""), "{}", late.body);
-    assert_eq!(served.world.gate.venue_policy().unwrap().wrong_codes_lock, None);
+    assert_eq!(served.world.gate.venue_policy().unwrap().0.wrong_codes_lock, None);
     let once_more = send(&mut otto, path, &late, &[("portal_idle_min", "10"), ("reason", "second")]).await;
     assert_eq!(once_more.status, 303, "{}", once_more.body);
-    let both = served.world.gate.venue_policy().unwrap();
+    let both = served.world.gate.venue_policy().unwrap().0;
     assert_eq!((both.portal_idle_min, both.wrong_codes_lock), (Some(10), Some(7)));
     served.stop().await;
 }
@@ -472,7 +472,7 @@ async fn t14_without_a_fresh_code_nothing_of_the_desk_is_changed() {
         }
     }
     assert!(served.world.gate.halts().is_empty());
-    assert_eq!(served.world.gate.venue_policy().unwrap(), Policy::default());
+    assert_eq!(served.world.gate.venue_policy().unwrap().0, Policy::default());
     assert!(served.world.gate.firm(&code("NEW")).is_err());
     served.stop().await;
 }
@@ -529,7 +529,7 @@ fn mail(served: &Served, bits: u64, firm: Option<&str>) -> Mail {
 
 #[tokio::test]
 async fn mails_that_wait_are_seen_and_tried_again_each_firm_its_own() {
-    let served = served_with_mail().await;
+    let served = served().await;
     let mut anna = anna(&served).await;
     assert!(anna.get("/console/mails").await.body.contains("Nothing waits"));
     firm(&served, "OTHER").await;
