@@ -195,7 +195,11 @@ async fn s1_whoever_is_refused_gets_the_same_page_for_the_same_work() {
         assert_eq!((&entry["reason"], &entry["door"]), (&json!(reason), &json!("portal")));
         let csrf = page.input("csrf").unwrap().to_owned();
         let fields = page.fields.into_iter().filter(|(name, _)| name != "date" && name != "content-length");
-        pages.push((page.status, fields.collect::<Vec<_>>(), page.body.replace(&csrf, "").replace(userid, "")));
+        pages.push((
+            page.status,
+            fields.collect::<Vec<_>>(),
+            page.body.replace(&csrf, "").replace(userid, ""),
+        ));
     }
     assert!(pages.windows(2).all(|two| two[0] == two[1]), "{pages:#?}");
 }

@@ -169,6 +169,7 @@ fn people_are_filtered_by_lock_login_and_link(store: &dyn Store) {
                 registered: Some(true),
                 kind: Some(Kind::Trader),
                 standing: Some(Standing::Active),
+                auth_system: None,
                 text: Some("USER".to_owned()),
                 firm: acme.clone(),
             },
