@@ -1,47 +1,35 @@
-#!/usr/bin/env node
-// Walks through the portal by keyboard alone, as somebody new does, with oathtool as the authenticator app.
-//
-//   portal.mjs register LINK USER [--socket DEMO] [--shots FOLDER]   PASSWORD in the environment: the initial one
-//   portal.mjs claim LINK [--shots FOLDER]                           the claim link of a node without an operator
-//
-// Each prints what it saw on its way as JSON lines and ends with 0 when all of it was right. `person.mjs` says what is
-// looked at on each page.
+// The portal: the first operator of the desk, and a new trader from the mailed link to an account.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { parseArgs } from "node:util";
-import { Clock, Person } from "./person.mjs";
+import { Authenticator } from "./person.mjs";
 
 const OWN = "amber harbour 62 kites";
 const NEXT = "seven quiet lanterns 8";
 
-const told = (what) => console.log(JSON.stringify(what));
+/** Password and, where it is asked for, the code; ends where somebody begins. */
+export async function signIn(person, account) {
+  await person.open("/signin");
+  await person.sees("/signin", "Sign in");
+  await password(person, account);
+  await person.sees("/signin/code", "Enter your code");
+  await person.type("#code", await account.app.code());
+  await person.page.keyboard.press("Enter");
+  await person.page.locator("header .who").waitFor();
+}
 
-/** From the page with the QR code to the account; gives the seed and the recovery codes. */
-async function enrol(person, clock, action) {
-  const seed = (await person.text("#key")).replace(/\s/g, "");
-  assert.match(seed, /^[A-Z2-7]{32,}$/);
-  assert.ok(await person.hasFocus("#code"), "the code's field has the focus");
-  await person.look("seed");
-  await person.type("#code", "000000");
+/** User name and password, wherever they are asked for. */
+export async function password(person, { userid, password }) {
+  if ((await person.page.inputValue("#userid")) !== userid) await person.type("#userid", userid);
+  await person.type("#password", password);
   await person.page.keyboard.press("Enter");
-  await person.page.locator("#code-wrong").waitFor();
-  assert.equal(await person.page.locator("#key").count(), 0, "a seed is shown once");
-  await person.look("seed-wrong-code");
-  await person.type("#code", clock.code(seed));
-  await person.page.keyboard.press("Enter");
-  await person.page.locator("#codes").waitFor();
-  assert.equal(new URL(person.page.url()).pathname, action);
-  await person.look("recovery-codes");
-  const codes = (await person.page.locator("#codes li").allInnerTexts()).map((code) => code.trim());
-  assert.equal(codes.length, 10);
-  const download = person.page.waitForEvent("download");
-  await person.press("a[download]");
-  const kept = readFileSync(await (await download).path(), "utf8");
-  for (const code of codes) assert.ok(kept.includes(code), "the file has every code");
-  await person.press("main a.primary");
-  await person.sees("/account", "My account");
-  return { seed, codes };
+}
+
+/** Somebody who was set up beforehand. */
+export function account(known, talk) {
+  talk.never(known.password);
+  if (known.seed) talk.never(known.seed);
+  return { ...known, app: known.seed && new Authenticator(known.seed, known.step) };
 }
 
 async function newPassword(person, password, repeat = password) {
@@ -50,44 +38,86 @@ async function newPassword(person, password, repeat = password) {
   await person.page.keyboard.press("Enter");
 }
 
-async function register(person, clock, link, userid) {
-  const initial = process.env.PASSWORD ?? "";
-  await person.page.goto(link);
+/** From the page with the QR code to where somebody begins; gives the authenticator and the recovery codes. */
+async function enrol(person, talk, { path, looks = false }) {
+  const look = async (name) => looks && person.look(name);
+  const seed = (await person.text("#key")).replace(/\s/g, "");
+  assert.match(seed, /^[A-Z2-7]{32,}$/);
+  talk.once(seed);
+  assert.ok(await person.hasFocus("#code"), "the code's field has the focus");
+  await look("seed");
+  if (looks) {
+    await person.type("#code", "000000");
+    await person.page.keyboard.press("Enter");
+    await person.page.locator("#code-wrong").waitFor();
+    assert.equal(await person.page.locator("#key").count(), 0, "a seed is shown once");
+    await look("seed-wrong-code");
+  }
+  const app = new Authenticator(seed);
+  await person.type("#code", await app.code());
+  await person.page.keyboard.press("Enter");
+  await person.page.locator("#codes").waitFor();
+  assert.equal(new URL(person.page.url()).pathname, path);
+  await look("recovery-codes");
+  const codes = (await person.page.locator("#codes li").allInnerTexts()).map((code) => code.trim());
+  assert.equal(codes.length, 10);
+  if (looks) {
+    const download = person.page.waitForEvent("download");
+    await person.press("a[download]");
+    const kept = readFileSync(await (await download).path(), "utf8");
+    for (const code of codes) assert.ok(kept.includes(code), "the file has every code");
+  }
+  await person.press("main a.primary");
+  await person.page.locator("#codes").waitFor({ state: "detached" });
+  return { app, codes };
+}
+
+/** From a setup link to a registered account; `looks`: with every detour, and a look at each page. */
+export async function setUp(person, talk, { link, userid, initial, own = OWN, looks = false }) {
+  const look = async (name) => looks && person.look(name);
+  talk.never(own);
+  await person.open(link);
   await person.sees("/setup", "Set up your account");
-  await person.look("setup");
-  await person.type("#userid", userid);
-  await person.type("#password", "not the password that was given");
-  await person.page.keyboard.press("Enter");
-  await person.page.locator(".notice.bad").waitFor();
-  await person.look("setup-refused");
-  assert.equal(await person.page.inputValue("#userid"), userid, "the user name is not typed twice");
-  await person.type("#password", initial);
-  await person.page.keyboard.press("Enter");
-
+  await look("setup");
+  if (looks) {
+    await password(person, { userid, password: "not the password that was given" });
+    await person.page.locator(".notice.bad").waitFor();
+    await look("setup-refused");
+    assert.equal(await person.page.inputValue("#userid"), userid, "the user name is not typed twice");
+  }
+  await password(person, { userid, password: initial });
   await person.sees("/password", "Choose your password");
-  await person.look("first-password");
-  await newPassword(person, "too short");
-  await person.page.locator("#new-wrong").waitFor();
-  assert.ok(await person.hasFocus("#new"), "the field that is wrong has the focus");
-  await person.look("first-password-wrong");
-  await newPassword(person, OWN, `${OWN}!`);
-  assert.ok(await person.page.evaluate(() => !document.querySelector("#repeat").validity.valid));
-  await newPassword(person, OWN);
+  await look("first-password");
+  if (looks) {
+    await newPassword(person, "too short");
+    await person.page.locator("#new-wrong").waitFor();
+    assert.ok(await person.hasFocus("#new"), "the field that is wrong has the focus");
+    await look("first-password-wrong");
+    await newPassword(person, own, `${own}!`);
+    assert.ok(await person.page.evaluate(() => !document.querySelector("#repeat").validity.valid));
+  }
+  await newPassword(person, own);
+  return { userid, password: own, ...(await registerApp(person, talk, looks)) };
+}
 
+/** From the page that says what an authenticator is to where somebody begins. */
+export async function registerApp(person, talk, looks = false) {
   await person.sees("/register", "Register your authenticator");
-  await person.look("register");
+  if (looks) await person.look("register");
   await person.press("main form[action='/register'] button");
   await person.sees("/register", "Scan this with your app");
-  const { seed, codes } = await enrol(person, clock, "/register/code");
-  told({ registered: userid });
+  return enrol(person, talk, { path: "/register/code", looks });
+}
 
+/** The own account of somebody who is signed in: attempts, another password, recovery codes. */
+export async function ownAccount(person, talk, { userid, password: own, app, codes }) {
+  await person.sees("/account", "My account");
   await person.look("account");
   await person.press("a[href='/account/attempts']");
   await person.sees("/account/attempts", "Sign-in attempts");
-  await person.look("attempts");
   await person.press("details summary");
-  assert.ok(await person.page.locator("details").first().getAttribute("open") !== null);
-  await person.look("attempts-open");
+  assert.ok((await person.page.locator("details").first().getAttribute("open")) !== null);
+  await person.look("attempts");
 
   await person.press("main a[href='/account']");
   await person.sees("/account", "My account");
@@ -97,21 +127,20 @@ async function register(person, clock, link, userid) {
   await newPassword(person, NEXT);
   await person.page.locator("#present-wrong").waitFor();
   await person.look("password-wrong");
-  await person.type("#present", OWN);
+  await person.type("#present", own);
   await newPassword(person, NEXT);
+  talk.never(NEXT);
   await person.sees("/account", "My account");
   assert.match(await person.text("#notice"), /Your password is changed/);
-  told({ changed: userid });
 
-  await person.press("header form button");
+  await person.press("header form[action='/signout'] button");
   await person.sees("/signin", "Sign in");
-  await person.type("#userid", userid);
-  await person.type("#password", NEXT);
-  await person.page.keyboard.press("Enter");
+  await person.look("signin");
+  await password(person, { userid, password: NEXT });
   await person.sees("/signin/code", "Enter your code");
+  await person.look("signin-code");
   await person.press("a[href='/signin/recovery']");
   await person.sees("/signin/recovery", "Use a recovery code");
-  await person.look("recovery");
   await person.type("#code", "AAAAA-AAAAA");
   await person.page.keyboard.press("Enter");
   await person.page.locator("#code-wrong").waitFor();
@@ -120,21 +149,22 @@ async function register(person, clock, link, userid) {
   await person.page.keyboard.press("Enter");
   await person.sees("/account", "My account");
   await person.look("account-by-recovery-code");
-  told({ recovered: userid });
+  for (const code of codes.slice(1)) talk.once(code);
 
   await person.press("a[href='/account/recovery-codes']");
   await person.sees("/account/recovery-codes", "New recovery codes");
   await person.look("new-recovery-codes");
-  await person.type("#code", clock.freshCode(seed));
+  await person.type("#code", await app.code());
   await person.page.keyboard.press("Enter");
   await person.page.locator("#codes").waitFor();
   const fresh = await person.page.locator("#codes li").allInnerTexts();
   assert.ok(fresh.length === 10 && fresh.every((code) => !codes.includes(code.trim())));
-  return { passwords: [initial, OWN, NEXT], once: [seed, ...codes.slice(1)] };
 }
 
-async function claim(person, clock, link) {
-  await person.page.goto(link);
+/** The first start: the claim link of a node without an operator. */
+export async function claim(person, talk, { link }) {
+  talk.never(OWN);
+  await person.open(link);
   await person.sees("/claim", "The first desk operator");
   await person.look("claim");
   await person.type("#userid", "dora");
@@ -144,36 +174,12 @@ async function claim(person, clock, link) {
   await person.look("claim-wrong");
   await newPassword(person, OWN);
   await person.page.locator("#key").waitFor();
-  const { seed, codes } = await enrol(person, clock, "/claim/code");
+  await enrol(person, talk, { path: "/claim/code", looks: true });
+  await person.open("/account");
+  await person.sees("/account", "My account");
   assert.match(await person.text("dl.facts"), /dora/);
-  told({ claimed: "dora" });
-  await person.page.goto(link);
-  await person.sees("/claim", "The first desk operator");
-  return { passwords: [OWN], once: [seed, ...codes] };
-}
-
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { socket: { type: "string" }, shots: { type: "string" } },
-});
-const [what, link, userid] = positionals;
-if (!link || !["register", "claim"].includes(what) || (what === "register" && !userid)) {
-  console.error("usage: portal.mjs register LINK USER [--socket DEMO] [--shots FOLDER]");
-  console.error("       portal.mjs claim LINK [--shots FOLDER]");
-  process.exit(2);
-}
-
-const person = await Person.at(options.shots);
-try {
-  const clock = new Clock(options.socket);
-  const done = what === "claim" ? await claim(person, clock, link) : await register(person, clock, link, userid);
-  for (const password of done.passwords) {
-    assert.equal(await person.messagesWith(password), 0, "a password went over the wire");
-  }
-  for (const secret of done.once) {
-    assert.ok((await person.messagesWith(secret)) <= 1, "a seed or a recovery code is shown once");
-  }
-  assert.deepEqual(person.faults, [], "a page complained");
-} finally {
-  await person.close();
+  const late = await person.another();
+  await late.open(link);
+  await late.sees("/claim", "The first desk operator");
+  await late.look("claim-over");
 }

@@ -1,5 +1,7 @@
 //! A node from its configuration: vault, store, gate and doors are opened in order, and closed in the reverse one.
 
+mod listener_tls;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,12 +17,13 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use self::listener_tls::{OpenTls, open_tls};
 use crate::backend::sim::Sim;
 use crate::backend::{Backend, Echo};
 use crate::book::{Store, sqlite};
 use crate::clock::Clock;
 use crate::config::value::is_loopback;
-use crate::config::{Config, FixBackend, MailWay, PublicUrl, TlsFiles, VaultProvider};
+use crate::config::{Config, FixBackend, MailWay, PublicUrl, VaultProvider};
 use crate::doors::accept::listen;
 use crate::doors::admission::{Admission, Limits, raise_descriptors};
 use crate::doors::certificates::Certificates;
@@ -143,16 +146,10 @@ impl Node {
         let disk = open_disk(&config.data_dir.join("journal"), &disk_full)?;
         let vault = Arc::new(FaultyVault::new(open_vault(config)?, false));
         let switches = Switches { vault: Arc::clone(&vault), disk_full: Arc::clone(&disk_full) };
-        let store = open_store(config, disk)?;
-        let hashes = HashPool::new(Arc::clone(&vault) as Arc<dyn Vault>, hash_settings(config)?)?;
-        let breached = breach_list(config)?;
         let pages = bind_web(config)?;
         let public_url = public_url(config, &pages);
-        let settings = gate_settings(config, public_url.as_ref(), options.gate_delay);
-        let settings = Settings { demo_clock: options.demo, ..settings };
-        let vault: Arc<dyn Vault> = vault;
         let clock = Arc::clone(&options.clock);
-        let gate = Arc::new(Gate::new(store, vault, hashes, Arc::clone(&clock), breached, settings)?);
+        let gate = open_gate(config, &options, public_url.as_ref(), disk, vault)?;
         gate.tick().await;
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -324,6 +321,22 @@ impl Node {
     }
 }
 
+/// The gate over the store and the vault; the doors are opened behind it.
+fn open_gate(
+    config: &Config,
+    options: &Options,
+    public_url: Option<&PublicUrl>,
+    disk: Arc<dyn Disk>,
+    vault: Arc<dyn Vault>,
+) -> Result<Arc<Gate>, StartError> {
+    let store = open_store(config, disk)?;
+    let hashes = HashPool::new(Arc::clone(&vault), hash_settings(config)?)?;
+    let breached = breach_list(config)?;
+    let settings = gate_settings(config, public_url, options.gate_delay);
+    let settings = Settings { demo_clock: options.demo, ..settings };
+    Ok(Arc::new(Gate::new(store, vault, hashes, Arc::clone(&options.clock), breached, settings)?))
+}
+
 /// The store, in the data folder.
 fn open_store(config: &Config, disk: Arc<dyn Disk>) -> Result<Arc<dyn Store>, Fault> {
     let settings = sqlite::Settings { segment_bytes: config.segment_bytes, ..sqlite::Settings::default() };
@@ -443,45 +456,6 @@ pub fn faults_of_files(config: &Config) -> Vec<String> {
 fn breach_list(config: &Config) -> Result<BreachList, StartError> {
     let Some(path) = &config.passwords.breach_list else { return Ok(BreachList::default()) };
     BreachList::read(path).map_err(|fault| StartError::Config(format!("passwords.breach_list: {fault}")))
-}
-
-/// `section` is the part of both keys before their last name, such as `ws.tls`.
-fn open_tls(section: &str, files: Option<&TlsFiles>, clock: &Clock) -> Result<Option<Tls>, StartError> {
-    let Some(files) = files else { return Ok(None) };
-    let tls = Tls::load(files).map_err(|fault| StartError::Config(format!("{section}: {fault}")))?;
-    if let Some(warning) = tls.warning(clock.now().wall) {
-        tracing::warn!("{warning}");
-    }
-    Ok(Some(tls))
-}
-
-/// The certificates of all listeners.
-struct OpenTls {
-    ws: Option<Tls>,
-    metrics: Option<Tls>,
-    web: Option<Tls>,
-    /// In the order of the listeners.
-    fix: Vec<Option<Tls>>,
-    all: Certificates,
-}
-
-impl OpenTls {
-    fn open(config: &Config, clock: &Clock) -> Result<Self, StartError> {
-        let ws = open_tls("ws.tls", config.ws.tls.as_ref(), clock)?;
-        let metrics = open_tls("metrics.tls", config.metrics.tls.as_ref(), clock)?;
-        let web = open_tls("web.tls", config.web.tls.as_ref(), clock)?;
-        let mut all = Certificates::default();
-        for (section, tls) in [("ws.tls", &ws), ("metrics.tls", &metrics), ("web.tls", &web)] {
-            tls.iter().for_each(|tls| all.add(section.to_owned(), tls));
-        }
-        let mut fix = Vec::new();
-        for listener in &config.fix.listeners {
-            let tls = open_tls("fix.listeners.tls", listener.tls.as_ref(), clock)?;
-            tls.iter().for_each(|tls| all.add(format!("fix.listeners.tls of {}", listener.name), tls));
-            fix.push(tls);
-        }
-        Ok(Self { ws, metrics, web, fix, all })
-    }
 }
 
 /// How a key file is protected: by the configuration, else by the service manager's credential, else by the file

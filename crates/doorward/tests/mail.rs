@@ -6,7 +6,7 @@ mod node;
 #[path = "support/smtp.rs"]
 mod smtp;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -247,4 +247,69 @@ fn a_slow_mail_server_holds_up_nothing_but_its_mails() {
     assert!(rest.len() == 3 && rest.is_disjoint(&held), "{rest:?} {held:?}");
     stop(serving);
     assert!((1..=6).all(|n| is_sent(dir.path(), n)));
+}
+
+/// Killed again and again while mails leave: each arrives, what arrives twice is the same mail, and nothing is sent
+/// anew by a book that was built again.
+#[test]
+fn kills_at_any_moment_lose_no_mail_and_doubles_have_one_message_id() {
+    const MAILS: u64 = 60;
+    if left_out() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let server = SmtpServer::start(&[]);
+    config(dir.path(), server.port, "");
+    queue(dir.path(), 1..=MAILS);
+    let (mut got, mut kills, doubles) = (BTreeMap::new(), 0, std::cell::Cell::new(0));
+    let mut take = |mail: smtp::Received| {
+        let id = (mail.header("Message-ID"), mail.header("Date"));
+        match got.insert(mail.to.clone(), id.clone()) {
+            Some(before) => {
+                assert_eq!(before, id, "{:?}", mail.to);
+                doubles.set(doubles.get() + 1);
+            }
+            None => assert_eq!(mail.to.len(), 1),
+        }
+        got.len() as u64
+    };
+    let mut chance = node::Chance::new(7);
+    let mut there = 0;
+    while there < MAILS {
+        let serving = Serving::start(dir.path());
+        // So many more, then the end without a warning; the last node is left to finish.
+        let until = there + chance.between(1, 12);
+        while there < until.min(MAILS) {
+            there = take(server.mail());
+        }
+        if there < MAILS {
+            serving.process.kill();
+            kills += 1;
+        } else {
+            stop(serving);
+        }
+        // What was under way as the node ended.
+        while let Some(mail) = server.mail_at_hand() {
+            there = take(mail);
+        }
+    }
+    println!("{kills} kills, {} doubles of {MAILS} mails", doubles.get());
+    assert!(kills > 3);
+    // Whatever the last kill left unwritten leaves now; then all of it is done.
+    let serving = Serving::start(dir.path());
+    node::soon("everything is written down", || {
+        let (_, page) = node::page(&serving.metrics, "/metrics");
+        page.lines().any(|line| line.starts_with("doorward_mails_waiting") && line.ends_with(" 0"))
+    });
+    stop(serving);
+    while let Some(mail) = server.mail_at_hand() {
+        take(mail);
+    }
+    assert!((1..=MAILS).all(|n| is_sent(dir.path(), n)));
+    let rebuilt = doorward_at(dir.path(), &["book", "rebuild", "--config", "doorward.toml"]);
+    assert!(rebuilt.status.success(), "{}", told(&rebuilt));
+    queue(dir.path(), [MAILS + 1]);
+    let serving = Serving::start(dir.path());
+    assert_eq!(server.mail().to, [format!("{}@example.com", MAILS + 1)], "nothing leaves twice");
+    stop(serving);
 }

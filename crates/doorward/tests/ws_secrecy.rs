@@ -3,14 +3,14 @@
 
 mod support;
 
-use std::collections::HashMap;
 use std::process::{Command, Output};
 
-use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
+use data_encoding::BASE64;
 use doorward_client::password::{API_LABEL, Challenge, encrypt_labelled};
 use doorward_core::ask::Padding;
 use doorward_core::secret::Secret;
 use serde_json::{Value, json};
+use support::search::Secrets;
 use support::{DOORWARD, Server, User, shared_demo, source};
 
 #[tokio::test]
@@ -150,42 +150,10 @@ async fn every_outcome(server: &Server) -> Vec<String> {
     secrets
 }
 
-/// How bytes may lie somewhere: as they are, in hexadecimal, in base64 at any offset.
-fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
-    let mut forms = vec![secret.to_vec(), HEXLOWER.encode(secret).into(), HEXUPPER.encode(secret).into()];
-    for before in 0..3 {
-        let shifted = [&[0; 3][..before], secret].concat();
-        let text = BASE64.encode(&shifted);
-        // The characters that hold bits of this secret alone.
-        let from = (before * 8).div_ceil(6);
-        forms.push(text.as_bytes()[from..shifted.len() * 8 / 6].to_vec());
-    }
-    forms
-}
-
-/// Bytes by which a form is looked for at first.
-const BEGIN: usize = 8;
-
-/// The first of these that lies in there; one pass, however many there are.
-fn found<'a>(bytes: &[u8], forms: &'a HashMap<[u8; BEGIN], Vec<Vec<u8>>>) -> Option<&'a [u8]> {
-    bytes.windows(BEGIN).enumerate().find_map(|(at, begin)| {
-        if begin == [0; BEGIN] {
-            return None; // most of a journal file is not written yet
-        }
-        let forms = forms.get(begin)?;
-        forms.iter().map(Vec::as_slice).find(|form| bytes[at..].starts_with(form))
-    })
-}
-
 #[tokio::test]
 async fn q3_no_password_code_or_seed_is_written_told_or_measured() {
     let server = Server::serve("log.level = \"trace\"\njournal.segment_bytes = 1048576\n").await;
-    let mut secrets: Vec<Vec<u8>> = Vec::new();
-    for secret in every_outcome(&server).await {
-        // A seed is also the bytes that it stands for.
-        let seed = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).ok();
-        secrets.extend(seed.into_iter().chain([secret.into_bytes()]));
-    }
+    let secrets = Secrets::of(every_outcome(&server).await);
     let told = [
         ("the audit trail", Value::from(server.audit("").await).to_string()),
         ("the people", server.api().get("/api/v1/people").await.unwrap().to_string()),
@@ -194,21 +162,15 @@ async fn q3_no_password_code_or_seed_is_written_told_or_measured() {
     let mut places: Vec<(String, Vec<u8>)> =
         told.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())).collect();
     places.extend(server.written().into_iter().map(|(path, bytes)| (path.display().to_string(), bytes)));
-    let mut all: HashMap<[u8; BEGIN], Vec<Vec<u8>>> = HashMap::new();
-    for form in secrets.iter().flat_map(|secret| forms(secret)) {
-        all.entry(form[..BEGIN].try_into().unwrap()).or_default().push(form);
-    }
-    let known =
-        |text: &str| HashMap::from([(text.as_bytes()[..BEGIN].try_into().unwrap(), vec![text.into()])]);
     for (place, text) in
         [("/journal/", "login-granted"), ("the people", "north.example"), ("stderr", "WebSocket")]
     {
-        let seen =
-            places.iter().any(|(name, bytes)| name.contains(place) && found(bytes, &known(text)).is_some());
+        let known = Secrets::of([text]);
+        let seen = places.iter().any(|(name, bytes)| name.contains(place) && known.found(bytes).is_some());
         assert!(seen, "the search does not find what is in {place}");
     }
     for (name, bytes) in &places {
-        assert_eq!(found(bytes, &all).map(String::from_utf8_lossy), None, "{name}");
+        assert_eq!(secrets.found(bytes), None, "{name}");
     }
 }
 

@@ -28,6 +28,26 @@ table! {
     }
 }
 
+impl MailKind {
+    /// In a word or two, for lists.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::SetupLink => "Setup link",
+            Self::Registered => "Authenticator registered",
+            Self::AuthenticatorReset => "Authenticator reset",
+            Self::PasswordChanged => "Password changed",
+            Self::PasswordSet => "Password reset",
+            Self::AuthSystemChanged => "Way of signing in changed",
+            Self::RecoveryCodes => "Recovery codes",
+            Self::EmailChanged => "Mail address changed",
+            Self::Unlocked => "Unlocked",
+            Self::Disabled => "Account disabled",
+            Self::Notice => "Notice to an administrator",
+            Self::OperatorRecovered => "Operator recovered",
+        }
+    }
+}
+
 /// Names a mail for ever; printed as `m` and 16 hexadecimal digits. It is part of the Message-ID, by which a receiver
 /// drops doubles.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -30,6 +30,9 @@ pub(super) async fn run(args: &ServeArgs) -> Result<Exit, CliError> {
         let (name, gateway) = (bound.name.as_str(), bound.gateway.sub_id().escape_ascii());
         tracing::info!(fix = %bound.address, name, %gateway, tls = bound.tls, "FIX listener open");
     }
+    for address in &node.web {
+        tracing::info!(web = %address, tls = config.web.tls.is_some(), "portal and console open");
+    }
     if let Some(link) = &node.claim {
         // On the terminal alone, never in a log.
         let text = format!(

@@ -107,7 +107,7 @@ pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
 pub(super) fn warnings(config: &Config) -> Vec<String> {
     let Some(mail) = &config.mail else { return Vec::new() };
     let mut warnings = Vec::new();
-    if config.public_url.is_none() {
+    if config.public_url.is_none() && config.web.listen.is_empty() {
         warnings.push("portal.public_url: is not set; setup links cannot be mailed".to_owned());
     }
     if let MailWay::Folder(folder) = &mail.by {

@@ -190,7 +190,7 @@ async fn confirm(gate: &Arc<Gate>, person: doorward_core::id::PersonId, seed: &s
 fn profile(kind: Kind, userid: &str) -> Profile {
     let email =
         Some(if userid.contains('@') { userid.to_owned() } else { format!("{userid}@venue.example") });
-    let service = |right: &Right| !right.is_reset() && *right != Right::ManageKeyPairs;
+    let service = |right: &Right| !right.is_reset() && !Right::ADMINISTRATOR.contains(right);
     let grant = match kind {
         Kind::Service => Some(Grant {
             firms: firm_codes().filter_map(|code| FirmCode::parse(code).ok()).collect(),

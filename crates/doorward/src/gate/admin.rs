@@ -17,7 +17,7 @@ use doorward_core::identity::policy::{AuthSystem, Effective, Policy};
 use doorward_core::identity::totp::Parameters;
 use doorward_core::secret::Secret;
 
-use super::facts::{NotOpened, OpenedPassword, seed_place};
+use super::facts::{NotOpened, OpenedPassword, drafted, seed_place};
 use super::fix::EndOf;
 use super::{Gate, effective, expect_person, new_attempt, random_u64};
 pub use crate::book::{AuditFilter, PeopleFilter};
@@ -566,37 +566,4 @@ fn good(opened: Result<OpenedPassword, NotOpened>, text: &str) -> Result<Secret<
         Err(NotOpened::ChallengeNeeded) => Err(Refused::ChallengeNeeded),
         Err(NotOpened::Fault(fault)) => Err(fault.into()),
     }
-}
-
-/// The person that a record adds.
-pub(super) fn drafted(record: &Record) -> Person {
-    use doorward_core::identity::change::Change;
-    record
-        .changes
-        .iter()
-        .find_map(|change| match change {
-            Change::PersonAdded { person } => Some(person.as_ref().clone()),
-            Change::VenuePolicy { .. }
-            | Change::Firm { .. }
-            | Change::Password { .. }
-            | Change::Authenticator { .. }
-            | Change::Standing { .. }
-            | Change::AuthSystem { .. }
-            | Change::Profile { .. }
-            | Change::KeyCodes { .. }
-            | Change::Link { .. }
-            | Change::Recovery { .. }
-            | Change::Notices { .. }
-            | Change::MailQueued { .. }
-            | Change::MailState { .. }
-            | Change::Halt { .. }
-            | Change::FixSession { .. }
-            | Change::SessionLock { .. }
-            | Change::KeyUsed { .. }
-            | Change::Stream { .. }
-            | Change::Week { .. }
-            | Change::Attempt { .. }
-            | Change::AttemptsForgotten { .. } => None,
-        })
-        .expect("a record of person::add adds a person") // holds: add makes exactly that change
 }

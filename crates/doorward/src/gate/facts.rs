@@ -1,6 +1,7 @@
 //! Facts for decisions: what the vault finds in ciphertexts and codes.
 
 use doorward_core::ask::{ENVELOPE_BYTES, Encrypted, Enveloped, GivenPassword};
+use doorward_core::audit::Record;
 use doorward_core::id::{FirmCode, PersonId};
 use doorward_core::identity::decide::CodeFact;
 use doorward_core::identity::decide::login::Opened;
@@ -190,4 +191,37 @@ pub(super) fn seed_place_of(person: PersonId, firm: Option<&FirmCode>, version: 
         firm: firm.map(|code| code.as_str().to_owned()).unwrap_or_default(),
         version,
     }
+}
+
+/// The person that a record adds.
+pub(in crate::gate) fn drafted(record: &Record) -> Person {
+    use doorward_core::identity::change::Change;
+    record
+        .changes
+        .iter()
+        .find_map(|change| match change {
+            Change::PersonAdded { person } => Some(person.as_ref().clone()),
+            Change::VenuePolicy { .. }
+            | Change::Firm { .. }
+            | Change::Password { .. }
+            | Change::Authenticator { .. }
+            | Change::Standing { .. }
+            | Change::AuthSystem { .. }
+            | Change::Profile { .. }
+            | Change::KeyCodes { .. }
+            | Change::Link { .. }
+            | Change::Recovery { .. }
+            | Change::Notices { .. }
+            | Change::MailQueued { .. }
+            | Change::MailState { .. }
+            | Change::Halt { .. }
+            | Change::FixSession { .. }
+            | Change::SessionLock { .. }
+            | Change::KeyUsed { .. }
+            | Change::Stream { .. }
+            | Change::Week { .. }
+            | Change::Attempt { .. }
+            | Change::AttemptsForgotten { .. } => None,
+        })
+        .expect("a record of person::add adds a person") // holds: add makes exactly that change
 }

@@ -96,7 +96,15 @@ impl SmtpServer {
 
     /// The next mail.
     pub(crate) fn mail(&self) -> Received {
-        let told = self.next();
+        Self::received(&self.next())
+    }
+
+    /// A mail that has come already.
+    pub(crate) fn mail_at_hand(&self) -> Option<Received> {
+        self.told.try_recv().ok().map(|told| Self::received(&told))
+    }
+
+    fn received(told: &Value) -> Received {
         let text = |field: &str| told[field].as_str().map(str::to_owned);
         let bytes =
             BASE64.decode(text("data").unwrap_or_else(|| panic!("no mail: {told}")).as_bytes()).unwrap();

@@ -502,8 +502,10 @@ async fn leaving_and_coming_back_and_another_address() {
     let console = console().await;
     let (gate, world, anna) = (&console.world.gate, &console.world, &console.anna);
     gate.send_link(anna, console.julian, &browser(1)).await.unwrap();
+    assert_eq!(mailed(world, MailKind::EmailChanged), ["julian@acme.example"], "the first address is told");
     gate.change_email(anna, console.julian, Some("j@acme.example".to_owned()), &browser(1)).await.unwrap();
-    assert_eq!(mailed(world, MailKind::EmailChanged), ["j@acme.example", "julian@acme.example"]);
+    let told = ["j@acme.example", "julian@acme.example", "julian@acme.example"];
+    assert_eq!(mailed(world, MailKind::EmailChanged), told, "old and new are told");
     assert!(matches!(person(world, "julian").link.unwrap().state, LinkState::Revoked { .. }));
     gate.leave(anna, console.julian, &why(), &browser(1)).await.unwrap();
     assert_eq!(person(world, "julian").standing, Standing::Disabled);

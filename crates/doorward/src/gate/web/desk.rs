@@ -52,7 +52,7 @@ impl Ruler {
     }
 
     /// The operator is still who they were.
-    fn expect(&self) -> Expect {
+    fn unchanged(&self) -> Expect {
         Expect::Person(self.person.id, self.person.version)
     }
 }
@@ -96,7 +96,7 @@ impl Gate {
             let before = record.entry.detail.take().map(|detail| format!("{detail}: ")).unwrap_or_default();
             record.entry.detail = Some(format!("{before}{}", reason.as_str()));
         }
-        expects.push(ruler.expect());
+        expects.push(ruler.unchanged());
         self.commit(Batch { expects, records: vec![record] }).await?;
         Ok(())
     }
@@ -244,16 +244,28 @@ impl Gate {
 
     /// Has a mail tried again now that waits or was given up: an administrator one of the own firm.
     pub async fn retry_mail(&self, asker: &Asker, id: MailId, browser: &Browser) -> Result<(), Unserved> {
-        let queued = self.store.mail(id)?.ok_or(Unserved::NotFound)?;
-        match asker.kind {
-            Kind::Desk => drop(self.at_desk(asker)?),
-            Kind::Administrator | Kind::Trader | Kind::Service => {
-                if queued.mail.firm.is_none() || queued.mail.firm != asker.firm {
-                    return Err(Unserved::NotFound);
-                }
-                self.may_look(asker, Kind::Trader, asker.firm.as_ref(), Right::EditPeople)?;
+        let queued = match (self.store.mail(id)?, asker.kind) {
+            (Some(queued), Kind::Desk) => {
+                self.at_desk(asker)?;
+                queued
             }
-        }
+            (Some(queued), Kind::Administrator | Kind::Trader | Kind::Service)
+                if queued.mail.firm.is_some() && queued.mail.firm == asker.firm =>
+            {
+                self.may_look(asker, Kind::Trader, asker.firm.as_ref(), Right::EditPeople)?;
+                queued
+            }
+            // Another firm's is as little there as one that never was; the try is written down (Q1).
+            (Some(_) | None, _) => {
+                let person = self.asking(asker)?;
+                let asking = serve::Asker { person: &person, factor_at: asker.factor_at };
+                let context = self.asking_context(asker, browser);
+                let mut record = serve::refusal(&asking, Act::Edit, None, Denied::NotFound, &context);
+                record.entry.detail = Some("retry-mail".to_owned());
+                self.write_refusal(record).await?;
+                return Err(Unserved::NotFound);
+            }
+        };
         let needs_link = queued.mail.kind == MailKind::SetupLink && queued.mail.secret.is_none();
         match &queued.state {
             MailState::Sent { .. } => {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use doorward_core::audit::Event;
 use doorward_core::id::{FirmCode, PersonId, UserId};
 use doorward_core::identity::decide::serve::{self, Act, Denied};
 use doorward_core::identity::enrolment::Authenticator;
@@ -419,8 +420,12 @@ impl Gate {
     fn events_on(&self, person: &Person) -> Result<Vec<EntryView>, Fault> {
         let filter =
             AuditFilter { person: Some(person.id), firm: person.firm.clone(), ..AuditFilter::default() };
-        let entries = self.store.audit(&filter, None, EVENTS)?;
-        Ok(entries.into_iter().map(|(no, entry)| EntryView::of(no, entry)).collect())
+        // The mails are listed by themselves.
+        let is_mail =
+            |event: Event| matches!(event, Event::MailQueued | Event::MailSent | Event::MailDelayed);
+        let entries = self.store.audit(&filter, None, 2 * EVENTS)?;
+        let shown = entries.into_iter().filter(|(_, entry)| !is_mail(entry.event)).take(EVENTS);
+        Ok(shown.map(|(no, entry)| EntryView::of(no, entry)).collect())
     }
 
     /// Why no link can be mailed to somebody; the button says it.

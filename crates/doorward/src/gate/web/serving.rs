@@ -7,6 +7,7 @@ use doorward_core::audit::{Context, Deny, Record};
 use doorward_core::id::{FirmCode, PersonId, UserId};
 use doorward_core::identity::decide::serve::{self, Act, Denied, NotServed};
 use doorward_core::identity::decide::{Misuse, View};
+use doorward_core::identity::net::source_group;
 use doorward_core::identity::password::Rule;
 use doorward_core::identity::person::{Kind, Person, Right, Standing};
 use doorward_core::limits::Limit;
@@ -241,6 +242,18 @@ impl Gate {
             Err(CommitError::Fault(fault)) => Err(fault),
             Err(error @ CommitError::Conflict(_)) => Err(Fault::Book(error_text(&error))),
         }
+    }
+
+    /// Writes down that somebody asked for a page of the console that is not theirs; of many from one source there is a count
+    /// (Q10).
+    pub async fn no_console(&self, asker: &Asker, browser: &Browser) -> Result<(), Fault> {
+        if !self.refusals.count(source_group(browser.source), self.clock.now().mono) {
+            return Ok(());
+        }
+        let Some(person) = self.store.load(&Load::Person(asker.person))?.person else { return Ok(()) };
+        let asking = serve::Asker { person: &person, factor_at: asker.factor_at };
+        let context = self.asking_context(asker, browser);
+        self.write_refusal(serve::refusal(&asking, Act::See, None, Denied::NotFound, &context)).await
     }
 
     /// Whether somebody is the last one of the firm, or of the desk, who can serve others.

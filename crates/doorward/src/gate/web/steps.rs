@@ -264,7 +264,7 @@ impl Gate {
 
     fn token_for(&self, hand: Option<Handed>) -> Result<Option<LinkToken>, Unserved> {
         if hand == Some(Handed::Shown) && self.settings.portal_url.is_none() {
-            let text = "link: the portal has no address; set web.public_url in the configuration";
+            let text = "link: the portal has no address; set portal.public_url in the configuration";
             return Err(Misuse::conflict("link", text).into());
         }
         Ok(hand.map(|_| self.link_token()).transpose()?)

@@ -1,8 +1,9 @@
-//! Extractors that say who asks: [`SignedIn`], [`OnConsole`], [`Watching`] and [`Underway`].
+//! Extractors that say who asks: [`SignedIn`], [`OnConsole`], [`AtDesk`], [`Watching`] and [`Underway`].
 
 use axum::extract::FromRequestParts;
 use axum::http::Method;
 use axum::http::request::Parts;
+use doorward_core::identity::person::Kind;
 
 use super::WebState;
 use super::reply::{Oops, sign_in_path};
@@ -16,6 +17,10 @@ pub struct SignedIn(pub Asker);
 /// An administrator or desk operator who is signed in; to others there is no such page (Q1).
 #[derive(Clone, Debug)]
 pub struct OnConsole(pub Asker);
+
+/// An operator of the desk who is signed in; to others there is no such page (Q1).
+#[derive(Clone, Debug)]
+pub struct AtDesk(pub Asker);
 
 /// Somebody whose page asks by itself: the session is not used by it, so that it ends on time all the same (S7). Where
 /// nobody is signed in the page is loaded anew.
@@ -53,7 +58,28 @@ impl FromRequestParts<WebState> for OnConsole {
 
     async fn from_request_parts(parts: &mut Parts, web: &WebState) -> Result<Self, Oops> {
         let SignedIn(asker) = SignedIn::from_request_parts(parts, web).await?;
-        if asker.is_console() { Ok(Self(asker)) } else { Err(Oops::NotFound) }
+        if asker.is_console() {
+            return Ok(Self(asker));
+        }
+        let visit = Visit::from_request_parts(parts, web).await?;
+        web.gate.no_console(&asker, visit.browser()).await?;
+        Err(Oops::NotFound)
+    }
+}
+
+impl FromRequestParts<WebState> for AtDesk {
+    type Rejection = Oops;
+
+    async fn from_request_parts(parts: &mut Parts, web: &WebState) -> Result<Self, Oops> {
+        let OnConsole(asker) = OnConsole::from_request_parts(parts, web).await?;
+        match asker.kind {
+            Kind::Desk => Ok(Self(asker)),
+            Kind::Administrator | Kind::Trader | Kind::Service => {
+                let visit = Visit::from_request_parts(parts, web).await?;
+                web.gate.no_console(&asker, visit.browser()).await?;
+                Err(Oops::NotFound)
+            }
+        }
     }
 }
 

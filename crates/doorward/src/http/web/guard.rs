@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::WebState;
-use super::reply::{Oops, complete, page};
+use super::reply::{Oops, complete, page, stays_here};
 use super::shell::Shell;
 use super::visit::{By, Visit, token_of};
 use crate::doors::source::Source;
@@ -90,7 +90,10 @@ fn admitted(web: &WebState, parts: &Parts) -> Result<(), Oops> {
         return Ok(());
     }
     let elsewhere = || Oops::Forbidden("The form was sent by a page of another site.".to_owned());
-    let fetch_site = only(&parts.headers, &HeaderName::from_static("sec-fetch-site"));
+    let field = HeaderName::from_static("sec-fetch-site");
+    // One that comes twice is nothing that a browser sends.
+    let fetch_site =
+        parts.headers.contains_key(&field).then(|| only(&parts.headers, &field).unwrap_or("twice"));
     // Browsers name the origin of everything that is posted; what names none is no browser.
     let origin = only(&parts.headers, &ORIGIN).ok_or_else(elsewhere)?;
     let is_own = match fetch_site {
@@ -115,6 +118,7 @@ fn comes_without_its_cookie(web: &WebState, parts: &Parts, visit: &Visit) -> boo
     let field = |name| only(&parts.headers, &HeaderName::from_static(name));
     parts.method == Method::GET
         && visit.by() == By::Browser
+        && stays_here(visit.path_and_query())
         && !parts.uri.path().starts_with("/assets/")
         && token_of(&parts.headers, web.site.cookie_name()).is_none()
         && matches!(field("sec-fetch-site"), Some("cross-site" | "same-site"))

@@ -10,6 +10,7 @@ mod challenge;
 mod console;
 pub mod form;
 pub mod guard;
+mod pages;
 mod portal;
 pub mod reply;
 pub mod shell;
@@ -42,6 +43,7 @@ use crate::doors::link::Entrance;
 use crate::doors::source::Source;
 use crate::gate::Gate;
 use crate::metrics;
+use pages::Pages;
 use reply::Oops;
 use site::Site;
 use tokens::Tokens;
@@ -82,12 +84,17 @@ impl WebState {
 
 /// All pages. The connection puts a [`Source`] into the extensions of each request.
 pub fn router(web: WebState) -> Router {
-    around(routes(), web)
+    around(routes().into_router(), web)
+}
+
+/// The paths of all pages, as they are served: whatever is to hold for each of them is proved with this list.
+pub fn paths() -> Vec<&'static str> {
+    routes().into_paths()
 }
 
 /// The pages alone; each set of pages is merged in here.
-fn routes() -> Router<WebState> {
-    Router::new()
+fn routes() -> Pages {
+    Pages::new()
         .route("/", get(sign_in::home))
         .route("/signin", get(sign_in::show).post(sign_in::password))
         .route("/signin/code", get(sign_in::show_code).post(sign_in::code))

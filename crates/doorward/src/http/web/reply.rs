@@ -197,11 +197,15 @@ pub fn sign_in_path(next: Option<&str>) -> String {
 pub fn own_path(text: &str) -> Option<&str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~?=&%+,:@".contains(&b);
     let fits = text.len() <= NEXT_BYTES_MAX
-        && text.starts_with('/')
-        && !text.starts_with("//")
+        && stays_here(text)
         && text.bytes().all(plain)
         && !["/signin", "/signout", "/challenge", "/assets"].iter().any(|own| text.starts_with(own));
     fits.then_some(text)
+}
+
+/// Whether browsers take it for a path of this site: two slashes, of either kind, would name another.
+pub(super) fn stays_here(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(|rest| !rest.starts_with(['/', '\\']))
 }
 
 #[derive(Template)]

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use askama::filters::HtmlSafe;
+use doorward_core::audit::Door;
 use doorward_core::id::UserId;
 use doorward_core::identity::person::{Kind, Right};
 use doorward_core::time::Wall;
@@ -69,6 +70,17 @@ pub const fn role(kind: Kind) -> &'static str {
         Kind::Administrator => "Administrator",
         Kind::Trader => "Trader",
         Kind::Service => "Program",
+    }
+}
+
+/// A door, for people.
+pub const fn door(door: Door) -> &'static str {
+    match door {
+        Door::WebSocket => "WebSocket",
+        Door::Fix => "FIX",
+        Door::Portal => "Portal",
+        Door::Console => "Console",
+        Door::Local | Door::Node => "Server",
     }
 }
 

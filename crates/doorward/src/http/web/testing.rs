@@ -63,7 +63,7 @@ async fn served_of(world: World, more: Router<WebState>, public: Option<&str>) -
     let site = Site::new(PublicUrl::parse(&public).unwrap(), true);
     let entrance = Entrance { tls: None, trusted: Vec::new(), proxy_protocol: false };
     let web = WebState::new(Arc::clone(&world.gate), site, Tokens::new().unwrap(), entrance);
-    let pages = around(routes().merge(more), web.clone());
+    let pages = around(routes().into_router().merge(more), web.clone());
     let (stop, stopping) = oneshot::channel::<()>();
     let limits = Limits { open_max: CONNECTIONS_MAX, silent_max: CONNECTIONS_MAX };
     let serving = tokio::spawn(serve_pages(listener, web, pages, limits, async { drop(stopping.await) }));

@@ -13,7 +13,7 @@ use doorward_core::identity::totp::Algorithm;
 use serde::Deserialize;
 
 use super::super::WebState;
-use super::super::asking::OnConsole;
+use super::super::asking::AtDesk;
 use super::super::form::Form;
 use super::super::reply::{Answer, Oops, go, page, page_with};
 use super::super::shell::Shell;
@@ -351,7 +351,7 @@ fn again(page: &PolicyPage) -> Answer {
 pub(super) async fn show_venue(
     State(web): State<WebState>,
     visit: Visit,
-    OnConsole(asker): OnConsole,
+    AtDesk(asker): AtDesk,
     behind: Result<Query<Behind>, QueryRejection>,
 ) -> Answer {
     let done = behind.is_ok_and(|Query(behind)| behind.done == "policy");
@@ -362,7 +362,7 @@ pub(super) async fn show_venue(
 pub(super) async fn show_firm(
     State(web): State<WebState>,
     visit: Visit,
-    OnConsole(asker): OnConsole,
+    AtDesk(asker): AtDesk,
     Path(code): Path<String>,
 ) -> Answer {
     let whose = Whose::firm(&web, &asker, &code)?;
@@ -380,7 +380,7 @@ fn show(web: &WebState, visit: &Visit, asker: &Asker, whose: &Whose, done: bool)
 pub(super) async fn set_venue(
     State(web): State<WebState>,
     visit: Visit,
-    OnConsole(asker): OnConsole,
+    AtDesk(asker): AtDesk,
     form: Form,
 ) -> Answer {
     set(&web, &visit, asker, &Whose::venue(), &form).await
@@ -390,7 +390,7 @@ pub(super) async fn set_venue(
 pub(super) async fn set_firm(
     State(web): State<WebState>,
     visit: Visit,
-    OnConsole(asker): OnConsole,
+    AtDesk(asker): AtDesk,
     Path(code): Path<String>,
     form: Form,
 ) -> Answer {

@@ -8,7 +8,7 @@ use doorward_core::identity::person::Kind;
 use serde::Deserialize;
 
 use super::super::WebState;
-use super::super::asking::OnConsole;
+use super::super::asking::AtDesk;
 use super::super::form::Form;
 use super::super::reply::{Answer, Oops, again, go, page};
 use super::super::shell::{Shell, When};
@@ -75,7 +75,7 @@ struct FirmsPage {
 pub(super) async fn list(
     State(web): State<WebState>,
     visit: Visit,
-    OnConsole(asker): OnConsole,
+    AtDesk(asker): AtDesk,
     behind: Result<Query<Behind>, QueryRejection>,
 ) -> Answer {
     let Behind { after, .. } = behind.map(|Query(behind)| behind).unwrap_or_default();
@@ -100,12 +100,7 @@ struct NewFirm {
 }
 
 /// `GET /console/firms/new`.
-pub(super) async fn show_new(
-    State(web): State<WebState>,
-    visit: Visit,
-    OnConsole(asker): OnConsole,
-) -> Answer {
-    web.gate.desk_halts(&asker).map_err(oops)?;
+pub(super) async fn show_new(State(web): State<WebState>, visit: Visit, AtDesk(asker): AtDesk) -> Answer {
     page(&NewFirm {
         shell: Shell::of(&web, &visit, &asker, "New firm"),
         firm: String::new(),
@@ -120,11 +115,9 @@ pub(super) async fn show_new(
 pub(super) async fn add(
     State(web): State<WebState>,
     visit: Visit,
-    OnConsole(asker): OnConsole,
+    AtDesk(asker): AtDesk,
     form: Form,
 ) -> Answer {
-    // Whether the page is theirs comes first: to others there is nothing here, whatever they send.
-    web.gate.desk_halts(&asker).map_err(oops)?;
     let (firm, name) = (form.text("firm").trim().to_owned(), form.text("name").trim().to_owned());
     let plain = |asker: &Asker| NewFirm {
         shell: Shell::of(&web, &visit, asker, "New firm"),
@@ -185,7 +178,7 @@ fn firm_code(code: &str) -> Result<FirmCode, Oops> {
 pub(super) async fn show(
     State(web): State<WebState>,
     visit: Visit,
-    OnConsole(asker): OnConsole,
+    AtDesk(asker): AtDesk,
     Path(code): Path<String>,
     behind: Result<Query<Behind>, QueryRejection>,
 ) -> Answer {
@@ -230,7 +223,7 @@ pub(super) struct SurePage {
 pub(super) async fn show_close(
     State(web): State<WebState>,
     visit: Visit,
-    OnConsole(asker): OnConsole,
+    AtDesk(asker): AtDesk,
     Path(code): Path<String>,
 ) -> Answer {
     let view = web.gate.desk_firm(&asker, &firm_code(&code)?).map_err(oops)?;
@@ -241,7 +234,7 @@ pub(super) async fn show_close(
 pub(super) async fn show_open(
     State(web): State<WebState>,
     visit: Visit,
-    OnConsole(asker): OnConsole,
+    AtDesk(asker): AtDesk,
     Path(code): Path<String>,
 ) -> Answer {
     let view = web.gate.desk_firm(&asker, &firm_code(&code)?).map_err(oops)?;
@@ -285,7 +278,7 @@ fn closing(
 pub(super) async fn close(
     State(web): State<WebState>,
     visit: Visit,
-    OnConsole(asker): OnConsole,
+    AtDesk(asker): AtDesk,
     Path(code): Path<String>,
     form: Form,
 ) -> Answer {
@@ -296,7 +289,7 @@ pub(super) async fn close(
 pub(super) async fn open(
     State(web): State<WebState>,
     visit: Visit,
-    OnConsole(asker): OnConsole,
+    AtDesk(asker): AtDesk,
     Path(code): Path<String>,
     form: Form,
 ) -> Answer {

@@ -57,7 +57,7 @@ impl Row {
         Self {
             id: mail.id,
             queued: When(mail.queued_at),
-            what: mail.kind.doc(),
+            what: mail.kind.title(),
             userid: mail.userid.map(|userid| userid.to_string()).unwrap_or_default(),
             firm: mail.firm.map(|firm| firm.to_string()).unwrap_or_default(),
             to: mail.to,

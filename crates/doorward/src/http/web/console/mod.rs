@@ -10,25 +10,26 @@ mod home;
 mod mails;
 mod people;
 mod person;
+mod step_rows;
 mod switch;
 #[cfg(test)]
 mod tests;
 
-use axum::Router;
 use axum::routing::{get, post};
 use doorward_core::identity::decide::{Misuse, Reason};
 use doorward_core::identity::halt::{Halt, HaltScope};
 
 use super::WebState;
 use super::form::Form;
+use super::pages::Pages;
 use super::reply::Oops;
 use super::shell::When;
 use super::visit::Visit;
 use crate::gate::web::{Asker, Present, Unserved};
 
 /// The pages of the console.
-pub(super) fn routes() -> Router<WebState> {
-    Router::new()
+pub(super) fn routes() -> Pages {
+    Pages::new()
         .route("/console", get(home::show))
         .route("/console/people", get(people::list))
         .route("/console/people/new", get(adding::show).post(adding::add))

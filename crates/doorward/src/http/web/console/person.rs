@@ -20,43 +20,14 @@ use super::super::WebState;
 use super::super::asking::OnConsole;
 use super::super::form::Form;
 use super::super::reply::{Answer, Oops, again, go, page};
-use super::super::shell::{Shell, When, role};
+use super::super::shell::{Shell, When, door, role};
 use super::super::visit::Visit;
 use super::people::{Shown, Tag};
+use super::step_rows::{STEPS, StepRow, step_of};
 use super::{fresh, oops, told};
 use crate::gate::web::people::{Flag, LinkView, PersonPage};
 use crate::gate::web::steps::{FirstPassword, Reset};
 use crate::gate::web::{Asker, Unserved};
-
-/// A step that has a page: its name in the path, what it does, the button, and what is said once it is done.
-struct StepRow {
-    path: &'static str,
-    act: Act,
-    title: &'static str,
-    text: &'static str,
-    done: &'static str,
-}
-
-#[rustfmt::skip]
-const STEPS: &[StepRow] = &[
-    StepRow { path: "send-link", act: Act::SendLink, title: "Mail a setup link", text: "An earlier link stops working.", done: "The setup link is on its way." },
-    StepRow { path: "show-link", act: Act::ShowLink, title: "Show a setup link", text: "It is shown once, to be copied; that you saw it is written down. An earlier link stops working.", done: "" },
-    StepRow { path: "revoke-link", act: Act::RevokeLink, title: "Take the setup link back", text: "The link stops working at once.", done: "The setup link was taken back." },
-    StepRow { path: "reset-authenticator", act: Act::ResetAuthenticator, title: "Reset the authenticator", text: "The authenticator and the recovery codes stop working, all sessions end, and another authenticator must be registered.", done: "The authenticator was reset." },
-    StepRow { path: "reset-all", act: Act::ResetAll, title: "Reset password and authenticator", text: "A new initial password is made and shown once; the authenticator stops working and all sessions end.", done: "" },
-    StepRow { path: "unlock", act: Act::Unlock, title: "Unlock", text: "Wrong codes and wrong passwords are forgotten.", done: "Unlocked." },
-    StepRow { path: "disable", act: Act::Disable, title: "Disable", text: "For somebody who leaves: sessions, links and open connections end at once.", done: "Disabled; all that was open has ended." },
-    StepRow { path: "enable", act: Act::Enable, title: "Enable again", text: "They can sign in again with what they had.", done: "Enabled." },
-    StepRow { path: "email", act: Act::ChangeEmail, title: "Change the mail address", text: "Both addresses are told; a setup link that was sent stops working.", done: "The mail address was changed." },
-    StepRow { path: "rights", act: Act::SetRights, title: "Change the rights", text: "They hold from the next click on. Nobody gives a right that they have not.", done: "The rights were changed." },
-    StepRow { path: "notices", act: Act::SetNotices, title: "Change the notices", text: "What they are told of by mail.", done: "The notices were changed." },
-    StepRow { path: "use-codes", act: Act::RaiseAuthSystem, title: "Ask for one-time passwords", text: "From the next sign-in on an authenticator must be registered.", done: "One-time passwords are asked for from now on." },
-    StepRow { path: "use-password", act: Act::LowerAuthSystem, title: "Ask for a password alone", text: "The authenticator is taken away and all sessions end.", done: "A password alone is asked for from now on." },
-];
-
-fn step_of(path: &str) -> Result<&'static StepRow, Oops> {
-    STEPS.iter().find(|row| row.path == path).ok_or(Oops::NotFound)
-}
 
 /// Whether a step makes sense for somebody as they are.
 fn applies(row: &StepRow, known: &PersonPage) -> bool {
@@ -94,8 +65,9 @@ struct Happened {
 /// A mail to or about somebody; `again`: it can be tried again.
 struct Mailed {
     at: When,
-    words: String,
+    words: &'static str,
     to: String,
+    state: &'static str,
     again: Option<MailId>,
 }
 
@@ -131,8 +103,14 @@ struct LinkWords {
 impl LinkWords {
     fn of(link: &LinkView) -> Self {
         Self {
-            state: link.state,
-            handed: link.handed.name(),
+            state: match link.state {
+                "live" => "not used yet",
+                state => state,
+            },
+            handed: match link.handed {
+                Handed::Mailed => "Mailed",
+                Handed::Shown => "Shown",
+            },
             made: When(link.made_at),
             expires: When(link.expires_at),
             by: link.by.as_ref().map_or_else(|| "the operator of the server".to_owned(), ToString::to_string),
@@ -178,15 +156,19 @@ pub(super) async fn show(
         events: known
             .events
             .iter()
-            .map(|entry| Happened { at: When(entry.at), words: entry.words.clone(), by: entry.actor.clone() })
+            .map(|entry| {
+                let (words, by) = (entry.words.clone(), entry.actor.clone());
+                Happened { at: When(entry.at), words, by }
+            })
             .collect(),
         mails: known
             .mails
             .iter()
             .map(|queued| Mailed {
                 at: When(queued.mail.queued_at),
-                words: format!("{}: {}", queued.mail.kind.doc(), state_words(&queued.state)),
+                words: queued.mail.kind.title(),
                 to: queued.mail.to.clone(),
+                state: state_words(&queued.state),
                 again: Some(queued.mail.id).filter(|_| may_retry && !is_sent(&queued.state)),
             })
             .collect(),
@@ -217,10 +199,10 @@ pub(super) const fn right_words(right: Right) -> &'static str {
 /// Where a mail stands, in a word or two.
 pub(super) const fn state_words(state: &MailState) -> &'static str {
     match state {
-        MailState::Waiting { tries: 0, .. } => "waits to be sent",
-        MailState::Waiting { .. } => "delayed, is tried again",
-        MailState::Sent { .. } => "sent",
-        MailState::GivenUp { .. } => "given up",
+        MailState::Waiting { tries: 0, .. } => "Waits to be sent",
+        MailState::Waiting { .. } => "Delayed, is tried again",
+        MailState::Sent { .. } => "Sent",
+        MailState::GivenUp { .. } => "Given up",
     }
 }
 
@@ -257,7 +239,7 @@ fn facts(known: &PersonPage) -> Vec<Fact> {
         tell("Recovery codes left", left.to_string(), None);
     }
     match known.row.last_login {
-        Some(login) => tell("Last sign-in", login.door.doc().to_owned(), Some(When(login.at))),
+        Some(login) => tell("Last sign-in", door(login.door).to_owned() + ",", Some(When(login.at))),
         None => tell("Last sign-in", word("never"), None),
     }
     tell("Open connections", known.open_connections.to_string(), None);

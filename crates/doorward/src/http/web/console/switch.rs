@@ -9,7 +9,7 @@ use doorward_core::identity::halt::HaltScope;
 use serde::Deserialize;
 
 use super::super::WebState;
-use super::super::asking::OnConsole;
+use super::super::asking::AtDesk;
 use super::super::form::Form;
 use super::super::reply::{Answer, Oops, again, go, page};
 use super::super::shell::Shell;
@@ -113,7 +113,7 @@ impl SwitchPage {
 pub(super) async fn show(
     State(web): State<WebState>,
     visit: Visit,
-    OnConsole(asker): OnConsole,
+    AtDesk(asker): AtDesk,
     behind: Result<Query<Behind>, QueryRejection>,
 ) -> Answer {
     let behind = behind.map(|Query(behind)| behind).unwrap_or_default();
@@ -131,7 +131,7 @@ pub(super) async fn show(
 pub(super) async fn throw(
     State(web): State<WebState>,
     visit: Visit,
-    OnConsole(asker): OnConsole,
+    AtDesk(asker): AtDesk,
     form: Form,
 ) -> Answer {
     let (scope, typed) = match SwitchPage::typed(&web, &visit, &asker, &form)?.scope() {
@@ -183,7 +183,7 @@ fn thrown(web: &WebState, asker: &Asker, name: &str) -> Result<HaltScope, Oops> 
 pub(super) async fn show_back(
     State(web): State<WebState>,
     visit: Visit,
-    OnConsole(asker): OnConsole,
+    AtDesk(asker): AtDesk,
     behind: Result<Query<Behind>, QueryRejection>,
 ) -> Answer {
     let behind = behind.map(|Query(behind)| behind).unwrap_or_default();
@@ -195,7 +195,7 @@ pub(super) async fn show_back(
 pub(super) async fn back(
     State(web): State<WebState>,
     visit: Visit,
-    OnConsole(asker): OnConsole,
+    AtDesk(asker): AtDesk,
     form: Form,
 ) -> Answer {
     let scope = thrown(&web, &asker, form.text("scope"))?;

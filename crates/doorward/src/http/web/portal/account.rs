@@ -13,7 +13,7 @@ use crate::http::web::WebState;
 use crate::http::web::asking::SignedIn;
 use crate::http::web::form::Form;
 use crate::http::web::reply::{Answer, Oops, go, page};
-use crate::http::web::shell::{Shell, When, role};
+use crate::http::web::shell::{Shell, When, door, role};
 use crate::http::web::visit::Visit;
 
 /// How many sign-ins are shown.
@@ -150,7 +150,7 @@ fn connections(web: &WebState, asker: &Asker) -> Vec<ConnectionRow> {
     let all = web.gate.own_connections(asker.person).into_iter().rev();
     all.map(|(number, seat)| ConnectionRow {
         number: number.0,
-        door: words::door(seat.door),
+        door: door(seat.door),
         source: seat.source.to_string(),
         since: When(seat.since),
     })
@@ -162,8 +162,8 @@ fn logins(web: &WebState, asker: &Asker) -> Result<Vec<LoginRow>, Oops> {
     let row = |login: crate::gate::web::explain::EntryView| LoginRow {
         at: When(login.at),
         source: login.source.map(|source| source.to_string()).unwrap_or_default(),
-        door: words::door(login.door),
-        factor: login.factor.doc().trim_end_matches('.'),
+        door: door(login.door),
+        factor: words::factor(login.factor),
     };
     Ok(logins.map(row).collect())
 }

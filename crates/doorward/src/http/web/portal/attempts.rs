@@ -6,12 +6,11 @@ use axum::extract::{Query, State};
 use doorward_core::audit::Outcome;
 use serde::Deserialize;
 
-use super::words;
 use crate::gate::web::explain::{EntryView, StepState, StepView};
 use crate::http::web::WebState;
 use crate::http::web::asking::SignedIn;
 use crate::http::web::reply::{Answer, Oops, page};
-use crate::http::web::shell::{Shell, When};
+use crate::http::web::shell::{Shell, When, door};
 use crate::http::web::visit::Visit;
 
 /// Attempts on one page.
@@ -56,7 +55,7 @@ impl Attempt {
         Self {
             at: When(entry.at),
             outcome: entry.outcome,
-            door: words::door(entry.door),
+            door: door(entry.door),
             source: entry.source.map(|source| source.to_string()).unwrap_or_default(),
             words: entry.words,
             detail: entry.detail,

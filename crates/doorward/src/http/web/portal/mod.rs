@@ -15,14 +15,13 @@ mod setup;
 mod tests;
 mod words;
 
-use axum::Router;
 use axum::routing::{get, post};
 
-use super::WebState;
+use super::pages::Pages;
 
 /// The pages of the portal.
-pub(super) fn routes() -> Router<WebState> {
-    Router::new()
+pub(super) fn routes() -> Pages {
+    Pages::new()
         .route("/setup", get(setup::show).post(setup::enter))
         .route("/password", get(password::show).post(password::change))
         .route("/register", get(register::show).post(register::begin))

@@ -1,18 +1,20 @@
 //! What people read in place of the names of the inside.
 
-use doorward_core::audit::{Deny, Door};
+use doorward_core::audit::{Deny, Factor};
 use doorward_core::identity::password::Rule;
 
 use crate::gate::web::own::Own;
 
-/// A door in a word or two.
-pub(super) const fn door(door: Door) -> &'static str {
-    match door {
-        Door::WebSocket => "WebSocket",
-        Door::Fix => "FIX",
-        Door::Portal => "Portal",
-        Door::Console => "Console",
-        Door::Local | Door::Node => "Server",
+/// What was proved, in a few words.
+pub(super) const fn factor(factor: Factor) -> &'static str {
+    match factor {
+        Factor::Nothing => "Nothing",
+        Factor::Password => "Password",
+        Factor::Code | Factor::PasswordAndCode => "Password and code",
+        Factor::RecoveryCode => "Password and recovery code",
+        Factor::Signature => "Signature",
+        Factor::LocalUser => "User of the server",
+        Factor::LocalUserAndCode => "User of the server, and code",
     }
 }
 
