@@ -74,8 +74,8 @@ impl Server {
         let mut web = None;
         for line in lines.by_ref() {
             let Ok(line) = serde_json::from_str::<Value>(&line) else { return Err(line.into()) };
-            if let Some(url) = line["url"].as_str().and_then(|url| url.strip_prefix("http://")) {
-                web = Some(url.trim_end_matches('/').parse()?);
+            if let Some(address) = line["web"].as_str() {
+                web = Some(address.parse()?);
             }
             if line["metrics"].is_string() {
                 break;

@@ -21,7 +21,7 @@ use doorward_core::identity::halt::{Halt, HaltScope};
 use doorward_core::identity::link::LinkHash;
 use doorward_core::identity::mail::{Mail, MailId, MailState};
 use doorward_core::identity::person::{Kind, Person, Standing};
-use doorward_core::identity::policy::Policy;
+use doorward_core::identity::policy::{AuthSystem, Policy};
 use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::Wall;
 use tokio::sync::oneshot;
@@ -164,6 +164,8 @@ pub struct PeopleFilter {
     pub standing: Option<Standing>,
     /// Whose user id begins so, whatever the case.
     pub text: Option<String>,
+    /// For whom this was chosen to prove themselves.
+    pub auth_system: Option<AuthSystem>,
     /// Who have, or do not have, a registered authenticator.
     pub registered: Option<bool>,
     /// Only those whose authenticator wrong codes have locked.

@@ -81,6 +81,30 @@ impl Page {
         Some(self.body.split_once(&format!("name=\"{name}\" value=\""))?.1.split_once('"')?.0)
     }
 
+    /// Names and values of all inputs and of the options that are selected, as a browser would send them; of check boxes
+    /// those that are ticked.
+    pub(crate) fn fields_of_form(&self) -> Vec<(String, String)> {
+        let attribute = |tag: &str, name: &str| {
+            let rest = tag.split_once(&format!(" {name}=\""))?.1;
+            Some(rest.split_once('"')?.0.to_owned())
+        };
+        let mut all = Vec::new();
+        let mut select = None;
+        for tag in self.body.split('<').skip(1).map(|rest| rest.split('>').next().unwrap()) {
+            if tag.starts_with("select ") {
+                select = attribute(tag, "name");
+            } else if let (true, Some(name)) =
+                (tag.starts_with("option ") && tag.contains(" selected"), &select)
+            {
+                all.push((name.clone(), attribute(tag, "value").unwrap_or_default()));
+            } else if tag.starts_with("input ") && (!tag.contains("checkbox") || tag.contains(" checked")) {
+                let named = attribute(tag, "name").zip(Some(attribute(tag, "value").unwrap_or_default()));
+                all.extend(named);
+            }
+        }
+        all
+    }
+
     /// What stands in the element of this id.
     pub(crate) fn element(&self, id: &str) -> Option<&str> {
         let rest = self.body.split_once(&format!("id=\"{id}\""))?.1.split_once('>')?.1;

@@ -23,6 +23,7 @@ pub(super) fn conforms<S: Store>(fresh: impl Fn() -> S) {
     the_last_login_is_when_somebody_was_let_in(&fresh());
     administrators_of_a_firm_are_not_those_of_another(&fresh());
     a_mail_is_due_until_it_is_sent_or_given_up(&fresh());
+    mails_that_are_done_are_forgotten_after_a_month(&fresh());
     mails_are_listed_in_pages(&fresh());
     of_words_about_a_switch_the_last_holds(&fresh());
 }
@@ -168,6 +169,7 @@ fn people_are_filtered_by_lock_login_and_link(store: &dyn Store) {
                 registered: Some(true),
                 kind: Some(Kind::Trader),
                 standing: Some(Standing::Active),
+                auth_system: None,
                 text: Some("USER".to_owned()),
                 firm: acme.clone(),
             },
@@ -268,6 +270,27 @@ fn a_mail_is_due_until_it_is_sent_or_given_up(store: &dyn Store) {
     set(store, Change::MailState { mail: MailId::from_random(400), state: mail_state(2) });
     assert_eq!(due(200), [ids[0]]);
     assert_eq!(store.mail(MailId::from_random(400)).unwrap(), None);
+}
+
+fn mails_that_are_done_are_forgotten_after_a_month(store: &dyn Store) {
+    const DAY_S: i64 = 86_400;
+    let [sent, given_up, waits, last] = [0, 1, 2, 3].map(|n| mail(n, 10 + n as i64));
+    for mail in [&sent, &given_up, &waits] {
+        set(store, Change::MailQueued { mail: Box::new(mail.clone()) });
+    }
+    let at = |days: i64| Wall::from_s(20 + days * DAY_S);
+    let become_ = |mail: &Mail, state: MailState| set(store, Change::MailState { mail: mail.id, state });
+    become_(&sent, MailState::Sent { at_us: at(0) });
+    become_(&given_up, MailState::GivenUp { at_us: at(0), error: "550 nobody here".to_owned() });
+    let there = || [&sent, &given_up, &waits, &last].map(|mail| store.mail(mail.id).unwrap().is_some());
+    // A mail that comes to its end takes along those that did a month before.
+    for (days, left) in [(30, [true, true, true, true]), (32, [false, false, true, true])] {
+        let queued_at = at(days);
+        set(store, Change::MailQueued { mail: Box::new(Mail { queued_at, ..last.clone() }) });
+        become_(&last, MailState::Sent { at_us: at(days) });
+        assert_eq!(there(), left, "{days} days later");
+    }
+    assert_eq!(store.mails_waiting().unwrap(), 1);
 }
 
 fn mails_are_listed_in_pages(store: &dyn Store) {

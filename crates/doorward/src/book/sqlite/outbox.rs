@@ -1,6 +1,8 @@
 //! The tables of mails and of emergency switches. Nothing here is versioned: only the sender changes a mail once it is
 //! queued, and of two words about a switch the last one holds.
 
+use std::time::Duration;
+
 use doorward_core::id::{FirmCode, PersonId};
 use doorward_core::identity::halt::{Halt, HaltScope};
 use doorward_core::identity::mail::{Mail, MailId, MailState};
@@ -14,11 +16,15 @@ use super::schema::fault;
 use crate::book::{MailFilter, MailStage, Queued};
 use crate::fault::Fault;
 
+/// How long mails are kept once they are sent or given up.
+const KEPT: Duration = Duration::from_secs(31 * 86_400);
+
 /// The writer's side of these tables.
 pub(super) struct Outbox<'c> {
     queue: Statement<'c>,
     set: Statement<'c>,
     forget_token: Statement<'c>,
+    forget_done: Statement<'c>,
     throw: Statement<'c>,
     take_back: Statement<'c>,
 }
@@ -34,6 +40,8 @@ impl<'c> Outbox<'c> {
             set: conn.prepare("UPDATE outbox SET state = ?1, next_us = ?2, mail_state = ?3 WHERE id = ?4")?,
             forget_token: conn
                 .prepare("UPDATE outbox SET doc = json_remove(doc, '$.secret') WHERE id = ?1")?,
+            // Nothing waits for so long: all that is older is done, and the audit trail has what came of it.
+            forget_done: conn.prepare("DELETE FROM outbox WHERE queued_us < ?1 AND next_us IS NULL")?,
             throw: conn.prepare(
                 "INSERT INTO halt (scope, doc) VALUES (?1, ?2)
                  ON CONFLICT (scope) DO UPDATE SET doc = excluded.doc",
@@ -59,12 +67,18 @@ impl<'c> Outbox<'c> {
         self.queue.execute(row).map(drop).map_err(|error| fault(&error))
     }
 
-    /// Notes what became of a mail. A link's token is of no use once nothing is to be sent.
+    /// Notes what became of a mail. A link's token is of no use once nothing is to be sent. What was done long before
+    /// goes along: by the record's own times, so that a book built anew is the same.
     pub(super) fn set(&mut self, mail: MailId, state: &MailState) -> Result<(), Fault> {
         let (stage, next) = stage(state);
         let id = signed(mail.as_u64());
         let set = self.set.execute((stage.id(), next, to_doc(state)?, id));
-        let set = if next.is_none() { set.and_then(|_| self.forget_token.execute([id])) } else { set };
+        let set = match state {
+            MailState::Waiting { .. } => set,
+            MailState::Sent { at_us } | MailState::GivenUp { at_us, .. } => set
+                .and_then(|_| self.forget_token.execute([id]))
+                .and_then(|_| self.forget_done.execute([(*at_us - KEPT).as_us()])),
+        };
         set.map(drop).map_err(|error| fault(&error))
     }
 

@@ -9,6 +9,7 @@ use doorward_core::identity::firm::Firm;
 use doorward_core::identity::fix_session::{FixSession, SessionUse};
 use doorward_core::identity::key_pair::LastUse;
 use doorward_core::identity::person::{Kind, Person, Standing};
+use doorward_core::identity::policy::AuthSystem;
 use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::Wall;
 use rusqlite::types::Value;
@@ -191,7 +192,8 @@ pub(super) fn people_count_sql(filter: &PeopleFilter) -> (String, Vec<Value>) {
 
 /// What a filter says, where it can in the words of the index that holds its few among the many.
 fn conditions(filter: &PeopleFilter) -> Conditions {
-    let PeopleFilter { firm, kind, standing, text, registered, locked, never_signed_in, link } = filter;
+    let PeopleFilter { firm, kind, standing, text, auth_system, registered, locked, never_signed_in, link } =
+        filter;
     let mut when = Conditions::default();
     when.and_text("firm = ?", firm.as_ref().map(FirmCode::as_str));
     // Nearly all are traders: where another filter picks out few, its index is the better one, and `+` says so.
@@ -207,6 +209,7 @@ fn conditions(filter: &PeopleFilter) -> Conditions {
         Some(Standing::Active) => when.say("standing = 'active'"),
         None => {}
     }
+    when.and_text("doc ->> 'auth_system' = ?", auth_system.map(AuthSystem::name));
     match registered {
         Some(true) => when.say("registered = 1"),
         Some(false) => when.say("registered = 0"),

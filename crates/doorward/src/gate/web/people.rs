@@ -42,7 +42,7 @@ pub struct PeopleQuery {
     pub firm: Option<FirmCode>,
     /// With this standing.
     pub standing: Option<Standing>,
-    /// Only those who have no registered authenticator.
+    /// Only those who need an authenticator and have not registered one.
     pub not_registered: bool,
     /// Only those whose authenticator is locked.
     pub locked: bool,
@@ -293,7 +293,10 @@ impl Gate {
         };
         // Without a kind an administrator asks for all of the own firm, traders as well.
         self.may_look(asker, kind.unwrap_or(Kind::Trader), firm.as_ref(), right)?;
+        // Who needs no authenticator is not missing one.
+        let demanded = query.not_registered && self.policy_of(firm.as_ref())?.otp_demanded;
         Ok(PeopleFilter {
+            auth_system: (query.not_registered && !demanded).then_some(AuthSystem::Otp),
             firm,
             kind,
             standing: query.standing,

@@ -188,6 +188,7 @@ proptest! {
                 firm: who.firm.clone(),
                 kind: Some(who.kind),
                 standing: Some(who.standing),
+                auth_system: Some(who.auth_system),
                 registered: Some(who.authenticator.is_registered()),
                 text: Some(who.userid.as_str().to_owned()),
                 locked: false,
