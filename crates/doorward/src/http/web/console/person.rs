@@ -65,7 +65,7 @@ struct Happened {
 /// A mail to or about somebody; `again`: it can be tried again.
 struct Mailed {
     at: When,
-    words: String,
+    words: &'static str,
     to: String,
     state: &'static str,
     again: Option<MailId>,
@@ -166,7 +166,7 @@ pub(super) async fn show(
             .iter()
             .map(|queued| Mailed {
                 at: When(queued.mail.queued_at),
-                words: queued.mail.kind.title().to_owned(),
+                words: queued.mail.kind.title(),
                 to: queued.mail.to.clone(),
                 state: state_words(&queued.state),
                 again: Some(queued.mail.id).filter(|_| may_retry && !is_sent(&queued.state)),
