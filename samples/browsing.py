@@ -323,6 +323,58 @@ def workflow_14_both_addresses_are_told_of_a_change(world):
     world.walk("changeOfAddress", admin=admin, trader=world.add("tess", "trader", firm), email=email)
 
 
+def workflows_1_8_9_the_desk_sets_up_a_firm_with_its_policy_and_first_administrator(world):
+    world.walk("firstFirm", operator=world.registered("opal", "desk"), userid="ella@east.example", second="emil@east.example")
+
+
+def workflow_11_the_desk_serves_an_administrator_and_operators_serve_each_other(world):
+    firm = world.firm()
+    admin = world.registered("ada", "admin", firm)
+    trader = world.add("tess", "trader", firm)
+    operator = world.registered("odo", "desk")
+
+    def audited(reason):
+        told = world.node.do("audit", "list", "--firm", firm)
+        assert reason in json.dumps(told), "it is not in the firm's own audit"
+
+    def recover(userid):
+        told = world.node.do("user", "recover", userid, "--reason", "lost everything")
+        return [told["password"], told["link"]]
+
+    names = dict(second="oona", address="oona@venue.example")
+    answers = {"audited": audited, "recover": recover}
+    world.walk("serves", answers, operator=operator, admin=admin, trader=trader["userid"], **names)
+
+
+def workflow_15_the_emergency_switch_ends_what_is_open_at_every_door(world):
+    firm = world.firm()
+    trader = world.with_own_password(world.add("tess", "trader", firm, system="password"))
+    open_ones = []
+
+    def refused():
+        for door in (world.ws_login, world.fix_logon):
+            door(trader["password"], "--user", trader["userid"], status=1)
+
+    with contextlib.ExitStack() as stack:
+        answers = {
+            "hold": lambda: open_ones.extend([world.hold_ws(stack, trader), world.hold_fix(stack, trader)]),
+            "held": lambda: [one.ended() for one in open_ones],
+            "refused": refused,
+        }
+        world.walk("emergencySwitch", answers, operator=world.registered("olga", "desk"), trader=trader, firm=firm)
+
+
+def a_mail_that_was_delayed_is_sent_again(world):
+    firm = world.firm()
+    trader = world.add("tess", "trader", firm)
+    answers = {
+        "busy": lambda address: world.mail.command(f"busy {address}"),
+        "delayed": lambda: world.node.logged("mail-delayed"),
+        "release": lambda: world.mail.command("release"),
+    }
+    world.walk("lateMail", answers, admin=world.registered("ada", "admin", firm), trader=trader["userid"])
+
+
 SCENARIOS = [
     workflow_0_the_first_operator_by_the_claim_link_of_the_terminal,
     workflows_2_3_5_a_new_trader_registers_by_the_mailed_link,
@@ -334,4 +386,8 @@ SCENARIOS = [
     workflow_12_a_leaver_has_nothing_open_any_more,
     workflow_13_wrong_codes_lock_and_an_administrator_unlocks,
     workflow_14_both_addresses_are_told_of_a_change,
+    workflows_1_8_9_the_desk_sets_up_a_firm_with_its_policy_and_first_administrator,
+    workflow_11_the_desk_serves_an_administrator_and_operators_serve_each_other,
+    workflow_15_the_emergency_switch_ends_what_is_open_at_every_door,
+    a_mail_that_was_delayed_is_sent_again,
 ]

@@ -47,6 +47,7 @@ class MailServer:
         python = str(INSTALLED / "venv" / "bin" / "python")
         self.process = subprocess.Popen([python, str(SMTP)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.mails = []
+        self.done = []
         self.news = threading.Condition()
         self.port = json.loads(self.process.stdout.readline())["port"]
         threading.Thread(target=self._take, daemon=True).start()
@@ -54,12 +55,21 @@ class MailServer:
     def _take(self):
         for line in self.process.stdout:
             told = json.loads(line)
-            if "data" not in told:
-                continue
-            mail = email.message_from_bytes(base64.b64decode(told["data"]), policy=email.policy.default)
             with self.news:
-                self.mails.append(mail)
+                if "data" in told:
+                    raw = base64.b64decode(told["data"])
+                    self.mails.append(email.message_from_bytes(raw, policy=email.policy.default))
+                else:
+                    self.done.append(told["done"])
                 self.news.notify_all()
+
+    def command(self, words):
+        """Gives a command of smtp_server.py; returns once it is in force."""
+        with self.news:
+            before = len(self.done)
+            self.process.stdin.write(f"{words}\n".encode())
+            self.process.stdin.flush()
+            assert self.news.wait_for(lambda: len(self.done) > before, MAIL_S_MAX), f"{words}: not done"
 
     def awaited(self, address, *words):
         """The text of the last mail to an address that has all these words in its subject or text."""
@@ -119,6 +129,13 @@ class Node:
     def do(self, *words, stdin=""):
         """One step by the command line at the machine; gives what it answers."""
         return json.loads(command([BINARY, *words, "--socket", self.socket, "--json"], stdin=stdin))
+
+    def logged(self, words):
+        """Waits for words in the log."""
+        give_up = time.monotonic() + MAIL_S_MAX
+        while words not in self.log_path.read_text(encoding="utf-8"):
+            assert time.monotonic() < give_up, f"{words} is not in the log"
+            time.sleep(0.05)
 
     def log_text(self):
         return self.log_path.read_text(encoding="utf-8", errors="replace")[-4000:]

@@ -176,9 +176,9 @@ export async function claim(person, talk, { link }) {
   await newPassword(person, OWN);
   await person.page.locator("#key").waitFor();
   await enrol(person, talk, { path: "/claim/code", looks: true });
-  await person.open("/account");
-  await person.sees("/account", "My account");
-  assert.match(await person.text("dl.facts"), /dora/);
+  await person.sees("/console", "Console");
+  await person.reads("no firm yet");
+  await person.look("home-first");
   const late = await person.another();
   await late.open(link);
   await late.sees("/claim", "The first desk operator");

@@ -17,7 +17,13 @@ import * as desk from "./desk.mjs";
 import { Person } from "./person.mjs";
 import * as portal from "./portal.mjs";
 
-const WALKS = { ...portal, ...console_, ...desk };
+const { claim } = portal;
+const { administrators, changeOfAddress, leaver, newTrader, registerFirst, resets, shownLink, unlock, unregistered } = console_;
+const WALKS = {
+  ...{ claim, newTrader, shownLink, registerFirst, unregistered, resets, administrators },
+  ...{ leaver, unlock, changeOfAddress },
+  ...desk,
+};
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
