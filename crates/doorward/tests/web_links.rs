@@ -107,7 +107,10 @@ async fn k2_k3_looking_never_uses_a_link_and_every_step_that_replaces_it_takes_i
     let second = desk.mailed(&who).await;
     assert!(!works(&demo, &first, &who).await && works(&demo, &second, &who).await, "one live link");
     let entry = last(&demo, "link-made", &who).await;
-    assert_eq!((&entry["actor"]["userid"], &entry["door"]), (&json!("admin@north.example"), &json!("console")));
+    assert_eq!(
+        (&entry["actor"]["userid"], &entry["door"]),
+        (&json!("admin@north.example"), &json!("console"))
+    );
 
     for step in ["revoke-link", "email", "disable", "reset-all"] {
         demo.advance(3_600).await;
@@ -170,9 +173,13 @@ async fn k6_a_link_is_shown_where_the_desk_lets_it_and_who_saw_it_is_written_dow
     let who = desk.newcomer("wim@north.example").await;
     let refused = desk.step(&who, "show-link", &[]).await;
     assert!(refused.status == 422 && refused.element("the-link").is_none(), "{refused:?}");
-    demo.set_policy("/api/v1/firms/NORTH/policy", &json!({"show_setup_link": true, "split_handover": true})).await;
+    demo.set_policy("/api/v1/firms/NORTH/policy", &json!({"show_setup_link": true, "split_handover": true}))
+        .await;
     let refused = desk.step(&who, "show-link", &[]).await;
-    assert!(refused.status == 422 && refused.element("the-link").is_none(), "who saw the password: {refused:?}");
+    assert!(
+        refused.status == 422 && refused.element("the-link").is_none(),
+        "who saw the password: {refused:?}"
+    );
     demo.set_policy("/api/v1/firms/NORTH/policy", &json!({"split_handover": false})).await;
     let shown = desk.step(&who, "show-link", &[]).await;
     let token = shown.element("the-link").unwrap().split_once("/setup#").unwrap().1.to_owned();
@@ -248,7 +255,8 @@ async fn q2_t14_t16_dangerous_steps_ask_for_a_fresh_code_and_a_recovery_code_is_
     let before = demo.known(&target).await;
     let id = before["id"].as_str().unwrap().to_owned();
     let own = demo.known(&admin).await["id"].as_str().unwrap().to_owned();
-    let dangerous = ["reset-authenticator", "reset-all", "disable", "unlock", "use-password", "show-link", "enable"];
+    let dangerous =
+        ["reset-authenticator", "reset-all", "disable", "unlock", "use-password", "show-link", "enable"];
     for step in dangerous {
         let path = format!("/console/people/{id}/{step}");
         for fields in [&[("reason", "a drill")][..], &[("reason", "a drill"), ("code", "123456")], &[]] {
