@@ -62,7 +62,7 @@ impl FromRequestParts<WebState> for OnConsole {
             return Ok(Self(asker));
         }
         let visit = Visit::from_request_parts(parts, web).await?;
-        web.gate.no_console(&asker, visit.browser()).await?;
+        web.gate.not_for(&asker, visit.browser()).await?;
         Err(Oops::NotFound)
     }
 }
