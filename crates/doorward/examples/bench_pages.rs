@@ -119,7 +119,7 @@ impl Site {
             api.post("/api/v1/firms", &new).await?;
         }
         let new = json!({
-            "userid": "anna", "kind": "administrator", "firm": firm_code(0)?, "initial": false, "auth_system": "otp",
+            "userid": "anna", "kind": "admin", "firm": firm_code(0)?, "initial": false, "auth_system": "otp",
             "grant": { "firms": [], "rights": ["view-people", "edit-people", "view-audit"], "sources": [] },
         });
         let added = api.post("/api/v1/people", &new).await?;
