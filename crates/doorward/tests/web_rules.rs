@@ -338,7 +338,9 @@ async fn q1_no_route_gives_or_changes_what_is_anothers_and_each_try_is_written_d
     }
     // What a form names of another firm is not there either, whatever else it says.
     let mail = mail_to(&demo, "joiner@north.example");
-    for (path, more) in [("/console/people/send-links", ("", "")), ("/console/mails/again", ("mail", mail.as_str()))] {
+    for (path, more) in
+        [("/console/people/send-links", ("", "")), ("/console/mails/again", ("mail", mail.as_str()))]
+    {
         for asker in [&mut foreign, &mut powerless] {
             let page = asker.ask("POST", path, &[more]).await;
             assert_eq!(page.status, 404, "{path} by {}: {page:?}", asker.name);

@@ -281,7 +281,8 @@ async fn s8_a_session_of_the_switch_ends_and_a_policy_holds_for_the_next_login_a
     let mut fields = form.fields_of_form();
     fields.retain(|(name, _)| !["csrf", "otp_demanded", "reason", "code"].contains(&name.as_str()));
     fields.extend(support::web::fields(&[("otp_demanded", "yes"), ("reason", "a drill")]));
-    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let fields: Vec<(&str, &str)> =
+        fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let set = desk.post("/console/firms/NORTH/policy", &fields).await;
     assert_eq!(set.status, 303, "{set:?}");
     assert_eq!(demo.login(source(), &user, None).await["result"], "2fa registration required");

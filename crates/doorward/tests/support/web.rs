@@ -93,7 +93,9 @@ impl Page {
         for tag in self.body.split('<').skip(1).map(|rest| rest.split('>').next().unwrap()) {
             if tag.starts_with("select ") {
                 select = attribute(tag, "name");
-            } else if let (true, Some(name)) = (tag.starts_with("option ") && tag.contains(" selected"), &select) {
+            } else if let (true, Some(name)) =
+                (tag.starts_with("option ") && tag.contains(" selected"), &select)
+            {
                 all.push((name.clone(), attribute(tag, "value").unwrap_or_default()));
             } else if tag.starts_with("input ") && (!tag.contains("checkbox") || tag.contains(" checked")) {
                 let named = attribute(tag, "name").zip(Some(attribute(tag, "value").unwrap_or_default()));

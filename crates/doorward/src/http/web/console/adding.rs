@@ -60,12 +60,15 @@ pub(super) struct How {
 }
 
 /// What is to be added, by its name; to others there is no such page (Q1).
-fn kind_of(asker: &Asker, name: &str) -> Result<Kind, Oops> {
+async fn kind_of(web: &WebState, visit: &Visit, asker: &Asker, name: &str) -> Result<Kind, Oops> {
     match (asker.kind, name) {
         (Kind::Administrator, "" | "trader") => Ok(Kind::Trader),
         (Kind::Administrator, "admin") | (Kind::Desk, "" | "admin") => Ok(Kind::Administrator),
         (Kind::Desk, "desk") => Ok(Kind::Desk),
-        (Kind::Administrator | Kind::Desk | Kind::Trader | Kind::Service, _) => Err(Oops::NotFound),
+        (Kind::Administrator | Kind::Desk | Kind::Trader | Kind::Service, _) => {
+            web.gate.not_for(asker, visit.browser()).await?;
+            Err(Oops::NotFound)
+        }
     }
 }
 
@@ -128,7 +131,7 @@ pub(super) async fn show(
     how: Result<Query<How>, QueryRejection>,
 ) -> Answer {
     let How { kind, firm, password } = how.map(|Query(how)| how).unwrap_or_default();
-    let kind = kind_of(&asker, &kind)?;
+    let kind = kind_of(&web, &visit, &asker, &kind).await?;
     let is_typed = password == "typed";
     let other_way = other_way(kind, &firm, is_typed);
     page(&NewPage { firm, is_typed, other_way, ..empty(&web, &visit, &asker, kind) })
@@ -141,7 +144,7 @@ pub(super) async fn add(
     OnConsole(asker): OnConsole,
     form: Form,
 ) -> Answer {
-    let kind = kind_of(&asker, form.text("kind"))?;
+    let kind = kind_of(&web, &visit, &asker, form.text("kind")).await?;
     let as_typed = typed(&web, &visit, &asker, kind, &form);
     let Ok(userid) = UserId::parse(&as_typed.userid) else {
         let text = "The user name has a character that cannot be in one, or is too long.".to_owned();

@@ -49,6 +49,7 @@ struct Group {
     switches: &'static [Switch],
 }
 
+const MINUTES: &str = "minutes";
 const YES: &str = "yes";
 const NO: &str = "no";
 const ON_OFF: Shape = Shape::Yes("On", "Off");
@@ -152,7 +153,12 @@ impl Switch {
     fn words(&self, value: Option<&str>) -> String {
         let Some(value) = value else { return "where mail is set up".to_owned() };
         match self.shape {
-            Shape::Number(unit) => format!("{value} {unit}"),
+            Shape::Number(unit) => match value.parse::<u32>() {
+                Ok(minutes) if unit == MINUTES && minutes >= 120 && minutes.is_multiple_of(60) => {
+                    format!("{} hours", minutes / 60)
+                }
+                Ok(_) | Err(_) => format!("{value} {unit}"),
+            },
             Shape::Yes(on, off) => (if value == YES { on } else { off }).to_lowercase(),
             Shape::Choice(choices) => {
                 let found = choices.iter().find(|(name, _)| *name == value);
