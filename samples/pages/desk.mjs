@@ -46,7 +46,7 @@ export async function firstFirm(person, talk, known) {
   await person.type("#setup_link_min", "600");
   await confirm(person, "they hand links over themselves");
   await person.sees("/console/firms/EAST", "Eastgate Clearing");
-  await person.reads("600 minutes");
+  await person.reads("10 hours");
 
   await person.press("section a[href^='/console/people/new?kind=admin']");
   await person.sees("/console/people/new", "New administrator");
