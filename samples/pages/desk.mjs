@@ -72,9 +72,10 @@ export async function firstFirm(person, talk, known) {
   await password(admin, done);
   await admin.sees("/signin/code", "Enter your code");
   await admin.press("a[href='/signin/recovery']");
+  await admin.sees("/signin/recovery", "Use a recovery code");
   await admin.type("#code", done.codes[3]);
   await admin.page.keyboard.press("Enter");
-  await admin.sees("/console", "Console");
+  await admin.sees("/account", "My account");
   await admin.open("/console/people/new?kind=admin");
   await admin.sees("/console/people/new", "New administrator");
   await admin.tick("#box-view-people");

@@ -244,7 +244,7 @@ impl Gate {
         }
     }
 
-    /// Writes down that somebody asked for a page that is not for them at all; of many from one source there is a count
+    /// Writes down that somebody asked for a page that is not theirs at all; of many from one source there is a count
     /// (Q10).
     pub async fn not_for(&self, asker: &Asker, browser: &Browser) -> Result<(), Fault> {
         if !self.refusals.count(source_group(browser.source), self.clock.now().mono) {

@@ -58,16 +58,12 @@ impl FromRequestParts<WebState> for OnConsole {
 
     async fn from_request_parts(parts: &mut Parts, web: &WebState) -> Result<Self, Oops> {
         let SignedIn(asker) = SignedIn::from_request_parts(parts, web).await?;
-        if asker.is_console() { Ok(Self(asker)) } else { Err(not_for(&asker, parts, web).await?) }
-    }
-}
-
-impl FromRequestParts<WebState> for AtDesk {
-    type Rejection = Oops;
-
-    async fn from_request_parts(parts: &mut Parts, web: &WebState) -> Result<Self, Oops> {
-        let SignedIn(asker) = SignedIn::from_request_parts(parts, web).await?;
-        if asker.kind == Kind::Desk { Ok(Self(asker)) } else { Err(not_for(&asker, parts, web).await?) }
+        if asker.is_console() {
+            return Ok(Self(asker));
+        }
+        let visit = Visit::from_request_parts(parts, web).await?;
+        web.gate.not_for(&asker, visit.browser()).await?;
+        Err(Oops::NotFound)
     }
 }
 
@@ -93,13 +89,6 @@ impl FromRequestParts<WebState> for Underway {
             Present::SignedIn(_) | Present::Stranger => Err(Oops::Go("/signin".to_owned())),
         }
     }
-}
-
-/// A page that is not for whoever asks; that they did is written down.
-async fn not_for(asker: &Asker, parts: &mut Parts, web: &WebState) -> Result<Oops, Oops> {
-    let visit = Visit::from_request_parts(parts, web).await?;
-    web.gate.not_for(asker, visit.browser()).await?;
-    Ok(Oops::NotFound)
 }
 
 /// A page that was to be seen is come back to; a form that was sent is not.
