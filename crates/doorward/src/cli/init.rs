@@ -103,8 +103,9 @@ impl Made<'_> {
              hashing: Argon2id, {} KiB, {} passes, {} ms on this machine\n\
              configuration: {config}\n\n\
              Next:\n  \
-             doorward serve --config {config}\n  \
-             doorward user add desk --kind desk       (on the same machine, while it serves)\n",
+             set web.listen in {config} for portal and console, fix.listeners for FIX\n  \
+             doorward serve --config {config}         (with pages: prints a link for the first desk operator)\n  \
+             doorward user add desk --kind desk       (without pages: on the same machine, while it serves)\n",
             self.params.m_kib(),
             self.params.t(),
             self.took.as_millis(),

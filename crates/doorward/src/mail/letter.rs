@@ -114,6 +114,12 @@ impl Letter {
         Self { subject, title, name: one_line(name), parts, sender, portal }
     }
 
+    /// The title as a sentence begins.
+    fn heading(&self) -> String {
+        let mut chars = self.title.chars();
+        chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+    }
+
     /// What a mail says. `link` is the address of a setup link.
     pub fn of(mail: &Mail, head: &Letterhead, link: Option<&str>) -> Self {
         let facts = Facts { mail };
