@@ -58,12 +58,16 @@ impl FromRequestParts<WebState> for OnConsole {
 
     async fn from_request_parts(parts: &mut Parts, web: &WebState) -> Result<Self, Oops> {
         let SignedIn(asker) = SignedIn::from_request_parts(parts, web).await?;
-        if asker.is_console() {
-            return Ok(Self(asker));
-        }
-        let visit = Visit::from_request_parts(parts, web).await?;
-        web.gate.not_for(&asker, visit.browser()).await?;
-        Err(Oops::NotFound)
+        if asker.is_console() { Ok(Self(asker)) } else { Err(not_for(&asker, parts, web).await?) }
+    }
+}
+
+impl FromRequestParts<WebState> for AtDesk {
+    type Rejection = Oops;
+
+    async fn from_request_parts(parts: &mut Parts, web: &WebState) -> Result<Self, Oops> {
+        let SignedIn(asker) = SignedIn::from_request_parts(parts, web).await?;
+        if asker.kind == Kind::Desk { Ok(Self(asker)) } else { Err(not_for(&asker, parts, web).await?) }
     }
 }
 
@@ -95,4 +99,11 @@ impl FromRequestParts<WebState> for Underway {
 fn to_sign_in(parts: &Parts, visit: &Visit) -> Oops {
     let next = (parts.method == Method::GET).then(|| visit.path_and_query());
     Oops::Go(sign_in_path(next))
+}
+
+/// To who is signed in and may not see a page there is none; that they tried is written down.
+async fn not_for(asker: &Asker, parts: &mut Parts, web: &WebState) -> Result<Oops, Oops> {
+    let visit = Visit::from_request_parts(parts, web).await?;
+    web.gate.not_for(asker, visit.browser()).await?;
+    Ok(Oops::NotFound)
 }
