@@ -291,6 +291,8 @@
       here.searchParams.delete("here");
       history.replaceState(null, "", here);
     }
+    // On a phone the ways to other pages scroll: the present one is in sight.
+    one(".ways [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
     begin(document);
   });
 })();

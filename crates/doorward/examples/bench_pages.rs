@@ -69,13 +69,14 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()?;
-        let mut lines = BufReader::new(child.stderr.take().ok_or("its log")?).lines().map_while(Result::ok);
+        let log = child.stderr.take().ok_or("its log")?;
+        let mut server = Self { child, web: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let mut lines = BufReader::new(log).lines().map_while(Result::ok);
         let began = Instant::now();
-        let mut web = None;
         for line in lines.by_ref() {
             let Ok(line) = serde_json::from_str::<Value>(&line) else { return Err(line.into()) };
             if let Some(address) = line["web"].as_str() {
-                web = Some(address.parse()?);
+                server.web = address.parse()?;
             }
             if line["metrics"].is_string() {
                 break;
@@ -86,7 +87,7 @@ impl Server {
         }
         // The log goes on; somebody has to take it.
         std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { child, web: web.ok_or("no address of the pages in the log")? })
+        Ok(server)
     }
 
     async fn stop(mut self) -> Fallible<()> {
@@ -118,7 +119,7 @@ impl Site {
             api.post("/api/v1/firms", &new).await?;
         }
         let new = json!({
-            "userid": "anna", "kind": "administrator", "firm": firm_code(0)?, "initial": false, "auth_system": "otp",
+            "userid": "anna", "kind": "admin", "firm": firm_code(0)?, "initial": false, "auth_system": "otp",
             "grant": { "firms": [], "rights": ["view-people", "edit-people", "view-audit"], "sources": [] },
         });
         let added = api.post("/api/v1/people", &new).await?;

@@ -325,6 +325,9 @@ pub trait Store: Send + Sync + 'static {
     /// All firms, by code.
     fn firms(&self) -> Result<Vec<Firm>, Fault>;
 
+    /// Firms that have no administrator, by code, at most `limit`.
+    fn firms_unserved(&self, limit: usize) -> Result<Vec<FirmCode>, Fault>;
+
     /// People by user id, from behind `after` on, at most `limit`.
     fn people(
         &self,

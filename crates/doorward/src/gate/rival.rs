@@ -75,6 +75,10 @@ impl Store for RivalledStore {
         self.inner.firms()
     }
 
+    fn firms_unserved(&self, limit: usize) -> Result<Vec<FirmCode>, Fault> {
+        self.inner.firms_unserved(limit)
+    }
+
     fn people(
         &self,
         filter: &PeopleFilter,

@@ -239,6 +239,12 @@ fn administrators_of_a_firm_are_not_those_of_another(store: &dyn Store) {
     };
     assert_eq!(ids(acme.as_ref()), [id(2), id(1)]);
     assert_eq!((ids(other.as_ref()), ids(None)), (vec![id(4)], vec![id(5)]));
+    for code in ["ZETA", "BETA", "DELTA", "ACME"] {
+        set(store, Change::Firm { firm: firm(code) });
+    }
+    let unserved = |limit| store.firms_unserved(limit).unwrap();
+    assert_eq!(unserved(9), ["DELTA", "ZETA"].map(|code| FirmCode::parse(code).unwrap()));
+    assert_eq!(unserved(1).len(), 1);
 }
 
 fn a_mail_is_due_until_it_is_sent_or_given_up(store: &dyn Store) {

@@ -323,6 +323,11 @@ impl Store for SqliteStore {
         self.read(read::firms)
     }
 
+    fn firms_unserved(&self, limit: usize) -> Result<Vec<FirmCode>, Fault> {
+        self.drain()?;
+        self.read(|conn| read::firms_unserved(conn, limit))
+    }
+
     fn people(
         &self,
         filter: &PeopleFilter,

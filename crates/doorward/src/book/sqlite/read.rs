@@ -252,6 +252,13 @@ fn login(at: i64, door: &str) -> Result<LastLogin, Fault> {
     Ok(LastLogin { at: Wall::from_us(at), door: known })
 }
 
+pub(super) fn firms_unserved(conn: &Connection, limit: usize) -> Result<Vec<FirmCode>, Fault> {
+    let sql = "SELECT code FROM firm f WHERE NOT EXISTS
+               (SELECT 1 FROM person WHERE firm = f.code AND kind = 'admin') ORDER BY code LIMIT ?";
+    let rows: Vec<String> = list(conn, sql, vec![limit_of(limit)], |row| row.get(0))?;
+    rows.iter().map(|code| FirmCode::parse(code).map_err(|_| odd("firm", code))).collect()
+}
+
 pub(super) fn administrators(conn: &Connection, firm: Option<&FirmCode>) -> Result<Vec<Person>, Fault> {
     let (sql, values) = match firm {
         Some(code) => (

@@ -13,8 +13,8 @@ use crate::gate::Gate;
 
 /// Up to how many mails are counted.
 const MAILS_MAX: usize = 50;
-/// Firms that are looked at for whether anybody serves them.
-const FIRMS_MAX: usize = 200;
+/// Firms without an administrator that are looked at, closed ones among them.
+const FIRMS_MAX: usize = 50;
 /// Firms without an administrator that are named.
 const UNSERVED_MAX: usize = 5;
 
@@ -104,17 +104,9 @@ impl Gate {
 
     fn firms_home(&self) -> Result<FirmsHome, Fault> {
         let firms = self.store.firms()?;
-        let mut unserved = Vec::new();
-        for firm in firms.iter().filter(|firm| !firm.closed).take(FIRMS_MAX) {
-            let filter = PeopleFilter {
-                kind: Some(Kind::Administrator),
-                firm: Some(firm.code.clone()),
-                ..PeopleFilter::default()
-            };
-            if unserved.len() < UNSERVED_MAX && self.store.people_count(&filter, 1)? == 0 {
-                unserved.push(firm.code.clone());
-            }
-        }
+        let unserved = self.store.firms_unserved(FIRMS_MAX)?.into_iter();
+        let is_open = |code: &FirmCode| firms.iter().any(|firm| firm.code == *code && !firm.closed);
+        let unserved = unserved.filter(is_open).take(UNSERVED_MAX).collect();
         let closed = firms.iter().filter(|firm| firm.closed).count();
         Ok(FirmsHome { count: firms.len(), closed, unserved })
     }

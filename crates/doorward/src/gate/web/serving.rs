@@ -244,9 +244,9 @@ impl Gate {
         }
     }
 
-    /// Writes down that somebody asked for a page of the console that is not theirs; of many from one source there is a count
+    /// Writes down that somebody asked for a page that is not theirs at all; of many from one source there is a count
     /// (Q10).
-    pub async fn no_console(&self, asker: &Asker, browser: &Browser) -> Result<(), Fault> {
+    pub async fn not_for(&self, asker: &Asker, browser: &Browser) -> Result<(), Fault> {
         if !self.refusals.count(source_group(browser.source), self.clock.now().mono) {
             return Ok(());
         }

@@ -58,12 +58,7 @@ impl FromRequestParts<WebState> for OnConsole {
 
     async fn from_request_parts(parts: &mut Parts, web: &WebState) -> Result<Self, Oops> {
         let SignedIn(asker) = SignedIn::from_request_parts(parts, web).await?;
-        if asker.is_console() {
-            return Ok(Self(asker));
-        }
-        let visit = Visit::from_request_parts(parts, web).await?;
-        web.gate.no_console(&asker, visit.browser()).await?;
-        Err(Oops::NotFound)
+        if asker.is_console() { Ok(Self(asker)) } else { Err(not_for(&asker, parts, web).await?) }
     }
 }
 
@@ -71,14 +66,10 @@ impl FromRequestParts<WebState> for AtDesk {
     type Rejection = Oops;
 
     async fn from_request_parts(parts: &mut Parts, web: &WebState) -> Result<Self, Oops> {
-        let OnConsole(asker) = OnConsole::from_request_parts(parts, web).await?;
+        let SignedIn(asker) = SignedIn::from_request_parts(parts, web).await?;
         match asker.kind {
             Kind::Desk => Ok(Self(asker)),
-            Kind::Administrator | Kind::Trader | Kind::Service => {
-                let visit = Visit::from_request_parts(parts, web).await?;
-                web.gate.no_console(&asker, visit.browser()).await?;
-                Err(Oops::NotFound)
-            }
+            Kind::Administrator | Kind::Trader | Kind::Service => Err(not_for(&asker, parts, web).await?),
         }
     }
 }
@@ -105,6 +96,13 @@ impl FromRequestParts<WebState> for Underway {
             Present::SignedIn(_) | Present::Stranger => Err(Oops::Go("/signin".to_owned())),
         }
     }
+}
+
+/// A page that is not for whoever asks; that they did is written down.
+async fn not_for(asker: &Asker, parts: &mut Parts, web: &WebState) -> Result<Oops, Oops> {
+    let visit = Visit::from_request_parts(parts, web).await?;
+    web.gate.not_for(asker, visit.browser()).await?;
+    Ok(Oops::NotFound)
 }
 
 /// A page that was to be seen is come back to; a form that was sent is not.

@@ -66,7 +66,7 @@ async fn kind_of(web: &WebState, visit: &Visit, asker: &Asker, name: &str) -> Re
         (Kind::Administrator, "admin") | (Kind::Desk, "" | "admin") => Ok(Kind::Administrator),
         (Kind::Desk, "desk") => Ok(Kind::Desk),
         (Kind::Administrator | Kind::Desk | Kind::Trader | Kind::Service, _) => {
-            web.gate.no_console(asker, visit.browser()).await?;
+            web.gate.not_for(asker, visit.browser()).await?;
             Err(Oops::NotFound)
         }
     }

@@ -49,6 +49,7 @@ struct Group {
     switches: &'static [Switch],
 }
 
+const MINUTES: &str = "minutes";
 const YES: &str = "yes";
 const NO: &str = "no";
 const ON_OFF: Shape = Shape::Yes("On", "Off");
@@ -120,9 +121,11 @@ const GROUPS: &[Group] = &[
     ] },
     Group { title: "Setup links and registration", switches: &[
         switch!(number setup_link_min, "A setup link works for", "minutes", "15 to 43,200; 72 hours are 4,320."),
-        switch!(yes show_setup_link, "Administrators may see a setup link to copy it", "On for a firm that is given it; off for the venue switches it off for all firms."),
+        switch!(yes show_setup_link, "Administrators may see a setup link to copy it",
+            "On for a firm that is given it; off for the venue switches it off for all firms."),
         switch!(yes split_handover, "Who knows the initial password does not see the link", "The link is mailed then."),
-        switch!(registration_needs_link, "Nobody registers without a setup link", "Where nobody says, it is on wherever mail is set up.", ON_OFF, yes, |held| held.registration_needs_link.map(yes), on),
+        switch!(registration_needs_link, "Nobody registers without a setup link",
+            "Where nobody says, it is on wherever mail is set up.", ON_OFF, yes, |held| held.registration_needs_link.map(yes), on),
         switch!(yes recovery_codes, "Recovery codes", "Ten codes that take the place of an authenticator once each."),
         switch!(number initial_password_h, "An initial password works for", "hours", ""),
     ] },
@@ -133,13 +136,16 @@ const GROUPS: &[Group] = &[
     ] },
     Group { title: "Wrong tries", switches: &[
         switch!(number wrong_passwords_source_max, "Wrong passwords from one address until it waits", "tries", ""),
-        switch!(number wrong_passwords_person_max, "Wrong passwords of a person from all addresses", "tries", "At least 5; past it only known addresses get through."),
+        switch!(number wrong_passwords_person_max, "Wrong passwords of a person from all addresses", "tries",
+            "At least 5; past it only known addresses get through."),
         switch!(number wrong_codes_back_off, "Wrong codes in a row until the authenticator waits", "codes", ""),
         switch!(number wrong_codes_lock, "Wrong codes in a row until it is locked", "codes", "At least 2."),
     ] },
     Group { title: "New authenticators", switches: &[
-        switch!(totp_digits, "Digits of a code", "Not every app can do 8.", DIGITS, |digits| digits.to_string(), |held| Some(held.totp_digits.to_string()), number),
-        switch!(totp_algorithm, "Algorithm", "Not every app can do more than SHA-1.", ALGORITHMS, |algorithm| algorithm.name().to_owned(), |held| Some(held.totp_algorithm.name().to_owned()), algorithm),
+        switch!(totp_digits, "Digits of a code", "Not every app can do 8.", DIGITS,
+            |digits| digits.to_string(), |held| Some(held.totp_digits.to_string()), number),
+        switch!(totp_algorithm, "Algorithm", "Not every app can do more than SHA-1.", ALGORITHMS,
+            |algorithm| algorithm.name().to_owned(), |held| Some(held.totp_algorithm.name().to_owned()), algorithm),
     ] },
 ];
 
@@ -152,7 +158,12 @@ impl Switch {
     fn words(&self, value: Option<&str>) -> String {
         let Some(value) = value else { return "where mail is set up".to_owned() };
         match self.shape {
-            Shape::Number(unit) => format!("{value} {unit}"),
+            Shape::Number(unit) => match value.parse::<u32>() {
+                Ok(minutes) if unit == MINUTES && minutes >= 120 && minutes.is_multiple_of(60) => {
+                    format!("{} hours", minutes / 60)
+                }
+                Ok(_) | Err(_) => format!("{value} {unit}"),
+            },
             Shape::Yes(on, off) => (if value == YES { on } else { off }).to_lowercase(),
             Shape::Choice(choices) => {
                 let found = choices.iter().find(|(name, _)| *name == value);

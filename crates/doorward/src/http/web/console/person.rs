@@ -273,6 +273,7 @@ struct StepPage {
     reason: String,
     boxes: Vec<Tick>,
     hands: bool,
+    hand: Option<Handed>,
     problem: Option<String>,
     code_problem: Option<&'static str>,
 }
@@ -293,9 +294,24 @@ impl StepPage {
             reason: String::new(),
             boxes: boxes(row.act, known),
             hands: matches!(row.act, Act::ResetAuthenticator | Act::ResetAll),
+            hand: None,
             problem: None,
             code_problem: None,
         }
+    }
+}
+
+impl StepPage {
+    /// The same with what was typed and ticked: it is not lost by a wrong code.
+    fn typed(mut self, form: &Form) -> Self {
+        for tick in &mut self.boxes {
+            tick.is_on = form.all("box").any(|name| name == tick.name);
+        }
+        if self.asks_email {
+            form.text("email").clone_into(&mut self.email);
+        }
+        self.hand = hand_of(form);
+        self
     }
 }
 
@@ -345,7 +361,7 @@ pub(super) async fn step(
     let shown_again = |asker: &Asker, problem: Option<String>, code_problem: Option<&'static str>| {
         let reason = form.text("reason").to_owned();
         let before = StepPage::of(&web, &visit, asker, row, &known);
-        again(&StepPage { problem, code_problem, reason, ..before })
+        again(&StepPage { problem, code_problem, reason, ..before.typed(&form) })
     };
     let mut reason = None;
     let mut asker = asker;
@@ -380,6 +396,15 @@ pub(super) async fn step(
     }
 }
 
+/// How a new link is to be handed over, where one is wanted.
+fn hand_of(form: &Form) -> Option<Handed> {
+    match form.text("hand") {
+        "mail" => Some(Handed::Mailed),
+        "show" => Some(Handed::Shown),
+        _ => None,
+    }
+}
+
 async fn carry_out(
     web: &WebState,
     visit: &Visit,
@@ -390,11 +415,7 @@ async fn carry_out(
     form: &Form,
 ) -> Result<Reset, Unserved> {
     let (gate, browser, none) = (&web.gate, visit.browser(), Reset::default());
-    let hand = match form.text("hand") {
-        "mail" => Some(Handed::Mailed),
-        "show" => Some(Handed::Shown),
-        _ => None,
-    };
+    let hand = hand_of(form);
     match (row.act, reason) {
         (Act::SendLink, _) => gate.send_link(asker, id, browser).await.map(|()| none),
         (Act::RevokeLink, _) => gate.revoke_link(asker, id, browser).await.map(|()| none),

@@ -537,7 +537,7 @@ async fn mails_that_wait_are_seen_and_tried_again_each_firm_its_own() {
         served.world.queue(mail(&served, bits, firm)).await;
     }
     let page = anna.get("/console/mails").await;
-    assert!(page.body.contains("somebody1@example.test") && page.body.contains("waits to be sent"));
+    assert!(page.body.contains("somebody1@example.test") && page.body.contains("Waits to be sent"));
     assert!(!page.body.contains("somebody2@") && !page.body.contains("somebody3@"), "Q1: {}", page.body);
     let again = "/console/mails/again";
     assert_eq!(
