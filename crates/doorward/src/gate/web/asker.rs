@@ -8,7 +8,7 @@ use doorward_core::audit::{Actor, AttemptId, Deny, Door, Factor};
 use doorward_core::id::{FirmCode, PersonId, UserId};
 use doorward_core::identity::decide::sign_in::may_browse;
 use doorward_core::identity::decide::step_up::is_fresh;
-use doorward_core::identity::person::{Kind, Right};
+use doorward_core::identity::person::{Kind, Person, Right};
 use doorward_core::identity::policy::Effective;
 use doorward_core::time::Wall;
 
@@ -112,7 +112,8 @@ impl Gate {
         let origin = Self::portal_origin(browser, Arc::clone(&session.connection));
         let policy = effective(&snapshot);
         let may_browse = may_browse(&self.view(&snapshot), &self.context(&origin));
-        let Some(person) = snapshot.person.filter(|_| may_browse) else {
+        let holds = |person: &Person| may_browse && !session.is_overtaken(person);
+        let Some(person) = snapshot.person.filter(holds) else {
             if let Some(session) = self.web.sessions.end(token) {
                 self.session_ended(&session, Some(Deny::SessionEnded), Some(browser)).await;
             }

@@ -149,7 +149,9 @@ impl Gate {
         let _lock = self.person_lock(session.person).await;
         for _ in 0..Limit::ConflictRetries.max() {
             let snapshot = self.store.load(&Load::Person(session.person))?;
-            let Some(person) = &snapshot.person else { return Ok(Enrolling::Nowhere) };
+            let Some(person) = snapshot.person.as_ref().filter(|person| !session.is_overtaken(person)) else {
+                return Ok(Enrolling::Nowhere);
+            };
             let (seed, clear) = self.new_seed(person, &effective(&snapshot))?;
             let shown = self.shown_seed(seed.parameters, person.userid.as_str(), &clear);
             let id = EnrolmentId::from_random(random_u64());
@@ -252,6 +254,9 @@ impl Gate {
         for _ in 0..Limit::ConflictRetries.max() {
             let snapshot = self.store.load(&Load::Person(session.person))?;
             let Some(person) = &snapshot.person else { return Err(gone(session)) };
+            if session.is_overtaken(person) {
+                return Ok((Err(Denied::Over), Vec::new()));
+            }
             let context = self.context(origin);
             let offset = match person.authenticator.enrolling(id, context.at) {
                 Some(seed) => self.match_code(person, seed, 0, code, context.at)?,
@@ -327,6 +332,13 @@ impl Gate {
     }
 
     fn chosen(&self, token: &Token, next: Stage, session: &Session, origin: &Origin) -> Chosen {
+        match self.store.load(&Load::Person(session.person)) {
+            Ok(snapshot) => {
+                let password = snapshot.person.as_ref().map(|person| person.password.phc());
+                password.into_iter().for_each(|password| self.web.sessions.stands_on(token, password));
+            }
+            Err(fault) => return Chosen::Later(self.later(&fault, origin)),
+        }
         let is_in = matches!(next, Stage::SignedIn { .. });
         match self.web.sessions.advance(token, next, self.clock.now()) {
             Ok(Some(token)) if is_in => Chosen::In { token, kind: session.kind },
@@ -347,7 +359,7 @@ impl Gate {
             let Some(person) = &snapshot.person else { return Err(gone(session)) };
             let new = self.hash_choice(opened, person, &snapshot, origin).await?;
             let _lock = self.person_lock(session.person).await;
-            if session.connection.is_ended() {
+            if session.connection.is_ended() || session.is_overtaken(person) {
                 return Ok(Verdict::PasswordIssue { reason: Rule::PresentWrong.id() });
             }
             let facts = Facts {

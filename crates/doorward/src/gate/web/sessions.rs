@@ -16,7 +16,7 @@ use doorward_core::audit::{AttemptId, Deny};
 use doorward_core::id::{PersonId, UserId};
 use doorward_core::identity::enrolment::EnrolmentId;
 use doorward_core::identity::link::LinkHash;
-use doorward_core::identity::person::Kind;
+use doorward_core::identity::person::{Kind, Person, Phc};
 use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
 use doorward_core::time::{Mono, Now, Wall};
@@ -170,6 +170,8 @@ pub struct Session {
     /// What CSRF tokens are made from.
     pub binding: Binding,
     pub(super) connection: Arc<Connection>,
+    /// The password that was given right, as a fingerprint of its hash.
+    password: Option<Hash>,
     life: Life,
     began: Mono,
     used: Mono,
@@ -190,6 +192,13 @@ impl Session {
             Kind::Desk | Kind::Administrator => true,
             Kind::Trader | Kind::Service => false,
         }
+    }
+
+    /// Whether the password that brought them here is no longer theirs, before they were signed in: whatever was left to
+    /// do with it, such as choosing an own one, is over (P11).
+    pub fn is_overtaken(&self, person: &Person) -> bool {
+        let now = fingerprint(person.password.phc());
+        !self.is_signed_in() && self.password.is_some_and(|given| given != now)
     }
 
     /// When a one-time password was last proved in it.
@@ -293,6 +302,7 @@ impl Sessions {
             attempt,
             binding: binding_of(&hash),
             connection,
+            password: None,
             life,
             began: now.mono,
             used: now.mono,
@@ -358,6 +368,13 @@ impl Sessions {
         Ok(Some(fresh))
     }
 
+    /// Notes which password the session stands on.
+    pub fn stands_on(&self, token: &Token, password: &Phc) {
+        if let Some(session) = self.table().by_token.get_mut(&token.hash()) {
+            session.password = Some(fingerprint(password));
+        }
+    }
+
     /// Notes what became of a step, under the same token; false where the session has gone meanwhile.
     pub fn set_stage(&self, token: &Token, stage: Stage) -> bool {
         let mut table = self.table();
@@ -420,6 +437,12 @@ impl Table {
         let own = self.by_person.get(&person).into_iter().flatten();
         own.filter(|hash| self.by_token.get(*hash).is_some_and(&wanted)).copied().collect()
     }
+}
+
+fn fingerprint(password: &Phc) -> Hash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, password.0.as_bytes()).as_ref());
+    hash
 }
 
 /// The first binding of a token; not the hash that the table is keyed by.

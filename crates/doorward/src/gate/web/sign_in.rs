@@ -169,6 +169,7 @@ impl Gate {
             connection: Arc::clone(&origin.connection),
         };
         let (token, ended) = self.web.sessions.begin(beginning, self.clock.now())?;
+        self.web.sessions.stands_on(&token, person.password.phc());
         for session in ended {
             self.session_ended(&session, Some(Deny::SessionSuperseded), Some(browser)).await;
         }
@@ -217,6 +218,14 @@ impl Gate {
             }
         }
         let origin = origin_in(&session, browser);
+        match self.is_overtaken(&session) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.dismiss(token, Deny::SessionEnded, browser).await;
+                return Entered::Refused;
+            }
+            Err(fault) => return Entered::Later(self.later(&fault, &origin)),
+        }
         let (verdict, reason) = match decide(session.person, &origin).await {
             Ok(decided) => decided,
             Err(fault) => return Entered::Later(self.later(&fault, &origin)),
@@ -245,6 +254,12 @@ impl Gate {
             Ok(None) => Entered::Nowhere,
             Err(fault) => Entered::Later(self.later(&fault, &origin)),
         }
+    }
+
+    /// See [`Session::is_overtaken`].
+    fn is_overtaken(&self, session: &Session) -> Result<bool, Fault> {
+        let person = self.store.load(&Load::Person(session.person))?.person;
+        Ok(person.is_none_or(|person| session.is_overtaken(&person)))
     }
 
     /// Takes a session from one step of signing in to the next, under a new token (S6); `None` where it has gone.

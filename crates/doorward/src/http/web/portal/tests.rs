@@ -408,6 +408,49 @@ async fn p11_an_initial_password_is_changed_first_and_a_broken_rule_is_told_in_w
     served.stop().await;
 }
 
+/// Whoever else came in with the initial password, and waits, has nothing of it once its owner has chosen their own.
+#[tokio::test]
+async fn p11_an_initial_password_is_good_for_one_choice_whoever_else_came_in_with_it() {
+    let served = with_newcomer(true).await;
+    let (mut thief, mut late, mut owner) = (served.tab(), served.tab(), served.tab());
+    for tab in [&mut thief, &mut late, &mut owner] {
+        assert_eq!(tab.sign_in("julian", GOOD).await.location(), "/register");
+    }
+    assert_eq!(change(&mut owner, None, OWN, &[]).await.location(), "/register");
+    let chosen = person(&served, "julian").password;
+    let seen = change(&mut thief, None, "velvet anchors of the sea", &[]).await;
+    assert_eq!(seen.location(), "/signin", "{}", seen.body);
+    let seen = late.post("/register", &[]).await;
+    assert!(!shows_a_seed(&seen), "{}", seen.body);
+    assert_eq!(late.get("/register").await.location(), "/signin");
+    let now = person(&served, "julian");
+    assert!(now.password == chosen && !now.authenticator.is_registered());
+    let totp = authenticator(&owner.post("/register", &[]).await);
+    assert_eq!(owner.post("/register/code", &[("code", &code(&served, &totp))]).await.status, 200);
+
+    // The same where a password is all that is asked for.
+    served.world.person("jane", AuthSystem::Password, true).await;
+    let (mut thief, mut owner) = (served.tab(), served.tab());
+    for tab in [&mut thief, &mut owner] {
+        assert_eq!(tab.sign_in("jane", GOOD).await.location(), "/password");
+    }
+    for (tab, password, to) in
+        [(&mut owner, OWN, "/account"), (&mut thief, "velvet anchors of the sea", "/signin")]
+    {
+        let fields = tab.envelope("/password", "jane", "new", password).await;
+        assert_eq!(tab.post_bare("/password", &borrowed(&fields)).await.location(), to);
+    }
+    assert!(is_signed_in(&owner).await && !is_signed_in(&thief).await);
+    assert!(is_signed_in(&signed_in_with(&served, "jane", OWN).await).await);
+    served.stop().await;
+}
+
+async fn signed_in_with(served: &Served, userid: &str, password: &str) -> Tab {
+    let mut tab = served.tab();
+    tab.sign_in(userid, password).await.location();
+    tab
+}
+
 #[tokio::test]
 async fn p12_password_managers_and_paste_work_on_every_page_that_takes_a_password() {
     let served = with_newcomer(true).await;
