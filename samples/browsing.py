@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import datetime
+import itertools
 import json
 import os
 import pathlib
@@ -13,12 +14,12 @@ import time
 import urllib.parse
 
 from demo import BINARY, CLIENT_S_MAX, HERE, INSTALLED, oathtool
-from own_node import Node
+from own_node import Node, text_of
 
-WALK_S_MAX = 240
+WALK_S_MAX = 420
 STEP_S = 30
 # A code of the step before is taken as well: it leaves the present one to the browser.
-STEP_LEFT_S_MIN = 5
+STEP_LEFT_S_MIN = 10
 
 RIGHTS = "view-people,edit-people,reset-authenticator,manage-key-pairs,edit-notices,view-audit"
 INITIAL = "handed over on paper 31"
@@ -33,14 +34,18 @@ class Traffic:
 
     def __init__(self):
         self.messages = {}
-        self.never = set()
-        self.once = set()
+        self.allowed = {}
+        self.lock = threading.Lock()
 
-    def judge(self):
+    def judge(self, name, messages, told):
         """No message holds a secret, however it is written; what is shown once is in one message."""
-        for secret, allowed in [(one, 0) for one in self.never] + [(one, 1) for one in self.once]:
-            found = [walk for walk, messages in self.messages.items() for one in messages if holds(one, secret)]
-            assert len(found) <= allowed, f"a secret ({secret[:3]}..., {len(secret)} characters) is in {found}"
+        with self.lock:
+            self.messages[name] = messages
+            for one in told:
+                self.allowed |= {one[key]: times for key, times in (("never", 0), ("once", 1)) if key in one}
+            for secret, allowed in self.allowed.items():
+                found = [walk for walk, messages in self.messages.items() for one in messages if holds(one, secret)]
+                assert len(found) <= allowed, f"a secret ({secret[:3]}..., {len(secret)} characters) is in {found}"
 
 
 def holds(message, secret):
@@ -117,16 +122,17 @@ class World:
         self.node = Node(folder)
         self.mail = self.node.mail
         self.traffic = Traffic()
-        self.firms = 0
+        self.firms = itertools.count(1)
+        self.new_password = folder / "new-password"
+        self.new_password.write_text(OWN + "\n", encoding="utf-8")
         # Node.js looks for modules beside the program: a copy lies beside what was installed for it.
         for source in (HERE / "pages").glob("*.mjs"):
             shutil.copy(source, INSTALLED / "pages")
 
     def firm(self, *policy):
         """A firm of its own; its code."""
-        self.firms += 1
-        code = f"FIRM{self.firms}"
-        self.node.do("firm", "add", code, "--name", f"Firm Number {self.firms}")
+        code = f"FIRM{next(self.firms)}"
+        self.node.do("firm", "add", code, "--name", f"The {code.capitalize()} Company")
         if policy:
             self.node.do("policy", "set", "--firm", code, *policy)
         return code
@@ -144,9 +150,7 @@ class World:
 
     def with_own_password(self, person, *options):
         """The same, who has changed the initial password at the WebSocket door."""
-        new = self.folder / "new-password"
-        new.write_text(OWN + "\n", encoding="utf-8")
-        words = ["--user", person["userid"], "--new-password-file", str(new), *options]
+        words = ["--user", person["userid"], "--new-password-file", str(self.new_password), *options]
         self.ws_login(person["password"], *words, "--json")
         return dict(person, password=OWN)
 
@@ -181,11 +185,9 @@ class World:
     def walk(self, name, answers=None, **known):
         """One walk of samples/pages; `answers` are functions for what it asks."""
         told = self._walked(name, {"link": self.mail.link_to, "mail": self.mail.awaited, **(answers or {})}, known)
-        self.traffic.never |= {one["never"] for one in told if "never" in one}
-        self.traffic.once |= {one["once"] for one in told if "once" in one}
-        self.traffic.messages[name] = json.loads((self.folder / f"{name}.traffic").read_text(encoding="utf-8"))
-        assert self.traffic.messages[name], "nothing was recorded"
-        self.traffic.judge()
+        messages = json.loads((self.folder / f"{name}.traffic").read_text(encoding="utf-8"))
+        assert messages, "nothing was recorded"
+        self.traffic.judge(name, messages, told)
 
     def _walked(self, name, answers, known):
         words = ["node", str(INSTALLED / "pages" / "walk.mjs"), name, "--portal", self.node.portal]
@@ -373,6 +375,14 @@ def a_mail_that_was_delayed_is_sent_again(world):
         "release": lambda: world.mail.command("release"),
     }
     world.walk("lateMail", answers, admin=world.registered("ada", "admin", firm), trader=trader["userid"])
+
+
+def no_password_and_no_seed_is_in_the_log_or_in_a_mail(world):
+    texts = [world.node.log_path.read_text(encoding="utf-8")]
+    texts += [mail.as_string() + text_of(mail) for mail in world.mail.mails]
+    assert len(texts) > 1 and world.traffic.allowed, "nothing was recorded"
+    for secret in world.traffic.allowed:
+        assert not any(holds(text, secret) for text in texts), f"a secret ({secret[:3]}...) is in the log or in a mail"
 
 
 SCENARIOS = [

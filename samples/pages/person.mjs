@@ -8,7 +8,7 @@ import { createRequire } from "node:module";
 import { setTimeout as delay } from "node:timers/promises";
 import { chromium } from "playwright-core";
 
-export const WAIT_MS = 15_000;
+export const WAIT_MS = 30_000;
 const TABS_MAX = 60;
 const SIZES = { desktop: { width: 1180, height: 800 }, phone: { width: 390, height: 844 } };
 const FLAGS = [
