@@ -468,6 +468,8 @@ fn people_are_listed_in_pages(store: &dyn Store) {
         (PeopleFilter { firm: FirmCode::parse("acme").ok(), ..all() }, &["anabel", "bea", "zoë"]),
         (PeopleFilter { kind: Some(Kind::Service), ..all() }, &["アリス"]),
         (PeopleFilter { standing: Some(Standing::Disabled), ..all() }, &["anton"]),
+        (PeopleFilter { auth_system: Some(AuthSystem::Otp), ..all() }, &names),
+        (PeopleFilter { auth_system: Some(AuthSystem::Password), ..all() }, &[]),
         (PeopleFilter { registered: Some(true), ..all() }, &["bea"]),
         (PeopleFilter { registered: Some(false), text: text("b"), ..all() }, &[]),
         (PeopleFilter { text: text("ANA"), ..all() }, &["ana", "anabel"]),
