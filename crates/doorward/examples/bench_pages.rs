@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use doorward::book::{Batch, Load, Store, sqlite};
 use doorward::http::web::tokens::tag;
@@ -42,6 +42,8 @@ type Fallible<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Syn
 const OTHER_FIRMS: u64 = 50;
 const BATCH: usize = 500;
 const START_S_MAX: u64 = 120;
+/// What the administrator chooses in place of the initial password.
+const OWN: &str = "amber harbour 62 kites";
 
 /// A server process; killed when dropped.
 struct Server {
@@ -119,7 +121,7 @@ impl Site {
             api.post("/api/v1/firms", &new).await?;
         }
         let new = json!({
-            "userid": "anna", "kind": "admin", "firm": firm_code(0)?, "initial": false, "auth_system": "otp",
+            "userid": "anna", "kind": "admin", "firm": firm_code(0)?, "auth_system": "otp",
             "grant": { "firms": [], "rights": ["view-people", "edit-people", "view-audit"], "sources": [] },
         });
         let added = api.post("/api/v1/people", &new).await?;
@@ -132,6 +134,16 @@ impl Site {
             people,
             records,
         };
+        let mut browser = Browser::open(server.web).await?;
+        let at = browser.sign_in(&site).await?;
+        if at != "/password" {
+            return Err(format!("an initial password leads to {at}").into());
+        }
+        let own = Secret::new(OWN.to_owned());
+        let form = browser.sealed("/password", "new", &own).await?;
+        browser.send("POST", "/password", encoded(&form)).await?;
+        let site = Self { password: own, ..site };
+        drop(browser);
         server.stop().await?;
         site.seed()?;
         Ok(site)
@@ -270,35 +282,51 @@ impl Browser {
         )?)
     }
 
-    async fn sign_in(&mut self, site: &Site) -> Fallible<()> {
-        let challenge = self.challenge("/signin").await?;
+    /// The fields of a password for a page, encrypted as its script does.
+    async fn sealed(
+        &mut self,
+        page: &str,
+        name: &str,
+        password: &Secret<String>,
+    ) -> Fallible<Vec<(String, String)>> {
+        let challenge = self.challenge(page).await?;
         let text = |name: &str| challenge[name].as_str().unwrap_or_default().to_owned();
         let key = Challenge::from_answer(&json!({ "key": challenge["spki"], "keyid": challenge["keyid"] }))?;
-        let plain =
-            Secret::new(format!("{}{}{}", text("nonce"), tag("/signin", "anna"), site.password.expose()));
+        let plain = Secret::new(format!("{}{}{}", text("nonce"), tag(page, "anna"), password.expose()));
         let sealed = encrypt_labelled(&key, Padding::OaepSha256, b"portal", &plain)?;
-        let sealed = data_encoding::BASE64.encode(&sealed);
-        let form = [
-            ("csrf", text("csrf")),
-            ("keyid", text("keyid")),
-            ("userid", "anna".to_owned()),
-            ("password.ciphertext", sealed),
-        ];
+        Ok(vec![
+            ("csrf".to_owned(), text("csrf")),
+            ("keyid".to_owned(), text("keyid")),
+            ("userid".to_owned(), "anna".to_owned()),
+            (format!("{name}.ciphertext"), data_encoding::BASE64.encode(&sealed)),
+        ])
+    }
+
+    /// Signs in with a code of a step that was not used; gives where that leads.
+    async fn sign_in(&mut self, site: &Site) -> Fallible<String> {
+        let form = self.sealed("/signin", "password", &site.password).await?;
         let seen = self.send("POST", "/signin", encoded(&form)).await?;
         if seen.location != "/signin/code" {
             return Err(format!("{} {}", seen.status, seen.body).into());
         }
-        let now = Wall::from_us(i64::try_from(
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_micros(),
-        )?);
-        let csrf = self.challenge("/signin/code").await?["csrf"].as_str().unwrap_or_default().to_owned();
-        let form = [("csrf", csrf), ("code", site.totp.code(now))];
-        let seen = self.send("POST", "/signin/code", encoded(&form)).await?;
-        if seen.status == 303 { Ok(()) } else { Err(format!("{} {}", seen.status, seen.body).into()) }
+        loop {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros();
+            let now = Wall::from_us(i64::try_from(now)?);
+            let csrf = self.challenge("/signin/code").await?["csrf"].as_str().unwrap_or_default().to_owned();
+            let form = [("csrf".to_owned(), csrf), ("code".to_owned(), site.totp.code(now))];
+            let seen = self.send("POST", "/signin/code", encoded(&form)).await?;
+            if seen.status == 303 {
+                return Ok(seen.location);
+            }
+            if !seen.body.contains("used") {
+                return Err(format!("{} {}", seen.status, seen.body).into());
+            }
+            tokio::time::sleep(site.totp.good_for(now)).await;
+        }
     }
 }
 
-fn encoded(fields: &[(&str, String)]) -> String {
+fn encoded(fields: &[(String, String)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
 }
 

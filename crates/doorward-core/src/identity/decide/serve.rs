@@ -203,12 +203,14 @@ pub fn may(asker: &Asker<'_>, act: Act, target: &Person, now: Wall) -> Result<()
     if act.is_dangerous() && !is_fresh(asker.factor_at, now) { Err(Denied::Stale) } else { Ok(()) }
 }
 
-/// Whether somebody may add a person of a kind to a firm, with rights: nobody gives one that they have not.
+/// Whether somebody may add a person of a kind to a firm, with rights: nobody gives one that they have not. Who gets power
+/// over others, anybody but a trader, is added with a fresh one-time password only (T14).
 pub fn may_add(
     asker: &Asker<'_>,
     kind: Kind,
     firm: Option<&FirmCode>,
     rights: &BTreeSet<Right>,
+    now: Wall,
 ) -> Result<(), Denied> {
     if !asker.serves(kind, firm) {
         return Err(Denied::NotFound);
@@ -216,6 +218,7 @@ pub fn may_add(
     let missing = |right: &Right| !asker.holds(*right);
     match std::iter::once(Act::Add.right()).chain(rights.iter().copied()).find(missing) {
         Some(right) => Err(Denied::Right(right)),
+        None if kind != Kind::Trader && !is_fresh(asker.factor_at, now) => Err(Denied::Stale),
         None => Ok(()),
     }
 }

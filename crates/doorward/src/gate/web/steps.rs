@@ -172,7 +172,7 @@ impl Gate {
         };
         let snapshot = self.store.load(&what)?;
         let is_missing = new.firm.is_some() && snapshot.firm.is_none();
-        let denied = match serve::may_add(&asking, new.kind, new.firm.as_ref(), &rights) {
+        let denied = match serve::may_add(&asking, new.kind, new.firm.as_ref(), &rights, context.at) {
             Ok(()) if is_missing => Some(Denied::NotFound),
             answer => answer.err(),
         };

@@ -268,7 +268,7 @@ fn nobody_gives_a_right_that_they_have_not() {
     assert_eq!(misused(set(&desk, &[Right::Verify])).field, "rights");
     let firm = FirmCode::parse("FINT").unwrap();
     let add = |asker: &Person, kind, rights: &[Right]| {
-        may_add(&asks(asker), kind, Some(&firm), &rights.iter().copied().collect())
+        may_add(&asks(asker), kind, Some(&firm), &rights.iter().copied().collect(), NOW)
     };
     assert_eq!(add(&editor, Kind::Trader, &[]), Ok(()));
     assert_eq!(add(&editor, Kind::Administrator, &[Right::ViewAudit]), Err(Denied::Right(Right::ViewAudit)));
@@ -276,6 +276,20 @@ fn nobody_gives_a_right_that_they_have_not() {
     assert_eq!(add(&desk, Kind::Administrator, Right::ADMINISTRATOR), Ok(()));
     assert_eq!(add(&desk, Kind::Trader, &[]), Err(Denied::NotFound));
     assert_eq!(add(&editor, Kind::Desk, &[]), Err(Denied::NotFound));
+}
+
+#[test]
+fn t14_who_gets_power_over_others_is_added_with_a_fresh_code_only() {
+    let firm = FirmCode::parse("FINT").unwrap();
+    let stale = |asker: &Person, kind, firm: Option<&FirmCode>| {
+        may_add(&Asker { person: asker, factor_at: None }, kind, firm, &BTreeSet::new(), NOW)
+    };
+    let (editor, desk) = (admin(&[Right::EditPeople]), other(Kind::Desk, None));
+    assert_eq!(stale(&editor, Kind::Trader, Some(&firm)), Ok(()));
+    assert_eq!(stale(&editor, Kind::Administrator, Some(&firm)), Err(Denied::Stale));
+    assert_eq!(stale(&desk, Kind::Administrator, Some(&firm)), Err(Denied::Stale));
+    assert_eq!(stale(&desk, Kind::Desk, None), Err(Denied::Stale));
+    assert_eq!(may_add(&asks(&desk), Kind::Desk, None, &BTreeSet::new(), NOW), Ok(()));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::super::shell::Shell;
 use super::super::visit::Visit;
 use super::people::Shown;
 use super::person::{Tick, right_words};
-use super::{at_field, told};
+use super::{at_field, fresh, told};
 use crate::gate::web::steps::{Added, FirstPassword, NewAdministrator, NewTrader};
 use crate::gate::web::{Asker, Unserved};
 
@@ -42,6 +42,9 @@ struct NewPage {
     with_password: bool,
     rights: Vec<Tick>,
     is_typed: bool,
+    /// Somebody with power over others is added with a fresh one-time password (T14).
+    needs_code: bool,
+    code_problem: Option<&'static str>,
     sends: bool,
     /// The same page with the other way to a first password.
     other_way: String,
@@ -108,6 +111,8 @@ fn empty(web: &WebState, visit: &Visit, asker: &Asker, kind: Kind) -> NewPage {
         with_password: false,
         rights: rights(asker, kind, None),
         is_typed: false,
+        needs_code: kind != Kind::Trader && !asker.factor_fresh,
+        code_problem: None,
         sends: true,
         other_way: String::new(),
         problem: None,
@@ -145,11 +150,19 @@ pub(super) async fn add(
     form: Form,
 ) -> Answer {
     let kind = kind_of(&web, &visit, &asker, form.text("kind")).await?;
-    let as_typed = typed(&web, &visit, &asker, kind, &form);
+    let mut as_typed = typed(&web, &visit, &asker, kind, &form);
     let Ok(userid) = UserId::parse(&as_typed.userid) else {
         let text = "The user name has a character that cannot be in one, or is too long.".to_owned();
         return again(&NewPage { userid_problem: Some(text), ..as_typed });
     };
+    let mut asker = asker;
+    if as_typed.needs_code {
+        asker = match fresh(&web, &visit, asker, &form).await? {
+            Ok(asker) => asker,
+            Err(text) => return again(&NewPage { code_problem: Some(text), ..as_typed }),
+        };
+        as_typed.needs_code = false;
+    }
     let added = match carry_out(&web, &visit, &asker, kind, userid, &form).await? {
         Ok(added) => added,
         Err(Unserved::Misuse(misuse)) => {
