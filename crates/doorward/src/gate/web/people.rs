@@ -228,6 +228,8 @@ pub struct PersonPage {
     pub no_mail: Option<String>,
     /// Why no link can be shown, in words; `None`: one can.
     pub no_show: Option<String>,
+    /// Whether the desk lets links be shown at all.
+    pub links_shown: bool,
     /// Counts changes of the person.
     pub version: u64,
     denied: BTreeMap<&'static str, Denied>,
@@ -415,6 +417,7 @@ impl Gate {
             events: if seen { self.events_on(person)? } else { Vec::new() },
             no_mail: self.no_mail(person, &policy),
             no_show: no_show(person, &policy, asker.person),
+            links_shown: policy.show_setup_link,
             version: person.version,
             denied: Act::ALL.iter().filter_map(may).collect(),
         })

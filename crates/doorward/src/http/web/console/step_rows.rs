@@ -103,7 +103,7 @@ pub(super) const STEPS: &[StepRow] = &[
         path: "use-password",
         act: Act::LowerAuthSystem,
         title: "Ask for a password alone",
-        text: "The authenticator is taken away and all sessions end.",
+        text: "The authenticator is taken away, all sessions end, and the password must be changed at the next sign-in.",
         done: "A password alone is asked for from now on.",
     },
 ];
