@@ -1,5 +1,7 @@
 //! What a door asks of the gate, and what it hears back.
 
+mod acting;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,11 @@ use crate::secret::Secret;
 use crate::stream::{Gateway, StreamKey};
 use crate::time::Wall;
 use crate::trace::Check;
+
+pub use acting::{
+    Acting, Declined, MadeToken, NewSecret, NewTrader, OnceShown, PersonShown, ShownSeed, StepDone,
+    TraderChange, TraderDetails, Verified, VerifyLogin,
+};
 
 /// How a password was padded before RSA.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -149,6 +156,37 @@ pub enum Ask {
         /// The new one.
         new: GivenPassword,
     },
+    /// Somebody wants in with a token.
+    TokenLogin {
+        /// As sent; not yet known to be anybody's.
+        userid: String,
+        /// The token.
+        token: Secret<String>,
+    },
+    /// A program wants a customer's login verified.
+    Verify(Box<VerifyLogin>),
+    /// A program asks whose a token is, or ends it.
+    Token {
+        /// The program.
+        asker: Acting,
+        /// The token.
+        token: Secret<String>,
+        /// Whose it must be, as sent.
+        userid: Option<String>,
+        /// Whether it is to end.
+        revoke: bool,
+    },
+    /// Somebody asks what is known of a person.
+    Person {
+        /// Who asks.
+        asker: Acting,
+        /// Of whom, as sent; absent: of themselves.
+        userid: Option<String>,
+    },
+    /// A trader is to be added.
+    AddTrader(Box<NewTrader>),
+    /// A trader is to be changed.
+    ChangeTrader(Box<TraderChange>),
 }
 
 /// The gate's answer. Anything that a peer must not tell apart is one variant.
@@ -156,7 +194,7 @@ pub enum Ask {
 pub enum Verdict {
     /// To [`Ask::ChallengeKey`].
     ChallengeKey(Challenge),
-    /// To [`Ask::Login`] and [`Ask::Code`]: in.
+    /// To [`Ask::Login`], [`Ask::Code`] and [`Ask::TokenLogin`]: in.
     Granted(Granted),
     /// To [`Ask::Login`]: the password was right; a one-time password is awaited.
     CodeNeeded(Granted),
@@ -169,20 +207,35 @@ pub enum Verdict {
         /// Where, if the site says.
         register_url: Option<String>,
     },
-    /// To [`Ask::Login`], [`Ask::Code`]: no, and nothing more is said.
+    /// To [`Ask::Login`], [`Ask::Code`], [`Ask::Verify`]: no, and nothing more is said.
     Refused,
-    /// To [`Ask::Login`], [`Ask::PasswordChange`]: the key is not held any more; nothing was counted.
+    /// To any with a password: the key is not held any more; nothing was counted.
     ChallengeNeeded,
     /// To [`Ask::PasswordChange`]: done.
     PasswordChanged {
         /// The person's commission rate, echoed on the wire.
         broker_comm_rate: Option<String>,
     },
-    /// To [`Ask::PasswordChange`]: no; the rule that was broken.
+    /// To [`Ask::PasswordChange`], [`Ask::AddTrader`], [`Ask::ChangeTrader`]: no; the rule that was broken.
     PasswordIssue {
         /// The rule's id.
         reason: &'static str,
     },
+    /// To [`Ask::Verify`]: the password was right.
+    Verified(Box<Verified>),
+    /// To [`Ask::Token`]: it is good, or was until now.
+    TokenKnown {
+        /// Whose, in the canonical form.
+        userid: UserId,
+        /// Until when it is good, or would have been.
+        expires: Wall,
+    },
+    /// To [`Ask::Person`].
+    Person(Box<PersonShown>),
+    /// To [`Ask::AddTrader`], [`Ask::ChangeTrader`]: done.
+    StepDone(Box<StepDone>),
+    /// To [`Ask::TokenLogin`] and all that is asked for others: no, and why.
+    Declined(Declined),
     /// To any: too much work is waiting; nothing was counted.
     Busy {
         /// When to try again, in milliseconds.
@@ -217,6 +270,10 @@ pub struct Granted {
     pub userid: UserId,
     /// The password must be changed before anything else.
     pub must_change: bool,
+    /// Whether they serve others: a program, or an administrator.
+    pub serves: bool,
+    /// When a one-time password was good in this login; `None` where none was given or needed.
+    pub factor_at: Option<Wall>,
 }
 
 /// What a signed Logon claims; nothing of it is believed yet.

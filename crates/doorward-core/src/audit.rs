@@ -19,6 +19,9 @@ table! {
         ClockGood = "clock-good", "The wall clock agreed long enough; one-time passwords are checked again.";
         LoginGranted = "login-granted", "A person or program was let in.";
         LoginRefused = "login-refused", "A login was refused.";
+        LoginVerified = "login-verified", "A program had a customer's login verified; nobody was let in by it.";
+        VerifyRefused = "verify-refused", "A customer's login that a program wanted verified was refused.";
+        TokenRevoked = "token-revoked", "A program ended a token.";
         CodeAsked = "code-asked", "The password was right; a one-time password is awaited.";
         RegistrationAsked = "registration-asked", "The password was right, but no authenticator is registered.";
         CodeRefused = "code-refused", "A one-time password was refused after a right password.";
@@ -135,6 +138,7 @@ table! {
         HoursClosed = "hours-closed", "Key pairs are not made or shown at this time of the week.";
         PairsFull = "pairs-full", "There are two key pairs; which one to delete was not said.";
         CodesUsedUp = "codes-used-up", "The one-time passwords of the day for key pairs are used up.";
+        TokenUnknown = "token-unknown", "The token is none of the person's, has ended, or proved less than is asked of them.";
         LinkUnknown = "link-unknown", "Nobody's live setup link has this token.";
         LinkEnded = "link-ended", "The setup link has expired, was used or was taken back.";
         AlreadyRegistered = "already-registered", "An authenticator is registered; an administrator takes it away before another one.";
@@ -217,6 +221,7 @@ table! {
         Code = "code", "A one-time password, after a password in an earlier request.";
         RecoveryCode = "recovery-code", "A recovery code, after a password in an earlier request.";
         PasswordAndCode = "password-and-code", "A password and a one-time password.";
+        Token = "token", "A token that a program had made for a verified customer.";
         Signature = "signature", "A message signed with a secret key.";
         LocalUserAndCode = "local-user-and-code", "A process of a permitted user on this machine, and a one-time password.";
         LocalUser = "local-user", "A process of a permitted user on this machine.";

@@ -52,6 +52,7 @@ table! {
         FixResend = "fix-resend", "Messages of one Resend Request that are answered; the rest is to be asked for again.";
         FixResendRead = "fix-resend-read", "Stored messages read at once for a resend; the next are read when these are on their way.";
         LogonsSeen = "logons-seen", "Good signatures remembered, for 10 s or over a step of the clock; one more Logon must wait.";
+        TokensPerPerson = "tokens-per-person", "Tokens of one person that are good; one more ends the oldest.";
         MailsPerHour = "mails-per-hour", "Mails of one kind to one recipient an hour; more become one mail with a count.";
         RefusalSources = "refusal-sources", "Sources whose closed connections are counted apart; beyond, they are counted together.";
     }
@@ -89,7 +90,7 @@ impl Limit {
             Self::FixSpareBuffers => 256,
             Self::SimOrders => 100_000,
             Self::RefusalSources | Self::SimOrdersDone | Self::VenueMessages => 10_000,
-            Self::KeyPairsShown => 16,
+            Self::KeyPairsShown | Self::TokensPerPerson => 16,
             Self::SessionNames => 256,
             Self::FixLogonBytes => 4 * 1024,
             Self::FixMessageBytes | Self::FixHeldBytes | Self::FixQueuedBytes => 64 * 1024,

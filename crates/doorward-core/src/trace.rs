@@ -67,6 +67,7 @@ table! {
         AskerAllowed = "asker-allowed", "The asker serves the person, and has the right for it.";
         NotOneself = "not-oneself", "The step is not on the asker themselves, where that is not allowed.";
         FactorFresh = "factor-fresh", "A one-time password was given in this session at most 5 minutes ago, where the step asks for one.";
+        TokenLive = "token-live", "The token is the person's, has not ended, and proved as much as is asked of them.";
         DeskUnclaimed = "desk-unclaimed", "There is no operator of the desk yet.";
         CodesLeft = "codes-left", "Fewer than ten one-time passwords were accepted for key pairs this day.";
     }
@@ -85,6 +86,9 @@ table! {
         Recovery = "recovery", "The second step of a sign-in: a recovery code in place of a one-time password.";
         RecoveryMake = "recovery-make", "Somebody has the own recovery codes made anew.";
         Serve = "serve", "An administrator or operator does something to somebody.";
+        Verify = "verify", "A program has a customer's login verified.";
+        TokenLogin = "token-login", "A login with a token.";
+        Act = "act", "A program or administrator does something for others at a door.";
         Claim = "claim", "The first operator of the desk is made.";
         PasswordChange = "password-change", "A person changes the own password.";
         SignedLogon = "signed-logon", "A Logon that a secret key signed, on a new connection or in session.";
@@ -104,7 +108,7 @@ use Check::{
     OtpChosen, PaddingAllowed, PairsAdmitted, PasswordInForce, PasswordMatches, PasswordOwn, PersonActive,
     PersonKnown, RecoveryCodeMatches, RecoveryOn, ResetFlagRight, RightHeld, SchemeNamed, SendingTimeFresh,
     SequenceRight, SessionActive, SessionUnlocked, SignatureDecodes, SignatureMatches, SourcePermitted,
-    StreamFree, WeekOpen,
+    StreamFree, TokenLive, WeekOpen,
 };
 
 /// Checks 1 to 9 of the FIX page.
@@ -219,6 +223,58 @@ const RECOVERY_MAKE: &[Check] = &[PersonActive, FirmActive, FactorFresh, Authent
 /// Whoever asks, before anything else.
 const SERVE: &[Check] = &[AskerAllowed, NotOneself, FactorFresh];
 
+/// The program first, then its customer as at a login.
+const VERIFY: &[Check] = &[
+    AskerAllowed,
+    KeyLive,
+    AttemptAdmitted,
+    CiphertextFresh,
+    CiphertextOpens,
+    PersonKnown,
+    PaddingAllowed,
+    PasswordMatches,
+    PersonActive,
+    FirmActive,
+    DoorsOpen,
+    AuthenticatorUnlocked,
+    PasswordInForce,
+    AuthenticatorRegistered,
+    CodeGiven,
+    ClockGood,
+    CodeAdmitted,
+    CodeMatches,
+    CodeUnused,
+];
+
+/// A token stands for what was proved when it was made.
+const TOKEN_LOGIN: &[Check] = &[
+    AttemptAdmitted,
+    PersonKnown,
+    TokenLive,
+    PersonActive,
+    FirmActive,
+    DoorsOpen,
+    KindPermitted,
+    AuthenticatorUnlocked,
+    PasswordOwn,
+];
+
+/// Whoever asks, then passwords where any came along.
+const ACT: &[Check] = &[
+    AskerAllowed,
+    FactorFresh,
+    KeyLive,
+    AttemptAdmitted,
+    CiphertextFresh,
+    CiphertextOpens,
+    PaddingAllowed,
+    PasswordMatches,
+    PersonActive,
+    FirmActive,
+    PasswordInForce,
+    NewPasswordGood,
+];
+
 /// Once for each venue.
 const CLAIM: &[Check] = &[DeskUnclaimed, ClockGood, CodeMatches];
 
@@ -321,6 +377,9 @@ impl Walk {
             Self::Recovery => RECOVERY,
             Self::RecoveryMake => RECOVERY_MAKE,
             Self::Serve => SERVE,
+            Self::Verify => VERIFY,
+            Self::TokenLogin => TOKEN_LOGIN,
+            Self::Act => ACT,
             Self::Claim => CLAIM,
             Self::Code => CODE,
             Self::PasswordChange => PASSWORD_CHANGE,

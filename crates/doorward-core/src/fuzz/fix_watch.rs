@@ -480,6 +480,8 @@ fn verdict(kind: u8) -> Verdict {
             person: PersonId::from_random(42),
             userid,
             must_change,
+            serves: false,
+            factor_at: None,
         })
     };
     match (kind % 8, granted(kind % 8 == 2)) {

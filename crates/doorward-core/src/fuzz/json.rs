@@ -35,8 +35,16 @@ fn well_formed(bytes: &[u8], message: &Message) {
             assert!(!code.expose().is_empty(), "an empty code");
             hidden(message, Some(code.expose()));
         }
-        Request::OwnPassword(own) => own.present.iter().chain(&own.new).for_each(ciphered),
-        Request::Challenge | Request::Logout | Request::Ping | Request::Unknown => {}
+        Request::AddUser(user) => user.present.iter().chain(&user.new).for_each(ciphered),
+        Request::Verify(verify) => {
+            verify.password.iter().for_each(ciphered);
+            hidden(message, verify.code.as_ref().map(|code| code.expose().as_str()));
+        }
+        Request::TokenLogin { token, .. } => assert!(!token.expose().is_empty(), "an empty token"),
+        Request::Token(token) => {
+            assert!(token.token.as_ref().is_none_or(|token| !token.expose().is_empty()), "an empty token");
+        }
+        Request::Challenge | Request::Person { .. } | Request::Logout | Request::Ping | Request::Unknown => {}
     }
     let answer = Answer::ok(&message.message_type).finish(message.id.as_ref());
     reads_back(&answer, &message.message_type, message.id.as_ref());
@@ -55,9 +63,15 @@ fn hidden(message: &Message, code: Option<&str>) {
     let shown = match &message.request {
         Request::Code(code) => format!("{code:?}"),
         Request::Login { code, .. } => format!("{code:?}"),
-        Request::Challenge | Request::OwnPassword(_) | Request::Logout | Request::Ping | Request::Unknown => {
-            String::new()
-        }
+        Request::Verify(verify) => format!("{:?}", verify.code),
+        Request::Challenge
+        | Request::TokenLogin { .. }
+        | Request::AddUser(_)
+        | Request::Token(_)
+        | Request::Person { .. }
+        | Request::Logout
+        | Request::Ping
+        | Request::Unknown => String::new(),
     };
     assert!(!shown.contains(code), "a code was printed");
 }

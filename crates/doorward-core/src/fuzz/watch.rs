@@ -86,7 +86,13 @@ pub(crate) struct Watched {
 fn verdict(kind: u8) -> Verdict {
     let Ok(userid) = UserId::parse("julian") else { panic!("a user id") };
     let Some(key) = KeyId::parse("k1") else { panic!("a key id") };
-    let granted = |must_change| Granted { person: PersonId::from_random(42), userid, must_change };
+    let granted = |must_change| Granted {
+        person: PersonId::from_random(42),
+        userid,
+        must_change,
+        serves: false,
+        factor_at: None,
+    };
     match kind {
         0 => Verdict::ChallengeKey(Challenge {
             key,

@@ -18,6 +18,7 @@ use super::notice::Notice;
 use super::person::{KeyCodes, Password, Person, Profile, Standing};
 use super::policy::{AuthSystem, Policy};
 use super::recovery::RecoveryCodes;
+use super::token::{self, Tokens};
 use crate::audit::Record;
 use crate::id::{AccessKeyId, FirmCode, PersonId, SessionId};
 use crate::stream::{Numbers, StreamKey};
@@ -111,6 +112,13 @@ pub enum Change {
         person: PersonId,
         /// As ticked from now on.
         notices: BTreeSet<Notice>,
+    },
+    /// Tokens, made, ended or over.
+    Tokens {
+        /// Whose.
+        person: PersonId,
+        /// As they are from now on.
+        tokens: Tokens,
     },
     /// A mail to be sent.
     MailQueued {
@@ -224,7 +232,8 @@ impl Change {
             | Self::KeyCodes { person, .. }
             | Self::Link { person, .. }
             | Self::Recovery { person, .. }
-            | Self::Notices { person, .. } => Target::Person(*person),
+            | Self::Notices { person, .. }
+            | Self::Tokens { person, .. } => Target::Person(*person),
             Self::MailQueued { mail } => Target::Mail(mail.id),
             Self::MailState { mail, .. } => Target::Mail(*mail),
             Self::Halt { scope, .. } => Target::Halt(scope.clone()),
@@ -249,6 +258,9 @@ impl Person {
 
     /// Applies a change that touches this person, and counts it. Changes of others are none of its business.
     pub fn apply(&mut self, change: &Change) {
+        if token::ends(self, change) {
+            self.tokens = Tokens::default();
+        }
         match change {
             Change::PersonAdded { person } => {
                 *self = person.as_ref().clone();
@@ -269,6 +281,7 @@ impl Person {
             }
             Change::Recovery { codes, .. } => self.recovery.clone_from(codes),
             Change::Notices { notices, .. } => self.notices.clone_from(notices),
+            Change::Tokens { tokens, .. } => self.tokens.clone_from(tokens),
             Change::VenuePolicy { .. }
             | Change::Firm { .. }
             | Change::FixSession { .. }
@@ -315,6 +328,7 @@ impl Access {
             | Change::Link { .. }
             | Change::Recovery { .. }
             | Change::Notices { .. }
+            | Change::Tokens { .. }
             | Change::MailQueued { .. }
             | Change::MailState { .. }
             | Change::Halt { .. } => {}

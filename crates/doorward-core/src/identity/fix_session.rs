@@ -159,6 +159,7 @@ impl SessionUse {
             | Change::Link { .. }
             | Change::Recovery { .. }
             | Change::Notices { .. }
+            | Change::Tokens { .. }
             | Change::MailQueued { .. }
             | Change::MailState { .. }
             | Change::Halt { .. } => {}

@@ -21,4 +21,5 @@ pub mod person;
 pub mod policy;
 pub mod recovery;
 pub mod sealed;
+pub mod token;
 pub mod totp;

@@ -12,6 +12,7 @@ use super::net::Network;
 use super::notice::Notice;
 use super::policy::{AuthSystem, Effective};
 use super::recovery::RecoveryCodes;
+use super::token::Tokens;
 use crate::id::{FirmCode, PersonId, UserId};
 use crate::table::table;
 use crate::time::Wall;
@@ -34,6 +35,8 @@ table! {
         Add = "add", "Add traders.";
         Change = "change", "Change what is known of traders.";
         ResetPassword = "reset-password", "Set a trader's password without the old one.";
+        LastingPassword = "lasting-password", "Set a trader's password that need not be changed; for programs.";
+        TokenOnPassword = "token-on-password", "Have tokens made for customers without an authenticator, by their password alone; for programs.";
         ResetAuthenticator = "reset-authenticator", "Take authenticators away; an administrator's: passwords as well.";
         ViewPeople = "view-people", "See the own firm's people; for administrators.";
         EditPeople = "edit-people", "Add, change, disable and unlock the own firm's people, hand out setup links; for administrators.";
@@ -54,10 +57,13 @@ impl Right {
         Self::ViewAudit,
     ];
 
-    /// Whether it takes from a person what they prove themselves with: off unless the desk gives it.
+    /// Whether it weakens or takes what a person proves themselves with: off unless the desk gives it.
     pub const fn is_reset(self) -> bool {
         match self {
-            Right::ResetPassword | Right::ResetAuthenticator => true,
+            Right::ResetPassword
+            | Right::ResetAuthenticator
+            | Right::LastingPassword
+            | Right::TokenOnPassword => true,
             Right::Verify
             | Right::Token
             | Right::Add
@@ -237,6 +243,9 @@ pub struct Person {
     /// What an administrator is told of by mail.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub notices: BTreeSet<Notice>,
+    /// Tokens that programs had made for them.
+    #[serde(default, skip_serializing_if = "Tokens::is_empty")]
+    pub tokens: Tokens,
     /// The rest.
     #[serde(default)]
     pub profile: Profile,

@@ -9,7 +9,7 @@ table! {
     /// The `result` of an answer. The id is the text on the wire.
     pub enum Refusal {
         InvalidUserOrPassword = "invalid user/password", "The login is refused, whatever the reason; the connection closes.";
-        InvalidToken = "invalid token", "The one-time password is wrong or used; another may be sent.";
+        InvalidToken = "invalid token", "The one-time password is wrong or used, another may be sent; or the token is not good.";
         RegistrationRequired = "2fa registration required", "The password was right; an authenticator is needed first; closes.";
         CodeRequired = "2fa token required", "The password was right; only a one-time password is taken now.";
         PasswordChangeRequired = "password change required", "Only a change of the own password is taken now.";
@@ -20,6 +20,11 @@ table! {
         PasswordIssue = "password issue", "The new password breaks the rule in `reason`, or the present one is wrong.";
         PermissionDenied = "permission denied", "Whoever is logged in may not do this.";
         MissingField = "missing field", "The field in `field` is missing.";
+        InvalidField = "invalid field", "The value of the field in `field` is not allowed.";
+        CodeMissing = "2fa token missing", "A token was asked for, and the customer's one-time password is missing.";
+        UserExists = "user already exists", "Somebody has this user id.";
+        UnknownUser = "unknown user", "Nobody whom the asker serves has this user id.";
+        UnknownFirm = "unknown firm", "No firm that the asker serves has this code.";
         UnknownMessageType = "unknown message type", "No message has this type.";
         Busy = "busy", "Too much is waiting; try again after `retry_ms`.";
         TryAgainLater = "try again later", "Something that the answer depends on is not there; try again after `retry_ms`.";

@@ -3,6 +3,7 @@
 //! Open → (challenge, login) → code awaited → password to be changed → in. While the gate decides, the machine is in
 //! `State::Asking` and remembers where it came from; the first answer counts, a late one is dropped.
 
+mod acting;
 mod request;
 mod verdict;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use self::acting::Echo;
 use super::answer::{Answer, Refusal};
 use super::message::{self, Message};
 use crate::ask::{Ask, AskId, Granted, KeyId, Verdict};
@@ -75,8 +77,13 @@ struct Asking {
 enum Purpose {
     Challenge,
     Login,
+    TokenLogin,
     Code,
     PasswordChange { userid: Option<String> },
+    Verify { userid: String },
+    Token { revoke: bool },
+    Person,
+    Step(Box<Echo>),
 }
 
 /// A message that waits, with the key of the last challenge that its sender had seen.
@@ -91,17 +98,27 @@ impl Purpose {
     const fn message_type(&self) -> &'static str {
         match self {
             Self::Challenge => "challenge",
-            Self::Login => "login",
+            Self::Login | Self::TokenLogin => "login",
             Self::Code => "send2fatoken",
-            Self::PasswordChange { .. } => "adduser",
+            Self::PasswordChange { .. } | Self::Step(_) => "adduser",
+            Self::Verify { .. } => "verifylogin",
+            Self::Token { revoke: false } => "checktoken",
+            Self::Token { revoke: true } => "revoketoken",
+            Self::Person => "getuser",
         }
     }
 
     /// The words of a refusal without a reason.
     const fn refusal(&self) -> Refusal {
         match self {
-            Self::Code => Refusal::InvalidToken,
-            Self::Challenge | Self::Login | Self::PasswordChange { .. } => Refusal::InvalidUserOrPassword,
+            Self::Code | Self::TokenLogin => Refusal::InvalidToken,
+            Self::Challenge
+            | Self::Login
+            | Self::PasswordChange { .. }
+            | Self::Verify { .. }
+            | Self::Token { .. }
+            | Self::Person
+            | Self::Step(_) => Refusal::InvalidUserOrPassword,
         }
     }
 }
@@ -120,6 +137,8 @@ pub struct WsLogin {
     asks: u64,
     malformed: u64,
     wrong_codes: u64,
+    /// Whoever is logged in came with a token: good for all but a password or a factor.
+    by_token: bool,
     held: VecDeque<Held>,
     stopping: bool,
 }
@@ -138,6 +157,7 @@ impl WsLogin {
             asks: 0,
             malformed: 0,
             wrong_codes: 0,
+            by_token: false,
             held: VecDeque::new(),
             stopping: false,
         }
@@ -205,8 +225,13 @@ impl WsLogin {
     const fn is_holding(&self) -> bool {
         match &self.state {
             State::Asking(asking) => match asking.purpose {
-                Purpose::Challenge | Purpose::PasswordChange { .. } => true,
-                Purpose::Login | Purpose::Code => false,
+                Purpose::Challenge
+                | Purpose::PasswordChange { .. }
+                | Purpose::Verify { .. }
+                | Purpose::Token { .. }
+                | Purpose::Person
+                | Purpose::Step(_) => true,
+                Purpose::Login | Purpose::TokenLogin | Purpose::Code => false,
             },
             State::Open | State::CodeAwaited(_) | State::MustChange(_) | State::In(_) | State::Closed => {
                 false
@@ -262,7 +287,7 @@ const fn close_for(reason: Deny) -> Close {
         | Deny::HeldTooMuch | Deny::LinkUnknown | Deny::LinkNeeded | Deny::LinksUsedUp | Deny::LinkNotShown
         | Deny::NoAddress | Deny::Halted | Deny::WrongRecoveryCode | Deny::FactorStale | Deny::WrongKind
         | Deny::LinkEnded | Deny::AlreadyRegistered | Deny::OtpNotChosen | Deny::InitialPassword | Deny::EnrolmentEnded
-        | Deny::RecoveryOff | Deny::Oneself | Deny::DeskClaimed
+        | Deny::RecoveryOff | Deny::Oneself | Deny::DeskClaimed | Deny::TokenUnknown
         | Deny::SessionIdle | Deny::SessionOver | Deny::SessionSuperseded | Deny::SessionDismissed => {
             (1008, "refused")
         },

@@ -1,5 +1,7 @@
 //! Messages of the WebSocket door: JSON in, requests out.
 
+mod acting;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -11,6 +13,8 @@ use zeroize::Zeroize;
 use crate::ask::{KeyId, Padding};
 use crate::limits::Limit;
 use crate::secret::Secret;
+
+pub use acting::{AddUser, TokenRequest, VerifyLogin};
 
 /// Fields that mean something; all others are ignored.
 const KNOWN: [&str; 20] = [
@@ -57,10 +61,26 @@ pub enum Request {
         /// `2fatoken`
         code: Option<Secret<String>>,
     },
+    /// `login` with a token.
+    TokenLogin {
+        /// `userid`
+        userid: String,
+        /// `token`
+        token: Secret<String>,
+    },
     /// `send2fatoken`
     Code(Secret<String>),
-    /// `adduser`, as far as a person may: the own password.
-    OwnPassword(OwnPassword),
+    /// `adduser`
+    AddUser(Box<AddUser>),
+    /// `verifylogin`
+    Verify(Box<VerifyLogin>),
+    /// `checktoken` and `revoketoken`
+    Token(TokenRequest),
+    /// `getuser`
+    Person {
+        /// `userid`; absent: oneself.
+        userid: Option<String>,
+    },
     /// `logout`
     Logout,
     /// `ping`
@@ -79,22 +99,6 @@ pub struct Ciphered {
     pub key: Option<KeyId>,
     /// `padding`; absent: PKCS#1 v1.5.
     pub padding: Padding,
-}
-
-/// `adduser` with `updateprof`, `pass` and `newpass`, or what of it there is.
-#[derive(Debug)]
-#[cfg_attr(test, derive(Clone))]
-pub struct OwnPassword {
-    /// Whose; absent: oneself.
-    pub userid: Option<String>,
-    /// Whether `updateprof` is set.
-    pub updates: bool,
-    /// A field that only others may set; none of them is due from an ordinary user.
-    pub foreign_field: Option<&'static str>,
-    /// `pass`
-    pub present: Option<Ciphered>,
-    /// `newpass`
-    pub new: Option<Ciphered>,
 }
 
 /// A well-formed message.
@@ -216,9 +220,11 @@ impl<'de> Deserialize<'de> for Fields {
 }
 
 impl Drop for Fields {
-    /// One-time passwords go through here in clear.
+    /// One-time passwords and tokens go through here in clear.
     fn drop(&mut self) {
-        self.map.get_mut("2fatoken").map(wipe);
+        for secret in ["2fatoken", "token"] {
+            self.map.get_mut(secret).map(wipe);
+        }
     }
 }
 
@@ -267,31 +273,22 @@ impl Fields {
             "login" => {
                 let userid = self.text("userid")?.ok_or("missing field: userid")?;
                 let (key, padding) = (self.key()?, self.padding()?);
-                let password = self.ciphered("pass", key, padding)?.ok_or("missing field: pass")?;
-                Ok(Request::Login { userid, password, code: self.code()? })
+                let (password, token) = (self.ciphered("pass", key, padding)?, self.token()?);
+                match (password, token) {
+                    (Some(password), None) => Ok(Request::Login { userid, password, code: self.code()? }),
+                    (None, Some(token)) => Ok(Request::TokenLogin { userid, token }),
+                    (Some(_), Some(_)) => Err("fields pass and token: only one of them".to_owned()),
+                    (None, None) => Err("missing field: pass".to_owned()),
+                }
             }
             "send2fatoken" => Ok(Request::Code(self.code()?.ok_or("missing field: 2fatoken")?)),
-            "adduser" => self.own_password(),
+            "adduser" => self.add_user(),
+            "verifylogin" => self.verify_login(),
+            "checktoken" => self.token_request(false),
+            "revoketoken" => self.token_request(true),
+            "getuser" => Ok(Request::Person { userid: self.text("userid")? }),
             _ => Ok(Request::Unknown),
         }
-    }
-
-    fn own_password(&mut self) -> Result<Request, String> {
-        let (key, padding) = (self.key()?, self.padding()?);
-        let foreign =
-            ["resetpass", "use2fa", "firm", "roles", "broker_comm_rate", "attr", "initial", "reason"];
-        let resets = self.flag("resetpass")?.unwrap_or(false);
-        let foreign_field = foreign.into_iter().find(|name| match *name {
-            "resetpass" => resets,
-            other => self.map.get(other).is_some_and(|value| !value.is_null()),
-        });
-        Ok(Request::OwnPassword(OwnPassword {
-            userid: self.text("userid")?,
-            updates: self.flag("updateprof")?.unwrap_or(false),
-            foreign_field,
-            present: self.ciphered("pass", key.clone(), padding)?,
-            new: self.ciphered("newpass", key, padding)?,
-        }))
     }
 
     fn text(&mut self, name: &'static str) -> Result<Option<String>, String> {
@@ -316,6 +313,10 @@ impl Fields {
     /// An empty code is none: many clients always send the field.
     fn code(&mut self) -> Result<Option<Secret<String>>, String> {
         Ok(self.text("2fatoken")?.filter(|code| !code.is_empty()).map(Secret::new))
+    }
+
+    fn token(&mut self) -> Result<Option<Secret<String>>, String> {
+        Ok(self.text("token")?.filter(|token| !token.is_empty()).map(Secret::new))
     }
 
     fn key(&mut self) -> Result<Option<KeyId>, String> {

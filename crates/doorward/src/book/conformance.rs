@@ -76,6 +76,7 @@ pub(crate) fn person(n: u64, userid: &str) -> Person {
         links_made: Vec::new(),
         recovery: None,
         notices: std::collections::BTreeSet::new(),
+        tokens: Tokens::default(),
         profile: Profile::default(),
         version: 1,
     }

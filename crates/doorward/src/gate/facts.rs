@@ -212,6 +212,7 @@ pub(in crate::gate) fn drafted(record: &Record) -> Person {
             | Change::Link { .. }
             | Change::Recovery { .. }
             | Change::Notices { .. }
+            | Change::Tokens { .. }
             | Change::MailQueued { .. }
             | Change::MailState { .. }
             | Change::Halt { .. }

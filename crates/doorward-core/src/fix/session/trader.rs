@@ -118,6 +118,11 @@ impl Session {
                 | Verdict::ChallengeNeeded
                 | Verdict::PasswordChanged { .. }
                 | Verdict::PasswordIssue { .. }
+                | Verdict::Verified(_)
+                | Verdict::TokenKnown { .. }
+                | Verdict::Person(_)
+                | Verdict::StepDone(_)
+                | Verdict::Declined(_)
                 | Verdict::Busy { .. }
                 | Verdict::TryAgainLater { .. },
             ) => (later(), Deny::NotVerified),

@@ -73,7 +73,7 @@ pub(super) const CIPHERTEXT_CHECKS: [Check; 4] =
     [Check::KeyLive, Check::CiphertextFresh, Check::CiphertextOpens, Check::PaddingAllowed];
 
 /// The checks that somebody without a second factor has no need of.
-const CODE_CHECKS: [Check; 6] = [
+pub(super) const CODE_CHECKS: [Check; 6] = [
     Check::AuthenticatorRegistered,
     Check::CodeGiven,
     Check::ClockGood,
@@ -82,9 +82,9 @@ const CODE_CHECKS: [Check; 6] = [
     Check::CodeUnused,
 ];
 
-type Failed = (Check, Deny, &'static str, String);
+pub(super) type Failed = (Check, Deny, &'static str, String);
 
-fn before_password(facts: &Facts<'_>) -> Option<Failed> {
+pub(super) fn before_password(facts: &Facts<'_>) -> Option<Failed> {
     let admitted = Check::AttemptAdmitted;
     match facts.admission {
         Admission::BackedOff(until) => {
@@ -184,7 +184,7 @@ pub fn looks_at_code(view: &View<'_>, person: &Person, context: &Context) -> boo
 }
 
 /// The checks between the password and the code.
-fn may_enter(
+pub(super) fn may_enter(
     view: &View<'_>,
     person: &Person,
     context: &Context,

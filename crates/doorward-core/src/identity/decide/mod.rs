@@ -1,5 +1,7 @@
 //! Decisions: pure functions over a snapshot and facts, one use case a file.
 
+pub mod acting;
+pub mod add_user;
 pub mod authenticator;
 pub mod claim;
 pub mod code;
@@ -21,6 +23,8 @@ pub mod signed_logon;
 pub mod step_up;
 #[cfg(test)]
 mod tests;
+pub mod token;
+pub mod verify;
 
 use self::reason::check_reason;
 pub use self::reason::{REASON_CHARS_MAX, Reason};
@@ -181,7 +185,11 @@ fn granted(person: &Person) -> Granted {
         super::person::Password::Own { .. } => false,
         super::person::Password::Initial { .. } => true,
     };
-    Granted { person: person.id, userid: person.userid.clone(), must_change }
+    let serves = match person.kind {
+        Kind::Administrator | Kind::Service => true,
+        Kind::Desk | Kind::Trader => false,
+    };
+    Granted { person: person.id, userid: person.userid.clone(), must_change, serves, factor_at: None }
 }
 
 /// Whether somebody may come in at all, apart from what they prove: the checks that every walk shares.
@@ -286,6 +294,7 @@ const fn words(check: Check) -> (&'static str, &'static str) {
         | Check::AskerAllowed
         | Check::NotOneself
         | Check::FactorFresh
+        | Check::TokenLive
         | Check::DeskUnclaimed => ("", ""),
     }
 }
@@ -331,7 +340,7 @@ fn take_code(
             CodeOutcome { verdict, ..refused(trace, Deny::ClockSuspect, Vec::new()) }
         }
         CodeResult::Good { next, confirmed } => CodeOutcome {
-            verdict: Verdict::Granted(granted(person)),
+            verdict: Verdict::Granted(Granted { factor_at: Some(context.at), ..granted(person) }),
             event: if confirmed { Event::AuthenticatorConfirmed } else { Event::LoginGranted },
             reason: None,
             // A link is of no use to somebody who is registered.

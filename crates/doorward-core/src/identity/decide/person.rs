@@ -10,6 +10,7 @@ use crate::identity::change::Change;
 use crate::identity::enrolment::Authenticator;
 use crate::identity::person::{Grant, KeyCodes, Kind, Password, Person, Profile, Right, Standing};
 use crate::identity::policy::{AuthSystem, Effective};
+use crate::identity::token::Tokens;
 use crate::limits::Limit;
 
 /// Somebody who is to be added.
@@ -75,6 +76,7 @@ pub(super) fn newcomer(new: New, context: &Context) -> Person {
         links_made: Vec::new(),
         recovery: None,
         notices: std::collections::BTreeSet::new(),
+        tokens: Tokens::default(),
         profile: new.profile,
         version: 1,
     }
@@ -121,7 +123,7 @@ pub fn check_auth_system(kind: Kind, system: AuthSystem, policy: &Effective) -> 
     }
 }
 
-fn check_profile(kind: Kind, profile: &Profile) -> Result<(), Misuse> {
+pub(super) fn check_profile(kind: Kind, profile: &Profile) -> Result<(), Misuse> {
     if let Some(email) = &profile.email {
         check_email(email)?;
     }

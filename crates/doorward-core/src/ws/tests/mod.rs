@@ -83,7 +83,7 @@ fn logged_in() -> Script {
 
 fn julian(must_change: bool) -> Granted {
     let userid = UserId::parse("julian").unwrap();
-    Granted { person: PersonId::from_random(42), userid, must_change }
+    Granted { person: PersonId::from_random(42), userid, must_change, serves: false, factor_at: None }
 }
 
 fn key(name: &str) -> Verdict {

@@ -349,6 +349,7 @@ impl<'c> Writer<'c> {
             | Change::Link { .. }
             | Change::Recovery { .. }
             | Change::Notices { .. }
+            | Change::Tokens { .. }
             | Change::FixSession { .. }
             | Change::SessionLock { .. }
             | Change::KeyUsed { .. }
@@ -374,7 +375,8 @@ impl<'c> Writer<'c> {
             | Change::KeyCodes { person, .. }
             | Change::Link { person, .. }
             | Change::Recovery { person, .. }
-            | Change::Notices { person, .. } => self.change_person(*person, change)?,
+            | Change::Notices { person, .. }
+            | Change::Tokens { person, .. } => self.change_person(*person, change)?,
             Change::MailQueued { .. } | Change::MailState { .. } | Change::Halt { .. } => {}
             Change::FixSession { session } => self.sessions.set(session)?,
             Change::Week { week } => drop(self.run.set_week.execute([*week])?),

@@ -122,6 +122,7 @@ impl<'c> Sessions<'c> {
             | Change::Link { .. }
             | Change::Recovery { .. }
             | Change::Notices { .. }
+            | Change::Tokens { .. }
             | Change::MailQueued { .. }
             | Change::MailState { .. }
             | Change::Halt { .. }

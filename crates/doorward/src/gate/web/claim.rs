@@ -297,7 +297,8 @@ impl Gate {
         origin: &Origin,
         browser: &Browser,
     ) -> Confirmed {
-        let who = Granted { person: new.id, userid: new.userid, must_change: false };
+        let (person, userid) = (new.id, new.userid);
+        let who = Granted { person, userid, must_change: false, serves: false, factor_at: None };
         let stage = Stage::SignedIn { factor_at: Some(self.clock.now().mono) };
         let begun = async {
             let _lock = self.person_lock(new.id).await;

@@ -494,7 +494,8 @@ fn ask_line(ask: &Ask) -> String {
 }
 
 fn julian(must_change: bool) -> Granted {
-    Granted { person: PersonId::from_random(42), userid: UserId::parse("julian").unwrap(), must_change }
+    let userid = UserId::parse("julian").unwrap();
+    Granted { person: PersonId::from_random(42), userid, must_change, serves: false, factor_at: None }
 }
 
 fn verdict_of(words: &str) -> Verdict {

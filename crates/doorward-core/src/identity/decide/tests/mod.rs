@@ -32,6 +32,7 @@ use crate::identity::person::{Grant, KeyCodes, Kind, Password, Person, Phc, Prof
 use crate::identity::policy::{AuthSystem, Effective, Policy};
 use crate::identity::recovery::{CodeHash, RecoveryCodes};
 use crate::identity::sealed::Sealed;
+use crate::identity::token::Tokens;
 use crate::identity::totp::Parameters;
 use crate::time::Wall;
 use crate::trace::{Check, Step, Trace};
@@ -101,6 +102,7 @@ fn person(kind: Kind) -> Person {
         links_made: Vec::new(),
         recovery: None,
         notices: std::collections::BTreeSet::new(),
+        tokens: Tokens::default(),
         profile: Profile::default(),
         version: 7,
     }

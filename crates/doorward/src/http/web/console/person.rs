@@ -192,7 +192,13 @@ pub(super) const fn right_words(right: Right) -> &'static str {
         Right::EditNotices => "Change what other administrators are told of by mail",
         Right::ViewAudit => "See events and logon attempts",
         // An administrator is given none of these.
-        Right::Verify | Right::Token | Right::Add | Right::Change | Right::ResetPassword => right.doc(),
+        Right::Verify
+        | Right::Token
+        | Right::Add
+        | Right::Change
+        | Right::ResetPassword
+        | Right::LastingPassword
+        | Right::TokenOnPassword => right.doc(),
     }
 }
 
