@@ -28,7 +28,12 @@ pub fn machine(bytes: &[u8]) {
             21..=23 => Input::Deadline,
             // Tenths of a second.
             24..=26 => Input::Wait(u64::from(bytes.next().unwrap_or(0)) * 100),
-            27 | 28 => Input::Pong,
+            27 => Input::Pong,
+            // One of the messages behind the first eleven.
+            28 => {
+                let further = MESSAGES.len().saturating_sub(11).max(1);
+                Input::Message(11 + usize::from(bytes.next().unwrap_or(0)) % further)
+            }
             29 => Input::Stop,
             30 => Input::Lost,
             // A row of the table of reasons.

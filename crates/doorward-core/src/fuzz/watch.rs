@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::ask::{Ask, AskId, Challenge, Granted, KeyId, Padding, Verdict};
+use crate::ask::{
+    Ask, AskId, Challenge, Declined, Granted, KeyId, Padding, PersonShown, StepDone, Verdict, Verified,
+};
 use crate::audit::{Deny, Event};
 use crate::id::{PersonId, UserId};
 use crate::limits::Limit;
@@ -15,7 +17,7 @@ use crate::ws::login::{ASK_MAX, Settings, WsLogin};
 use crate::ws::message;
 
 /// Messages without their closing brace: the watcher adds an id of its own.
-pub(crate) const MESSAGES: [&str; 11] = [
+pub(crate) const MESSAGES: [&str; 17] = [
     r#"{"type":"challenge""#,
     r#"{"type":"login","userid":"julian","pass":"QUJD""#,
     r#"{"type":"login","userid":"julian","pass":"QUJD","2fatoken":"123456""#,
@@ -27,10 +29,16 @@ pub(crate) const MESSAGES: [&str; 11] = [
     r#"{"type":"login","userid":"julian","pass":"QUJD","keyid":"k1""#,
     r#"{"type":"adduser","updateprof":true,"pass":"QUJD""#,
     r#"{"type":"login","userid":5"#,
+    r#"{"type":"login","userid":"julian","token":"dG9rZW4""#,
+    r#"{"type":"verifylogin","userid":"andrea","pass":"QUJD","gentoken":true"#,
+    r#"{"type":"checktoken","token":"dG9rZW4""#,
+    r#"{"type":"getuser""#,
+    r#"{"type":"adduser","userid":"andrea","newpass":"REVG","use2fa":"Y""#,
+    r#"{"type":"adduser","userid":"andrea","updateprof":true,"resetpass":true,"newpass":"REVG""#,
 ];
 
 /// Kinds of verdict; see [`verdict`].
-pub(crate) const VERDICTS: u8 = 12;
+pub(crate) const VERDICTS: u8 = 19;
 
 /// Something that happens to a connection.
 #[derive(Clone, Debug)]
@@ -61,8 +69,13 @@ pub(crate) enum Input {
 enum Asked {
     Challenge,
     Login,
+    TokenLogin,
     Code,
     Change,
+    Verify,
+    Token,
+    Person,
+    Step,
 }
 
 /// A connection whose every output is checked as it comes.
@@ -86,12 +99,10 @@ pub(crate) struct Watched {
 fn verdict(kind: u8) -> Verdict {
     let Ok(userid) = UserId::parse("julian") else { panic!("a user id") };
     let Some(key) = KeyId::parse("k1") else { panic!("a key id") };
-    let granted = |must_change| Granted {
-        person: PersonId::from_random(42),
-        userid,
-        must_change,
-        serves: false,
-        factor_at: None,
+    let person = PersonId::from_random(42);
+    let granted = |must_change| {
+        let userid = userid.clone();
+        Granted { person, userid, must_change, serves: false, factor_at: None }
     };
     match kind {
         0 => Verdict::ChallengeKey(Challenge {
@@ -113,6 +124,29 @@ fn verdict(kind: u8) -> Verdict {
         8 => Verdict::PasswordChanged { broker_comm_rate: None },
         9 => Verdict::PasswordIssue { reason: "too-short" },
         10 => Verdict::Busy { retry_ms: 250 },
+        12 => Verdict::Declined(Declined::InvalidToken),
+        13 => Verdict::Verified(Box::new(Verified {
+            userid,
+            active: true,
+            level: 0,
+            attr: None,
+            token: None,
+            must_register: false,
+            must_change: false,
+        })),
+        14 => Verdict::TokenKnown { userid, expires: Wall::from_s(1_800_000_060) },
+        15 => Verdict::Person(Box::new(PersonShown {
+            userid,
+            firm: None,
+            roles: None,
+            active: true,
+            otp: false,
+            registered: false,
+            attr: None,
+        })),
+        16 => Verdict::StepDone(Box::new(StepDone::default())),
+        17 => Verdict::Declined(Declined::NotPermitted { field: None }),
+        18 => Verdict::Granted(Granted { serves: true, ..granted(false) }),
         _ => Verdict::TryAgainLater { retry_ms: 5_000 },
     }
 }
@@ -156,9 +190,14 @@ impl Watched {
         match self.asked {
             None => false,
             Some((_, Asked::Challenge, _)) => matches!(kind, 0 | 10 | 11),
-            Some((_, Asked::Login, _)) => matches!(kind, 1..=7 | 10 | 11),
-            Some((_, Asked::Code, _)) => matches!(kind, 1 | 2 | 4 | 6 | 10 | 11),
+            Some((_, Asked::Login, _)) => matches!(kind, 1..=7 | 10 | 11 | 18),
+            Some((_, Asked::TokenLogin, _)) => matches!(kind, 1 | 2 | 10..=12 | 18),
+            Some((_, Asked::Code, _)) => matches!(kind, 1 | 2 | 4 | 6 | 10 | 11 | 18),
             Some((_, Asked::Change, _)) => matches!(kind, 6..=11),
+            Some((_, Asked::Verify, _)) => matches!(kind, 6 | 7 | 10..=13 | 17),
+            Some((_, Asked::Token, _)) => matches!(kind, 10..=12 | 14 | 17),
+            Some((_, Asked::Person, _)) => matches!(kind, 10 | 11 | 15 | 17),
+            Some((_, Asked::Step, _)) => matches!(kind, 7 | 9..=11 | 16 | 17),
         }
     }
 
@@ -227,7 +266,7 @@ impl Watched {
             return;
         };
         match (&verdict, asked) {
-            (Verdict::Granted(granted), Asked::Login | Asked::Code) => {
+            (Verdict::Granted(granted), Asked::Login | Asked::TokenLogin | Asked::Code) => {
                 (self.let_in, self.code_awaited) = (Some(granted.person), false);
             }
             (Verdict::CodeNeeded(_), Asked::Login) => self.code_awaited = true,
@@ -235,6 +274,7 @@ impl Watched {
                 self.code_awaited = true;
                 self.wrong_codes += 1;
             }
+            (Verdict::Declined(Declined::InvalidToken), Asked::TokenLogin) => self.wrong_codes += 1,
             (_, _) => {} // nothing else changes who is let in
         }
         self.machine.verdict(id, verdict, self.now);
@@ -310,11 +350,21 @@ impl Watched {
             match text("type") {
                 "ping" => {}
                 "challenge" => assert!(matches!(because, Some((0, Asked::Challenge))), "{answer}"),
-                "login" => assert!(matches!(because, Some((1..=3, Asked::Login))), "{answer}"),
-                "send2fatoken" => assert!(matches!(because, Some((1 | 2, Asked::Code))), "{answer}"),
-                "adduser" => {
-                    assert!(matches!(because, Some((8, Asked::Change))) && self.let_in.is_some(), "{answer}");
+                "login" => {
+                    let let_in = matches!(because, Some((1..=3 | 18, Asked::Login)));
+                    let by_token = matches!(because, Some((1 | 2 | 18, Asked::TokenLogin)));
+                    assert!(let_in || by_token, "{answer}");
                 }
+                "send2fatoken" => assert!(matches!(because, Some((1 | 2 | 18, Asked::Code))), "{answer}"),
+                "adduser" => {
+                    let done = matches!(because, Some((8, Asked::Change) | (16, Asked::Step)));
+                    assert!(done && self.let_in.is_some(), "{answer}");
+                }
+                "verifylogin" => assert!(matches!(because, Some((13, Asked::Verify))), "{answer}"),
+                "checktoken" | "revoketoken" => {
+                    assert!(matches!(because, Some((14, Asked::Token))), "{answer}");
+                }
+                "getuser" => assert!(matches!(because, Some((15, Asked::Person))), "{answer}"),
                 _ => panic!("OK to what nobody serves: {answer}"),
             }
         }
@@ -329,12 +379,21 @@ impl Watched {
             Ask::Login { .. } => Asked::Login,
             Ask::Code { .. } => Asked::Code,
             Ask::PasswordChange { .. } => Asked::Change,
+            Ask::TokenLogin { .. } => Asked::TokenLogin,
+            Ask::Verify(_) => Asked::Verify,
+            Ask::Token { .. } => Asked::Token,
+            Ask::Person { .. } => Asked::Person,
+            Ask::AddTrader(_) | Ask::ChangeTrader(_) => Asked::Step,
         };
         match asked {
             Asked::Challenge => assert!(!self.code_awaited, "only a code is taken"),
-            Asked::Login => assert!(!self.code_awaited && self.let_in.is_none(), "a login after a login"),
+            Asked::Login | Asked::TokenLogin => {
+                assert!(!self.code_awaited && self.let_in.is_none(), "a login after a login")
+            }
             Asked::Code => assert!(self.code_awaited && self.let_in.is_none(), "a code out of place"),
-            Asked::Change => assert!(self.let_in.is_some(), "a change by nobody"),
+            Asked::Change | Asked::Verify | Asked::Token | Asked::Person | Asked::Step => {
+                assert!(self.let_in.is_some(), "asked by nobody");
+            }
         }
         self.asked = Some((id, asked, self.now.mono + ASK_MAX));
     }

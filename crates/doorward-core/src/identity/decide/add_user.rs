@@ -3,21 +3,23 @@
 //! Each step is planned before a password is hashed or a seed is made: who may not do it, or says something that cannot
 //! be, costs next to nothing.
 
+mod password;
+mod steps;
+
+pub use self::password::{NewPassword, PasswordFacts};
+use self::password::{new_password, usable};
+use self::steps::{Steps, signed};
 use super::acting::{Agent, Reach, Task, not_served};
-use super::login::Opened;
-use super::password_set::{initial, password_set};
-use super::person::{self, Edit, New, check_auth_system, check_profile, edit};
-use super::{Failed, Misuse, Reason, Settle, View, authenticator, entry_on, failed, standing};
-use crate::ask::{Declined, Padding, ShownSeed, StepDone, TraderDetails, Verdict};
-use crate::audit::{Context, Deny, Entry, Event, Factor, Record};
+use super::password_set::initial;
+use super::person::{self, Edit, New, check_auth_system, check_profile};
+use super::{Failed, Misuse, Reason, Settle, View, failed};
+use crate::ask::{Declined, ShownSeed, TraderDetails, Verdict};
+use crate::audit::{Context, Deny, Record};
 use crate::id::{FirmCode, PersonId, UserId};
-use crate::identity::attempt::Admission;
-use crate::identity::change::Change;
 use crate::identity::enrolment::Seed;
-use crate::identity::password::Rule;
-use crate::identity::person::{Kind, Password, Person, Phc, Profile};
+use crate::identity::person::{Kind, Password, Person, Profile};
 use crate::identity::policy::{AuthSystem, Effective};
-use crate::trace::{Check, Trace, Walk};
+use crate::trace::{Check, Walk};
 
 /// A step that was decided: what the asker hears, what becomes of the attempt, and what is written down.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,17 +30,6 @@ pub struct Stepped {
     pub settle: Settle,
     /// For the store, in order, in one batch.
     pub records: Vec<Record>,
-}
-
-/// A new password as it was found, and its hash if it can be one.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NewPassword {
-    /// How it was padded; `None` for one in clear.
-    pub padding: Option<Padding>,
-    /// How its ciphertext opened.
-    pub opened: Opened,
-    /// Against the rules.
-    pub hashed: Result<Phc, Rule>,
 }
 
 /// A seed that is made if all is well.
@@ -59,26 +50,6 @@ pub struct Made {
     pub password: NewPassword,
     /// The seed, where one is asked for.
     pub seed: Option<NewSeed>,
-}
-
-/// The password of a change, as far as it is known.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum PasswordFacts {
-    /// With the present one beside it.
-    Changed {
-        /// What the attempt gate said.
-        admission: Admission,
-        /// How the present one was padded.
-        padding: Option<Padding>,
-        /// How its ciphertext opened.
-        opened: Opened,
-        /// Whether it is right.
-        matches: bool,
-        /// The new one.
-        new: NewPassword,
-    },
-    /// Without.
-    Reset(NewPassword),
 }
 
 /// Which password a change sets.
@@ -400,157 +371,6 @@ fn profile_of(before: &Profile, details: &TraderDetails) -> Profile {
     profile
 }
 
-/// A password that cannot be set.
-struct Unusable {
-    failed: Failed,
-    verdict: Verdict,
-}
-
-impl Unusable {
-    fn stepped(
-        self,
-        agent: &Agent<'_>,
-        target: Option<&Person>,
-        settle: Settle,
-        what: &str,
-        context: &Context,
-    ) -> Stepped {
-        let records = vec![agent.refused(self.failed, target, Walk::Act, what, context)];
-        Stepped { verdict: self.verdict, settle, records }
-    }
-
-    fn of_rule(check: Check, deny: Deny, expected: &'static str, seen: &'static str, rule: Rule) -> Self {
-        let verdict = Verdict::PasswordIssue { reason: rule.id() };
-        Self { failed: failed(check, deny, expected, seen), verdict }
-    }
-}
-
-/// The hash of a new password, if it can be set.
-fn usable(new: &NewPassword, policy: &Effective) -> Result<Phc, Box<Unusable>> {
-    let unreadable = |check, deny, expected, seen, field| {
-        let verdict = Verdict::Declined(Declined::Invalid { field });
-        Err(Box::new(Unusable { failed: failed(check, deny, expected, seen), verdict }))
-    };
-    if new.padding == Some(Padding::Pkcs1) && !policy.pkcs1_allowed {
-        return unreadable(Check::PaddingAllowed, Deny::PaddingOff, "OAEP-SHA256", "PKCS1", "padding");
-    }
-    match (new.opened, &new.hashed) {
-        (Opened::Good, Ok(phc)) => Ok(phc.clone()),
-        (Opened::Good, Err(rule)) => {
-            let (check, deny) = (Check::NewPasswordGood, Deny::PasswordRule);
-            Err(Box::new(Unusable::of_rule(check, deny, "a password by the rules", rule.id(), *rule)))
-        }
-        (Opened::Bad, Err(Rule::TooLong)) => {
-            let (check, deny) = (Check::NewPasswordGood, Deny::PasswordRule);
-            let (expected, seen) = ("a password that the key carries", "a longer one");
-            Err(Box::new(Unusable::of_rule(check, deny, expected, seen, Rule::TooLong)))
-        }
-        (Opened::Bad, _) => {
-            let (check, deny) = (Check::CiphertextOpens, Deny::BadCiphertext);
-            unreadable(check, deny, "a ciphertext that opens to text", "one that does not", "newpass")
-        }
-        (Opened::Replayed, _) => {
-            let (check, deny) = (Check::CiphertextFresh, Deny::ReplayedCiphertext);
-            unreadable(check, deny, "a fresh ciphertext", "one seen before", "newpass")
-        }
-    }
-}
-
-/// Whether the present password of somebody proves that the change is theirs. What fails here is one answer.
-fn proved(
-    view: &View<'_>,
-    person: &Person,
-    facts: (Admission, Option<Padding>, Opened, bool),
-    context: &Context,
-) -> Result<(), Failed> {
-    let (admission, padding, opened, matches) = facts;
-    match admission {
-        Admission::BackedOff(until) => {
-            let seen = format!("the source waits until {until}");
-            return Err(failed(Check::AttemptAdmitted, Deny::BackedOff, "no back-off", seen));
-        }
-        Admission::PersonLimit => {
-            let seen = "another, past the person's limit";
-            return Err(failed(Check::AttemptAdmitted, Deny::PersonLimit, "a known source", seen));
-        }
-        Admission::Go | Admission::Wait => {}
-    }
-    match opened {
-        Opened::Good => {}
-        Opened::Replayed => {
-            let (check, deny) = (Check::CiphertextFresh, Deny::ReplayedCiphertext);
-            return Err(failed(check, deny, "a fresh ciphertext", "one seen before"));
-        }
-        Opened::Bad => {
-            let (check, deny) = (Check::CiphertextOpens, Deny::BadCiphertext);
-            return Err(failed(check, deny, "a ciphertext that opens to text", "one that does not"));
-        }
-    }
-    if padding == Some(Padding::Pkcs1) && !view.policy.pkcs1_allowed {
-        return Err(failed(Check::PaddingAllowed, Deny::PaddingOff, "OAEP-SHA256", "PKCS1"));
-    }
-    if !matches {
-        let (check, deny) = (Check::PasswordMatches, Deny::WrongPassword);
-        return Err(failed(check, deny, "the present password", "another one"));
-    }
-    standing(view, person, context, &mut Trace::of(Walk::Act)).map_err(Failed::of_standing)?;
-    match &person.password {
-        Password::Initial { expires_us, .. } if context.at >= *expires_us => {
-            Err(Failed::of_standing((Check::PasswordInForce, Deny::PasswordExpired)))
-        }
-        Password::Initial { .. } | Password::Own { .. } => Ok(()),
-    }
-}
-
-/// Steps on one trader, each on what the one before it left.
-struct Steps<'a> {
-    agent: &'a Agent<'a>,
-    person: Person,
-    records: Vec<Record>,
-    reason: Option<Reason>,
-    context: &'a Context,
-}
-
-impl Steps<'_> {
-    fn push(&mut self, record: Record) {
-        self.person = self.person.after(&record);
-        self.records.push(signed(self.agent, record, self.reason.as_ref()));
-    }
-
-    fn edit(&mut self, wanted: Edit, policy: &Effective) -> Result<(), Misuse> {
-        let records = edit(&self.person, wanted, policy, &self.agent.actor(), self.context)?;
-        records.into_iter().for_each(|record| self.push(record));
-        Ok(())
-    }
-
-    /// Makes a seed; a registered authenticator is taken away first.
-    fn issue(&mut self, new: NewSeed) -> Result<ShownSeed, Misuse> {
-        let NewSeed { seed, shown } = new;
-        if self.person.authenticator.is_registered() {
-            self.push(authenticator::revoke(&self.person, self.agent.actor(), self.context)?);
-        }
-        self.push(authenticator::issue(&self.person, seed, self.agent.actor(), self.context)?);
-        Ok(shown)
-    }
-
-    fn done(self, seed: Option<ShownSeed>, settle: Settle) -> Stepped {
-        let broker_comm_rate = self.person.profile.broker_comm_rate;
-        let verdict = Verdict::StepDone(Box::new(StepDone { broker_comm_rate, seed }));
-        Stepped { verdict, settle, records: self.records }
-    }
-}
-
-/// The record as this asker's: what they proved, and why they did it.
-fn signed(agent: &Agent<'_>, mut record: Record, reason: Option<&Reason>) -> Record {
-    let fresh = agent.factor_at.is_some();
-    record.entry.factor = if fresh { Factor::PasswordAndCode } else { Factor::Password };
-    if let Some(reason) = reason {
-        let before = record.entry.detail.take().map(|detail| format!("{detail}: ")).unwrap_or_default();
-        record.entry.detail = Some(format!("{before}{}", reason.as_str()));
-    }
-    record
-}
-
 /// Changes a trader as planned. Whoever gives the present password is its owner: the new one is their own; one that is
 /// set without it is initial, unless the desk lets the program say otherwise (rule 7).
 pub fn change(
@@ -578,57 +398,6 @@ pub fn change(
         Ok(shown) => steps.done(shown, settle),
         Err(misuse) => No::from(misuse).stepped(agent, CHANGE, context),
     }
-}
-
-fn new_password(
-    steps: &mut Steps<'_>,
-    view: &View<'_>,
-    person: &Person,
-    details: &TraderDetails,
-    facts: &PasswordFacts,
-) -> Result<Settle, Box<Stepped>> {
-    let (agent, context) = (steps.agent, steps.context);
-    let refused =
-        |unusable: Unusable, settle| Box::new(unusable.stepped(agent, Some(person), settle, CHANGE, context));
-    match facts {
-        PasswordFacts::Reset(new) => {
-            let phc = usable(new, &view.policy).map_err(|no| refused(*no, Settle::Neutral))?;
-            let mut record = password_set(person, phc.clone(), &view.policy, agent.actor(), context);
-            if details.initial == Some(false) {
-                let password = Password::Own { phc, set_us: context.at };
-                let set = Change::Password { person: person.id, password };
-                let first = record.changes.iter_mut().find(|change| is_password(change));
-                first.into_iter().for_each(|change| *change = set.clone());
-            }
-            steps.push(record);
-            Ok(Settle::Neutral)
-        }
-        PasswordFacts::Changed { admission, padding, opened, matches, new } => {
-            proved(view, person, (*admission, *padding, *opened, *matches), context).map_err(|failed| {
-                let wrong = matches!(
-                    failed.deny,
-                    Deny::WrongPassword | Deny::BadCiphertext | Deny::ReplayedCiphertext
-                );
-                let verdict = Verdict::PasswordIssue { reason: Rule::PresentWrong.id() };
-                let settle = if wrong { Settle::Wrong } else { Settle::Neutral };
-                refused(Unusable { failed, verdict }, settle)
-            })?;
-            let phc = usable(new, &view.policy).map_err(|no| refused(*no, Settle::Right))?;
-            let password = if details.initial == Some(true) {
-                initial(phc, &view.policy, Some(agent.person.id), context)
-            } else {
-                Password::Own { phc, set_us: context.at }
-            };
-            let entry = entry_on(context, Event::PasswordChanged, person, agent.actor());
-            let entry = Entry { trace: Some(Trace::of(Walk::Act)), ..entry };
-            steps.push(Record { entry, changes: vec![Change::Password { person: person.id, password }] });
-            Ok(Settle::Right)
-        }
-    }
-}
-
-const fn is_password(change: &Change) -> bool {
-    matches!(change, Change::Password { .. })
 }
 
 fn rest_of_change(

@@ -1,5 +1,6 @@
 //! Scripts of the login machine: what is sent, asked, decided and said, with time, read from top to bottom.
 
+mod acting;
 mod bad_input;
 mod challenge;
 mod code;
