@@ -1,5 +1,6 @@
 //! Tables of every walk: what is refused and why, what the peer sees of it, and what it does to the counts.
 
+mod acting;
 mod administration;
 mod claim;
 mod code;
