@@ -65,7 +65,7 @@ impl Notice {
             | Event::StreamReset | Event::UndeliveredLeft | Event::FixSessionAdded | Event::FixSessionChanged
             | Event::FixSessionDisabled | Event::FixSessionEnabled | Event::FixSessionEnded | Event::SequenceSet
             | Event::FixSessionReopened | Event::LoginRefused | Event::WeekRolled | Event::KeyHoursOpened
-            | Event::AdministrationRefused => None,
+            | Event::AdministrationRefused | Event::LoginVerified | Event::VerifyRefused | Event::TokenRevoked => None,
         }
     }
 }

@@ -19,6 +19,7 @@ use doorward_core::identity::key_pair::{Environment, Kept, KeyPair, LastUse};
 use doorward_core::identity::person::{KeyCodes, Kind, Password, Person, Phc, Profile, Standing};
 use doorward_core::identity::policy::{AuthSystem, Policy};
 use doorward_core::identity::sealed::Sealed;
+use doorward_core::identity::token::Tokens;
 use doorward_core::identity::totp::Parameters;
 use doorward_core::stream::{Epoch, Numbers, StreamKey};
 use doorward_core::time::Wall;

@@ -22,6 +22,7 @@ use doorward_core::identity::link::LinkHash;
 use doorward_core::identity::mail::{Mail, MailId, MailState};
 use doorward_core::identity::person::{Kind, Person, Standing};
 use doorward_core::identity::policy::{AuthSystem, Policy};
+use doorward_core::identity::token::TokenHash;
 use doorward_core::stream::{Numbers, StreamKey};
 use doorward_core::time::Wall;
 use tokio::sync::oneshot;
@@ -59,6 +60,8 @@ pub enum Load {
     Person(PersonId),
     /// The person whose last setup link has this hash, with the firm.
     Link(LinkHash),
+    /// The person who has a token of this hash, with the firm.
+    Token(TokenHash),
     /// A FIX session, with its firm.
     FixSession(SessionId),
     /// The FIX session that has, or had, a key pair, with its firm.

@@ -3,6 +3,7 @@
 //! Load a snapshot, gather facts from the vault and the hash pool, decide in the core, commit changes and audit record
 //! as one (Q5). The gate never sees a socket or a field of a message.
 
+mod acting;
 pub mod admin;
 mod attempts;
 mod breach;
@@ -34,6 +35,7 @@ mod sessions;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod trader;
 pub mod web;
 
 use std::collections::BTreeSet;
@@ -89,6 +91,8 @@ pub struct Settings {
     pub issuer: String,
     /// Where the portal is reached, without a slash at the end.
     pub portal_url: Option<String>,
+    /// For how long a token is good that a program has made.
+    pub token_valid: Duration,
     /// Whether mails can be sent; where not, none is queued.
     pub mail: bool,
     /// When the market opens and closes, and with it the making of key pairs.
@@ -108,6 +112,7 @@ impl Default for Settings {
             password_bytes_max: Limit::PasswordBytes.max(),
             issuer: "Doorward".to_owned(),
             portal_url: None,
+            token_valid: Duration::from_secs(12 * 3_600),
             mail: false,
             calendar: Arc::new(never_closed()),
             delay: Duration::ZERO,
@@ -261,6 +266,14 @@ impl Gate {
             Ask::PasswordChange { person, present, new } => {
                 self.change_password(person, &present, &new, origin).await
             }
+            Ask::TokenLogin { userid, token } => self.login_by_token(&userid, &token, origin).await,
+            Ask::Verify(asked) => self.verify_login(&asked, origin).await,
+            Ask::Token { asker, token, userid, revoke } => {
+                self.token(asker, &token, userid.as_deref(), revoke, origin).await
+            }
+            Ask::Person { asker, userid } => self.see_person(asker, userid.as_deref(), origin).await,
+            Ask::AddTrader(new) => self.add_trader(&new, origin).await,
+            Ask::ChangeTrader(wanted) => self.change_trader(&wanted, origin).await,
         }
     }
 

@@ -56,7 +56,7 @@ impl Gate {
     }
 
     /// Opens both ciphertexts, or neither counts as seen.
-    fn open_both(
+    pub(super) fn open_both(
         &self,
         present: &GivenPassword,
         new: &GivenPassword,

@@ -17,7 +17,7 @@ use crate::ask::{Declined, ShownSeed, TraderDetails, Verdict};
 use crate::audit::{Context, Deny, Record};
 use crate::id::{FirmCode, PersonId, UserId};
 use crate::identity::enrolment::Seed;
-use crate::identity::person::{Kind, Password, Person, Profile};
+use crate::identity::person::{Kind, Password, Person, Phc, Profile};
 use crate::identity::policy::{AuthSystem, Effective};
 use crate::trace::{Check, Walk};
 
@@ -83,6 +83,23 @@ pub struct Addition {
     pub firm: FirmCode,
     /// How they prove themselves, which says how long the password must be.
     pub auth_system: AuthSystem,
+}
+
+impl Addition {
+    /// The trader as they would begin, to hold a password against; nothing is added.
+    pub fn draft(&self, id: PersonId, context: &Context) -> Person {
+        let password = Password::Own { phc: Phc(String::new()), set_us: context.at };
+        let new = New {
+            id,
+            userid: self.userid.clone(),
+            kind: Kind::Trader,
+            firm: Some(self.firm.clone()),
+            auth_system: self.auth_system,
+            password,
+            profile: Profile::default(),
+        };
+        person::newcomer(new, context)
+    }
 }
 
 /// Why a step is not done: what the asker hears, and what is written down of it.

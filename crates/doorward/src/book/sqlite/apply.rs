@@ -134,6 +134,8 @@ struct Statements<'c> {
     person: Statement<'c>,
     add_person: Statement<'c>,
     set_person: Statement<'c>,
+    add_token: Statement<'c>,
+    drop_tokens: Statement<'c>,
     access: Statement<'c>,
     set_access: Statement<'c>,
     drop_access: Statement<'c>,
@@ -174,6 +176,8 @@ impl<'c> Statements<'c> {
                 "UPDATE person SET standing = ?1, registered = ?2, locked = ?3, link_hash = ?4, link_state = ?5,
                      link_until_us = ?6, version = ?7, doc = ?8 WHERE id = ?9",
             )?,
+            add_token: conn.prepare("INSERT INTO token (hash, person) VALUES (?1, ?2)")?,
+            drop_tokens: conn.prepare("DELETE FROM token WHERE person = ?1")?,
             access: conn.prepare("SELECT doc FROM access WHERE person = ?1")?,
             set_access: conn.prepare(
                 "INSERT INTO access (person, doc) VALUES (?1, ?2)
@@ -422,7 +426,11 @@ impl<'c> Writer<'c> {
             self.run.person.query_row([signed(id.as_u64())], |row| row.get(0)).optional()?;
         let Some(doc) = doc else { return Err(Refusal::Missing(format!("person {id} is not there"))) };
         let mut person: Person = parse("a person", &doc)?;
+        let tokens = person.tokens.clone();
         person.apply(change);
+        if person.tokens != tokens {
+            self.set_tokens(&person)?;
+        }
         let (link_hash, link_state, link_until) = link_columns(&person);
         self.run.set_person.execute((
             standing_name(person.standing),
@@ -435,6 +443,16 @@ impl<'c> Writer<'c> {
             to_doc(&person)?,
             signed(id.as_u64()),
         ))?;
+        Ok(())
+    }
+
+    /// By which hashes a person is found.
+    fn set_tokens(&mut self, person: &Person) -> Result<(), Refusal> {
+        let id = signed(person.id.as_u64());
+        self.run.drop_tokens.execute([id])?;
+        for token in person.tokens.iter() {
+            self.run.add_token.execute((token.hash.to_string(), id))?;
+        }
         Ok(())
     }
 

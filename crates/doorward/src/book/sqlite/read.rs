@@ -28,6 +28,9 @@ const BY_USERID: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
 // The last link that a person was given; it alone can be live (K2).
 const BY_LINK: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
      LEFT JOIN person p ON p.link_hash = ?1 LEFT JOIN firm f ON f.code = p.firm LEFT JOIN access a ON a.person = p.id";
+const BY_TOKEN: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
+     LEFT JOIN token t ON t.hash = ?1 LEFT JOIN person p ON p.id = t.person LEFT JOIN firm f ON f.code = p.firm
+     LEFT JOIN access a ON a.person = p.id";
 const BY_PERSON: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
      LEFT JOIN person p ON p.id = ?1 LEFT JOIN firm f ON f.code = p.firm LEFT JOIN access a ON a.person = p.id";
 
@@ -37,6 +40,7 @@ pub(super) fn snapshot(conn: &Connection, what: &Load) -> Result<Snapshot, Fault
         Load::Firm(code) => conn.query_row(FIRM, [code.as_str()], docs),
         Load::UserId(userid) => conn.query_row(BY_USERID, [userid.as_str()], docs),
         Load::Link(hash) => conn.query_row(BY_LINK, [hash.to_string()], docs),
+        Load::Token(hash) => conn.query_row(BY_TOKEN, [hash.to_string()], docs),
         Load::Person(person) => conn.query_row(BY_PERSON, [signed(person.as_u64())], docs),
         Load::FixSession(session) => return session_snapshot(conn, BY_SESSION, &session.to_string()),
         Load::AccessKey(key) => return session_snapshot(conn, BY_ACCESS_KEY, &key.to_string()),

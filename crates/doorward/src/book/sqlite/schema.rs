@@ -23,6 +23,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { name: "first", sql: include_str!("../migrations/0001_first.sql") },
     Migration { name: "fix", sql: include_str!("../migrations/0002_fix.sql") },
     Migration { name: "people", sql: include_str!("../migrations/0003_people.sql") },
+    Migration { name: "tokens", sql: include_str!("../migrations/0004_tokens.sql") },
 ];
 
 /// A fault of SQLite, by what there is to do about it.
@@ -136,6 +137,10 @@ mod tests {
         Migration { name: MIGRATIONS[2].name, sql: MIGRATIONS[2].sql }
     }
 
+    fn tokens() -> Migration {
+        Migration { name: MIGRATIONS[3].name, sql: MIGRATIONS[3].sql }
+    }
+
     #[test]
     fn the_step_to_the_console_takes_locks_and_last_logins_from_what_was_there() {
         let base = tempfile::tempdir().unwrap();
@@ -215,10 +220,10 @@ mod tests {
     fn a_database_of_a_newer_release_is_refused_unchanged() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("book.db");
-        drop(open_to_write(&path, &[first(), fix(), people(), SECOND]).unwrap());
+        drop(open_to_write(&path, &[first(), fix(), people(), tokens(), SECOND]).unwrap());
         let refused = open_to_write(&path, MIGRATIONS).err().unwrap().to_string();
-        assert!(refused.contains("has schema 4") && refused.contains("knows 3"), "{refused}");
-        open_to_write(&path, &[first(), fix(), people(), SECOND]).unwrap();
+        assert!(refused.contains("has schema 5") && refused.contains("knows 4"), "{refused}");
+        open_to_write(&path, &[first(), fix(), people(), tokens(), SECOND]).unwrap();
     }
 
     #[test]

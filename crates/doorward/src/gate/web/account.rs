@@ -87,6 +87,11 @@ impl Gate {
             | Verdict::CodeNeeded(_)
             | Verdict::CodeRefused(_)
             | Verdict::RegistrationNeeded { .. }
+            | Verdict::Verified(_)
+            | Verdict::TokenKnown { .. }
+            | Verdict::Person(_)
+            | Verdict::StepDone(_)
+            | Verdict::Declined(_)
             | Verdict::Refused => PasswordChanged::Rule(Rule::PresentWrong),
         }
     }

@@ -111,10 +111,13 @@ pub(super) fn is_attempt(entry: &Entry) -> bool {
         | Walk::EnrolConfirm
         | Walk::Recovery
         | Walk::PasswordChange
+        | Walk::TokenLogin
+        | Walk::Verify
         | Walk::SignedLogon => true,
         Walk::LinkMake
         | Walk::RecoveryMake
         | Walk::Serve
+        | Walk::Act
         | Walk::Claim
         | Walk::KeyCreate
         | Walk::KeyDownload
@@ -330,6 +333,7 @@ const PHRASES: &[(Check, &str, &str)] = &[
     (Check::AskerAllowed, "The asker may do this.", "The asker may not do this."),
     (Check::NotOneself, "It was done to somebody else.", "Nobody does this to themselves."),
     (Check::FactorFresh, "A fresh code was given.", "A fresh code was missing."),
+    (Check::TokenLive, "The token is good.", "The token is not good: it has ended, or is another's."),
     (Check::DeskUnclaimed, "There was no operator yet.", "There is an operator already."),
     (Check::CodesLeft, "Codes were left for this day.", "The codes for key pairs of this day are used up."),
 ];

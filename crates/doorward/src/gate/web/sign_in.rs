@@ -129,6 +129,11 @@ impl Gate {
             | Verdict::CodeRefused(_)
             | Verdict::ChallengeKey(_)
             | Verdict::PasswordChanged { .. }
+            | Verdict::Verified(_)
+            | Verdict::TokenKnown { .. }
+            | Verdict::Person(_)
+            | Verdict::StepDone(_)
+            | Verdict::Declined(_)
             | Verdict::PasswordIssue { .. } => return Entered::Refused,
         };
         let begun = self.begin_session(&who, stage.clone(), origin, browser).await;
@@ -242,6 +247,11 @@ impl Gate {
             | Verdict::ChallengeNeeded
             | Verdict::ChallengeKey(_)
             | Verdict::PasswordChanged { .. }
+            | Verdict::Verified(_)
+            | Verdict::TokenKnown { .. }
+            | Verdict::Person(_)
+            | Verdict::StepDone(_)
+            | Verdict::Declined(_)
             | Verdict::PasswordIssue { .. } => {
                 self.dismiss(token, Deny::SessionEnded, browser).await;
                 return Entered::Refused;
@@ -298,6 +308,11 @@ impl Gate {
             | Verdict::ChallengeNeeded
             | Verdict::ChallengeKey(_)
             | Verdict::PasswordChanged { .. }
+            | Verdict::Verified(_)
+            | Verdict::TokenKnown { .. }
+            | Verdict::Person(_)
+            | Verdict::StepDone(_)
+            | Verdict::Declined(_)
             | Verdict::PasswordIssue { .. } => {
                 self.dismiss(token, Deny::SessionEnded, browser).await;
                 SteppedUp::Refused

@@ -47,6 +47,7 @@ fn dump(dir: &Path) -> Vec<String> {
         "stream",
         "week",
         "last_login",
+        "token",
         "outbox",
         "halt",
         "audit",

@@ -12,6 +12,7 @@ pub(super) const fn factor(factor: Factor) -> &'static str {
         Factor::Password => "Password",
         Factor::Code | Factor::PasswordAndCode => "Password and code",
         Factor::RecoveryCode => "Password and recovery code",
+        Factor::Token => "Token",
         Factor::Signature => "Signature",
         Factor::LocalUser => "User of the server",
         Factor::LocalUserAndCode => "User of the server, and code",
