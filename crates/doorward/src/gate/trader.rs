@@ -72,38 +72,42 @@ impl From<NotOpened> for Undecided {
 impl Gate {
     /// Adds a trader for whoever may.
     pub(super) async fn add_trader(&self, asked: &NewTrader, origin: &Origin) -> Verdict {
-        let given = [&asked.password];
-        self.answer_step(self.add_asked(asked, origin).await, &given, origin)
+        let mut fresh = Vec::new();
+        let decided = self.add_asked(asked, &mut fresh, origin).await;
+        self.answer_step(decided, &fresh, origin)
     }
 
     /// Changes a trader for whoever may.
     pub(super) async fn change_trader(&self, asked: &TraderChange, origin: &Origin) -> Verdict {
-        let given: Vec<&GivenPassword> = match &asked.password {
-            None => Vec::new(),
-            Some(NewSecret::Changed { present, new }) => vec![present, new],
-            Some(NewSecret::Reset(new)) => vec![new],
-        };
-        self.answer_step(self.change_asked(asked, origin).await, &given, origin)
+        let mut fresh = Vec::new();
+        let decided = self.change_asked(asked, &mut fresh, origin).await;
+        self.answer_step(decided, &fresh, origin)
     }
 
-    /// The verdict; where nothing was decided, the asker may send the very same message again.
+    /// The verdict; where nothing was decided, the asker may send the very same message again: what was opened for the
+    /// first time is forgotten.
     fn answer_step(
         &self,
         decided: Result<Verdict, Undecided>,
-        given: &[&GivenPassword],
+        fresh: &[&GivenPassword],
         origin: &Origin,
     ) -> Verdict {
         match decided {
             Ok(verdict) => verdict,
             Err(Undecided::ChallengeNeeded) => Verdict::ChallengeNeeded,
             Err(Undecided::Fault(fault)) => {
-                given.iter().for_each(|given| self.forget_given(given));
+                fresh.iter().for_each(|given| self.forget_given(given));
                 self.fault(&fault, origin)
             }
         }
     }
 
-    async fn add_asked(&self, asked: &NewTrader, origin: &Origin) -> Result<Verdict, Undecided> {
+    async fn add_asked<'a>(
+        &self,
+        asked: &'a NewTrader,
+        fresh: &mut Vec<&'a GivenPassword>,
+        origin: &Origin,
+    ) -> Result<Verdict, Undecided> {
         let asker = self.store.load(&Load::Person(asked.asker.person))?;
         let agent = agent(&asker, asked.asker)?;
         let meant = firm_meant(&agent, asked.firm.as_deref()).filter(|firm| agent.serves_firm(firm));
@@ -129,6 +133,7 @@ impl Gate {
         let id = PersonId::from_random(random_u64());
         let draft = addition.draft(id, &context);
         let opened = self.open_given(&asked.password, Label::WebSocket)?;
+        fresh.extend((opened.opened != Opened::Replayed).then_some(&asked.password));
         let password =
             self.new_password(&opened, asked.password.padding(), &draft, &snapshot, origin).await?;
         let seed = match details.otp {
@@ -147,7 +152,12 @@ impl Gate {
         }
     }
 
-    async fn change_asked(&self, asked: &TraderChange, origin: &Origin) -> Result<Verdict, Undecided> {
+    async fn change_asked<'a>(
+        &self,
+        asked: &'a TraderChange,
+        fresh: &mut Vec<&'a GivenPassword>,
+        origin: &Origin,
+    ) -> Result<Verdict, Undecided> {
         let context = self.context(origin);
         let asker = self.store.load(&Load::Person(asked.asker.person))?;
         let snapshot = match UserId::parse(&asked.userid) {
@@ -163,9 +173,15 @@ impl Gate {
         };
         let secret = match &asked.password {
             None => OpenedSecret::None,
-            Some(NewSecret::Reset(new)) => OpenedSecret::Reset(self.open_given(new, Label::WebSocket)?),
-            Some(NewSecret::Changed { present, new }) => {
-                let (present, new) = self.open_both(present, new)?;
+            Some(NewSecret::Reset(given)) => {
+                let new = self.open_given(given, Label::WebSocket)?;
+                fresh.extend((new.opened != Opened::Replayed).then_some(given));
+                OpenedSecret::Reset(new)
+            }
+            Some(NewSecret::Changed { present: first, new: second }) => {
+                let (present, new) = self.open_both(first, second)?;
+                fresh.extend((present.opened != Opened::Replayed).then_some(first));
+                fresh.extend((new.opened != Opened::Replayed).then_some(second));
                 OpenedSecret::Changed { present, new }
             }
         };
