@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::ask::{
-    Ask, AskId, Challenge, Declined, Granted, KeyId, Padding, PersonShown, StepDone, Verdict, Verified,
-};
+use crate::ask::{Ask, AskId, Challenge, Declined, Granted, KeyId, Padding, PersonShown, Verdict, Verified};
 use crate::audit::{Deny, Event};
 use crate::id::{PersonId, UserId};
 use crate::limits::Limit;
@@ -144,7 +142,7 @@ fn verdict(kind: u8) -> Verdict {
             registered: false,
             attr: None,
         })),
-        16 => Verdict::StepDone(Box::new(StepDone::default())),
+        16 => Verdict::StepDone(Box::default()),
         17 => Verdict::Declined(Declined::NotPermitted { field: None }),
         18 => Verdict::Granted(Granted { serves: true, ..granted(false) }),
         _ => Verdict::TryAgainLater { retry_ms: 5_000 },
@@ -388,7 +386,7 @@ impl Watched {
         match asked {
             Asked::Challenge => assert!(!self.code_awaited, "only a code is taken"),
             Asked::Login | Asked::TokenLogin => {
-                assert!(!self.code_awaited && self.let_in.is_none(), "a login after a login")
+                assert!(!self.code_awaited && self.let_in.is_none(), "a login after a login");
             }
             Asked::Code => assert!(self.code_awaited && self.let_in.is_none(), "a code out of place"),
             Asked::Change | Asked::Verify | Asked::Token | Asked::Person | Asked::Step => {

@@ -371,7 +371,7 @@ impl Gate {
 
     /// Enters whoever was let in, or has only a second step left, among the live ones, while the person is still
     /// locked: what an administrator does from now on ends the connection.
-    fn granted(&self, verdict: Verdict, person: &Person, origin: &Origin) -> Verdict {
+    pub(super) fn granted(&self, verdict: Verdict, person: &Person, origin: &Origin) -> Verdict {
         let logged_in = matches!(verdict, Verdict::Granted(_));
         let underway = matches!(
             verdict,

@@ -272,8 +272,8 @@ impl Gate {
                 self.token(asker, &token, userid.as_deref(), revoke, origin).await
             }
             Ask::Person { asker, userid } => self.see_person(asker, userid.as_deref(), origin).await,
-            Ask::AddTrader(new) => self.add_trader(&new, origin).await,
-            Ask::ChangeTrader(wanted) => self.change_trader(&wanted, origin).await,
+            Ask::AddTrader(new) => self.add_trader_for(&new, origin).await,
+            Ask::ChangeTrader(wanted) => self.change_trader_for(&wanted, origin).await,
         }
     }
 

@@ -71,14 +71,14 @@ impl From<NotOpened> for Undecided {
 
 impl Gate {
     /// Adds a trader for whoever may.
-    pub(super) async fn add_trader(&self, asked: &NewTrader, origin: &Origin) -> Verdict {
+    pub(super) async fn add_trader_for(&self, asked: &NewTrader, origin: &Origin) -> Verdict {
         let mut fresh = Vec::new();
         let decided = self.add_asked(asked, &mut fresh, origin).await;
         self.answer_step(decided, &fresh, origin)
     }
 
     /// Changes a trader for whoever may.
-    pub(super) async fn change_trader(&self, asked: &TraderChange, origin: &Origin) -> Verdict {
+    pub(super) async fn change_trader_for(&self, asked: &TraderChange, origin: &Origin) -> Verdict {
         let mut fresh = Vec::new();
         let decided = self.change_asked(asked, &mut fresh, origin).await;
         self.answer_step(decided, &fresh, origin)

@@ -489,7 +489,14 @@ fn ask_line(ask: &Ask) -> String {
             format!("login {userid} {} {code}", clear(password))
         }
         Ask::PasswordChange { present, new, .. } => format!("change {} {}", clear(present), clear(new)),
-        Ask::ChallengeKey | Ask::Code { .. } => panic!("{ask:?}"),
+        Ask::ChallengeKey
+        | Ask::Code { .. }
+        | Ask::TokenLogin { .. }
+        | Ask::Verify(_)
+        | Ask::Token { .. }
+        | Ask::Person { .. }
+        | Ask::AddTrader(_)
+        | Ask::ChangeTrader(_) => panic!("{ask:?}"),
     }
 }
 

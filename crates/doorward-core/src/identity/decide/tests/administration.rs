@@ -291,7 +291,7 @@ fn t10_an_administrator_unlocks_and_no_used_code_lives_again() {
     record.changes.iter().for_each(|change| s.who().apply(change));
     assert_eq!(s.login().record.entry.reason, Some(Deny::UsedCode));
     s.facts.code = CodeFact::Given { offset: Some(1) };
-    assert_eq!(s.login().verdict, Verdict::Granted(granted(false)));
+    assert_eq!(s.login().verdict, Verdict::Granted(granted_by_code(false)));
     let record = authenticator::unlock(&person(Kind::Trader), administrator(), &local());
     assert_eq!((record.entry.event, record.changes.len()), (Event::AttemptsForgotten, 1));
 }

@@ -22,7 +22,7 @@ fn both_steps(s: &mut Situation, offset: Option<i8>) -> [(Verdict, Option<Deny>,
 fn rule_8_t5_a_code_is_good_one_step_either_side_at_both_steps() {
     for offset in [-1, 0, 1] {
         for (verdict, reason, _) in both_steps(&mut with_code(), Some(offset)) {
-            assert_eq!((verdict, reason), (Verdict::Granted(granted(false)), None), "{offset}");
+            assert_eq!((verdict, reason), (Verdict::Granted(granted_by_code(false)), None), "{offset}");
         }
     }
 }
@@ -80,7 +80,7 @@ fn t10_a_backed_off_authenticator_looks_at_no_code_and_counts_none() {
     }
     s.who().authenticator = Authenticator::BackedOff { factor: registered(), until_us: NOW };
     for (verdict, _, _) in both_steps(&mut s, Some(0)) {
-        assert_eq!(verdict, Verdict::Granted(granted(false)), "the wait is over");
+        assert_eq!(verdict, Verdict::Granted(granted_by_code(false)), "the wait is over");
     }
 }
 
@@ -135,7 +135,7 @@ fn what_happened_between_the_steps_counts() {
 fn p11_the_second_step_says_too_that_the_password_must_be_changed() {
     let mut s = with_code();
     s.who().password = initial_password(NOW + HOUR);
-    assert_eq!(second_step(&s, Some(0)).verdict, Verdict::Granted(granted(true)));
+    assert_eq!(second_step(&s, Some(0)).verdict, Verdict::Granted(granted_by_code(true)));
     assert_eq!(second_step(&s, None).verdict, Verdict::CodeRefused(granted(true)));
 }
 

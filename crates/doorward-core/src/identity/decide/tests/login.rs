@@ -95,7 +95,8 @@ fn a_password_alone_lets_in_who_needs_no_more() {
         let mut s = trader();
         s.person = Some(person(kind));
         let decision = s.login();
-        assert_eq!(decision.verdict, Verdict::Granted(granted(false)));
+        let serves = kind == Kind::Administrator;
+        assert_eq!(decision.verdict, Verdict::Granted(Granted { serves, ..granted(false) }));
         assert_eq!(decision.settle, Settle::Right);
         let entry = decision.record.entry;
         assert_eq!((entry.event, entry.factor), (Event::LoginGranted, Factor::Password));
@@ -123,7 +124,10 @@ fn rule_5_a_right_password_without_a_code_is_asked_for_one() {
 #[test]
 fn both_in_one_request_let_in_and_use_the_step_up() {
     let decision = with_code().login();
-    assert_eq!((decision.verdict, decision.settle), (Verdict::Granted(granted(false)), Settle::Right));
+    assert_eq!(
+        (decision.verdict, decision.settle),
+        (Verdict::Granted(granted_by_code(false)), Settle::Right)
+    );
     assert_eq!(decision.record.entry.factor, Factor::PasswordAndCode);
     let [Change::Authenticator { authenticator: Authenticator::Active(factor), .. }] =
         &decision.record.changes[..]
@@ -142,7 +146,7 @@ fn p11_rule_7_an_initial_password_must_be_changed_and_ends_on_time() {
     assert_eq!(s.login().verdict, Verdict::Refused);
     let mut s = with_code();
     s.who().password = initial_password(NOW + HOUR);
-    assert_eq!(s.login().verdict, Verdict::Granted(granted(true)));
+    assert_eq!(s.login().verdict, Verdict::Granted(granted_by_code(true)));
 }
 
 #[test]
@@ -178,7 +182,7 @@ fn t12_rule_6_while_a_seed_is_pending_its_code_is_asked_for_whatever_was_chosen(
         assert_eq!(s.login().verdict, Verdict::CodeRefused(granted(false)));
         s.facts.code = CodeFact::Given { offset: Some(0) };
         let decision = s.login();
-        assert_eq!(decision.verdict, Verdict::Granted(granted(false)));
+        assert_eq!(decision.verdict, Verdict::Granted(granted_by_code(false)));
         assert_eq!(decision.record.entry.event, Event::AuthenticatorConfirmed);
     }
 }
@@ -217,7 +221,8 @@ fn a_service_user_comes_from_listed_addresses_and_needs_no_code() {
         let mut s = service(sources);
         s.source = from.map(|text| text.parse().unwrap());
         s.policy.otp_demanded = true;
-        assert_eq!(s.login().verdict == Verdict::Granted(granted(false)), in_, "{sources:?} {from:?}");
+        let granted = Verdict::Granted(Granted { serves: true, ..granted(false) });
+        assert_eq!(s.login().verdict == granted, in_, "{sources:?} {from:?}");
     }
     let mut without_grant = service(&[]);
     without_grant.who().profile.grant = None;

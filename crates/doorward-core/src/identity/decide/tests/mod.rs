@@ -272,8 +272,14 @@ fn every_state() -> impl Iterator<Item = Situation> {
     })
 }
 
+/// Let in with a good code, just now.
+fn granted_by_code(must_change: bool) -> Granted {
+    Granted { factor_at: Some(NOW), ..granted(must_change) }
+}
+
 fn granted(must_change: bool) -> Granted {
-    Granted { person: person(Kind::Trader).id, userid: UserId::parse(USERID).unwrap(), must_change }
+    let (person, userid) = (person(Kind::Trader).id, UserId::parse(USERID).unwrap());
+    Granted { person, userid, must_change, serves: false, factor_at: None }
 }
 
 /// What holds of every record: it reads back as it was, its entry has no secret, its trace tells the whole walk.

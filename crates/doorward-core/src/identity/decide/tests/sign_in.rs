@@ -144,7 +144,7 @@ fn t17_a_used_code_is_told_only_after_a_right_password() {
 fn t14_a_fresh_code_is_five_minutes_old_at_most_and_used_up() {
     let mut s = with_code();
     let decision = step_up(&s.view(), s.person.as_ref().unwrap(), Some(0), &s.context());
-    assert_eq!(decision.verdict, Verdict::Granted(granted(false)));
+    assert_eq!(decision.verdict, Verdict::Granted(granted_by_code(false)));
     assert_eq!(
         (decision.record.entry.event, decision.record.entry.factor),
         (Event::FactorProved, Factor::Code)
