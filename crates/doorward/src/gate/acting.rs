@@ -29,7 +29,7 @@ use crate::metrics;
 use crate::vault::Label;
 
 /// The hash under which a token is kept: SHA-256 of the token as it was shown.
-pub fn token_hash(token: &str) -> TokenHash {
+pub(super) fn token_hash(token: &str) -> TokenHash {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
     TokenHash(hash)

@@ -187,6 +187,7 @@ pub(super) fn person(person: &Person, access: &Access, now: Wall) -> Value {
         links_made: _,
         recovery,
         notices,
+        tokens: _,
         profile,
         version,
     } = person;
