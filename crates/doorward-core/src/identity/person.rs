@@ -36,7 +36,7 @@ table! {
         Change = "change", "Change what is known of traders.";
         ResetPassword = "reset-password", "Set a trader's password without the old one.";
         LastingPassword = "lasting-password", "Set a trader's password that need not be changed; for programs.";
-        TokenOnPassword = "token-on-password", "Have tokens made for customers without an authenticator, by their password alone; for programs.";
+        TokenOnPassword = "token-on-password", "Have tokens made for customers without 2FA, by their password alone; for programs.";
         ResetAuthenticator = "reset-authenticator", "Take authenticators away; an administrator's: passwords as well.";
         ViewPeople = "view-people", "See the own firm's people; for administrators.";
         EditPeople = "edit-people", "Add, change, disable and unlock the own firm's people, hand out setup links; for administrators.";

@@ -62,15 +62,7 @@ impl Session {
         let refused = |refusal: Refusal, deny| (refusal.text(&[]), deny);
         let (text, deny) = match (purpose, verdict) {
             (Purpose::Login { change: Some((present, new)) }, Verdict::Granted(granted)) => {
-                let ask = self.out.ask_gate(Ask::PasswordChange {
-                    person: granted.person,
-                    present: GivenPassword::Clear(present),
-                    new: GivenPassword::Clear(new),
-                });
-                let until = now.mono + self.settings.profile.verify_max;
-                let purpose = Purpose::Change(granted);
-                self.state = State::Asking(Box::new(Asking { ask, until, logon, purpose }));
-                return;
+                return self.ask_change(logon, granted, (present, new), now);
             }
             (Purpose::Login { change: None }, Verdict::Granted(granted)) if !granted.must_change => {
                 return self.enter_person(logon, granted, None, now);
@@ -128,6 +120,24 @@ impl Session {
             ) => (later(), Deny::NotVerified),
         };
         self.refuse_decided(&logon, &text, deny, now);
+    }
+
+    /// Asks for the change of the password that came with the Logon.
+    fn ask_change(
+        &mut self,
+        logon: super::Logon,
+        granted: Granted,
+        (present, new): (Secret<String>, Secret<String>),
+        now: Now,
+    ) {
+        let ask = self.out.ask_gate(Ask::PasswordChange {
+            person: granted.person,
+            present: GivenPassword::Clear(present),
+            new: GivenPassword::Clear(new),
+        });
+        let until = now.mono + self.settings.profile.verify_max;
+        let purpose = Purpose::Change(granted);
+        self.state = State::Asking(Box::new(Asking { ask, until, logon, purpose }));
     }
 
     fn enter_person(
