@@ -71,7 +71,7 @@ const NOT_HEARD: [(Deny, Spoil); 4] = [
         program.profile.grant = Some(Grant {
             rights: std::collections::BTreeSet::new(),
             ..program.profile.grant.clone().unwrap()
-        })
+        });
     }),
 ];
 

@@ -1,7 +1,7 @@
 //! `adduser` for others (rules 10 to 12).
 
 use super::*;
-use crate::ask::{Declined, OnceShown, ShownSeed, StepDone, TraderDetails};
+use crate::ask::{Declined, OnceShown, ShownSeed, TraderDetails};
 use crate::identity::decide::add_user::{
     Made, NewPassword, NewSeed, PasswordFacts, Sets, Stepped, Wanted, add, change, plan_add, plan_change,
 };
@@ -36,8 +36,9 @@ fn changed(
     asker: &Agent<'_>,
     s: &mut Situation,
     details: &TraderDetails,
-    facts: Option<PasswordFacts>,
+    facts: impl Into<Option<PasswordFacts>>,
 ) -> Stepped {
+    let facts = facts.into();
     let sets = match &facts {
         None => Sets::Nothing,
         Some(PasswordFacts::Changed { .. }) => Sets::Changed,
@@ -213,7 +214,7 @@ fn rule_10_a_reset_password_is_initial_and_ends_tokens() {
     give_token(s.who(), 1);
     let details = TraderDetails { reason: Some("by phone".into()), ..nothing() };
     let stepped = changed(&agent(&program(&ALL)), &mut s, &details, Some(reset()));
-    assert_eq!(stepped.verdict, Verdict::StepDone(Box::new(StepDone::default())));
+    assert_eq!(stepped.verdict, Verdict::StepDone(Box::default()));
     assert_eq!(stepped.records[0].entry.event, Event::PasswordSet);
     assert_eq!(stepped.records[0].entry.detail.as_deref(), Some("by phone"));
     assert!(matches!(s.who().password, Password::Initial { .. }) && s.who().tokens.is_empty());
