@@ -6,6 +6,8 @@
 Nothing is captured from a network, so nothing here needs rights: the recorder is a relay between client and server.
 """
 
+import ipaddress
+import itertools
 import re
 import socket
 import struct
@@ -17,6 +19,8 @@ import time
 TSHARK_S_MAX = 120
 SEGMENT_LEN_MAX = 32 * 1024
 RAW_IP = 101
+SERVER = ipaddress.ip_address("127.0.0.1")
+CLIENTS_FROM = ipaddress.ip_address("127.1.0.0")
 SYN, PUSH, ACK = 0x02, 0x08, 0x10
 
 
@@ -27,14 +31,18 @@ class Capture:
         self.file = open(path, "wb")
         self.file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 1 << 18, RAW_IP))
         self.held = threading.Lock()
+        self.count = itertools.count(1)
+
+    def client(self):
+        """An address that no other conversation has: ports come again, and tshark takes the later for the earlier."""
+        return CLIENTS_FROM + next(self.count)
 
     def packet(self, ends, numbers, flags, payload=b""):
-        """One packet from `ends[0]` to `ends[1]`, which are ports; `numbers` are its SEQ and ACK."""
-        (source, target), (seq, ack) = ends, numbers
+        """One packet from `ends[0]` to `ends[1]`, which are addresses with ports; `numbers` are its SEQ and ACK."""
+        ((from_host, source), (to_host, target)), (seq, ack) = ends, numbers
         tcp = struct.pack(">HHIIBBHHH", source, target, seq, ack, 5 << 4, flags, 65535, 0, 0) + payload
-        loopback = socket.inet_aton("127.0.0.1")
         head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(tcp), 0, 0, 64, socket.IPPROTO_TCP, 0)
-        data = head + loopback + loopback + tcp
+        data = head + from_host.packed + to_host.packed + tcp
         now = time.time()
         with self.held:
             if self.file.closed:
@@ -52,19 +60,19 @@ class Conversation:
 
     def __init__(self, capture, client_port, server_port):
         self.capture = capture
-        self.ports = (client_port, server_port)
+        self.ends = client, server = (capture.client(), client_port), (SERVER, server_port)
         self.sent = [1, 1]
         self.held = threading.Lock()
-        capture.packet((client_port, server_port), (0, 0), SYN)
-        capture.packet((server_port, client_port), (0, 1), SYN | ACK)
-        capture.packet((client_port, server_port), (1, 1), ACK)
+        capture.packet((client, server), (0, 0), SYN)
+        capture.packet((server, client), (0, 1), SYN | ACK)
+        capture.packet((client, server), (1, 1), ACK)
 
     def carried(self, side, data):
         """Bytes from the client (side 0) or from the server (side 1)."""
         with self.held:
             for at in range(0, len(data), SEGMENT_LEN_MAX):
                 part = data[at : at + SEGMENT_LEN_MAX]
-                ends = (self.ports[side], self.ports[1 - side])
+                ends = (self.ends[side], self.ends[1 - side])
                 self.capture.packet(ends, (self.sent[side], self.sent[1 - side]), PUSH | ACK, part)
                 self.sent[side] = (self.sent[side] + len(part)) % (1 << 32)
 

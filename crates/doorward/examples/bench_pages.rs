@@ -62,6 +62,7 @@ impl Drop for Server {
 impl Server {
     fn start(folder: &Path) -> Fallible<Self> {
         let text = "data_dir = \"data\"\n[log]\nformat = \"json\"\nlevel = \"info\"\n[web]\nlisten = [\"127.0.0.1:0\"]\n\
+                    [ws]\nlisten = [\"127.0.0.1:0\"]\n\
                     [metrics]\nlisten = \"127.0.0.1:0\"\n";
         std::fs::write(folder.join("doorward.toml"), text)?;
         let binary = std::env::current_exe()?.with_file_name("../doorward");
@@ -153,7 +154,7 @@ impl Site {
     fn seed(&self) -> Fallible<()> {
         let data = self.folder.join("data");
         let disk = Arc::new(RealDisk::open(&data.join("journal"))?);
-        let store = sqlite::open(&data, disk, "bench".into(), &sqlite::Settings::default())?;
+        let store = sqlite::open(&data, disk, "node1".into(), &sqlite::Settings::default())?;
         let anna = store.load(&Load::UserId(UserId::parse("anna")?))?.person.ok_or("anna")?;
         // All have the administrator's hash.
         let people: Vec<Person> = (0..self.people).map(|n| person(&anna, n)).collect::<Fallible<_>>()?;
@@ -265,7 +266,10 @@ impl Browser {
             .header("sec-fetch-site", "same-origin")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(COOKIE, format!("dw_session={}", self.cookie));
-        self.sender.ready().await?;
+        // The server ends a connection that was not used for a while.
+        if self.sender.ready().await.is_err() {
+            self.sender = Self::open(self.at).await?.sender;
+        }
         let response = self.sender.send_request(request.body(Full::new(Bytes::from(body)))?).await?;
         let (parts, body) = response.into_parts();
         let body = String::from_utf8(body.collect().await?.to_bytes().to_vec())?;
@@ -335,7 +339,7 @@ fn pages(people: u64, records: u64) -> Vec<(&'static str, String)> {
     let half = format!("trader{:07}", people / 2);
     let id = PersonId::from_random((people / 2 / 2 * 2 + 1) << 20);
     vec![
-        ("sign-in page", "/signin".to_owned()),
+        ("change of the password", "/password".to_owned()),
         ("my account", "/account".to_owned()),
         ("home of the console", "/console".to_owned()),
         ("people, first page", "/console/people".to_owned()),

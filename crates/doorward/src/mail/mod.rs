@@ -1,4 +1,4 @@
-//! Mail: what is said ([`letter`]), how it is put into a message ([`message`]), by which way it leaves ([`post`]), and
+//! Mail: what is said ([`letter`]), how it is put into a message (`message`), by which way it leaves (`post`), and
 //! when ([`outbox`]).
 //!
 //! A mail is queued by a change in the record of what it tells of, so neither is without the other. The outbox asks the

@@ -311,13 +311,28 @@ pub(super) fn audit(
     way: Way,
     limit: usize,
 ) -> Result<Vec<(u64, Entry)>, Fault> {
+    let Some((sql, mut values)) = audit_sql(conn, filter, way, limit)? else { return Ok(Vec::new()) };
+    values.push(limit_of(limit));
+    let rows: Vec<(i64, String)> = list(conn, &sql, values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.iter().map(|(no, doc)| Ok((unsigned(*no), parse("an audit record", doc)?))).collect()
+}
+
+/// The statement for a page of records, with its values but for the last, the limit; `None`: there are none.
+pub(super) fn audit_sql(
+    conn: &Connection,
+    filter: &AuditFilter,
+    way: Way,
+    limit: usize,
+) -> Result<Option<(String, Vec<Value>)>, Fault> {
     let AuditFilter { person, userid, firm, session, event, outcome, door, attempt, since, until } = filter;
     let mut when = Conditions::default();
     match way {
         Way::Down { before } => when.and("no < ?", before.map(signed)),
         Way::Up { after } => when.and("no > ?", Some(signed(after))),
     }
-    when.and_text("firm = ?", firm.as_ref().map(FirmCode::as_str));
+    // A person has fewer records than a firm: the plus keeps the firm's index out of it.
+    let is_narrow = person.is_some() || userid.is_some() || session.is_some() || attempt.is_some();
+    when.and_text(if is_narrow { "+firm = ?" } else { "firm = ?" }, firm.as_ref().map(FirmCode::as_str));
     when.and("name = ?", session.map(|session| session.to_string()));
     when.and_text("event = ?", event.map(doorward_core::audit::Event::id));
     if event.is_some_and(|event| !matches!(event, Event::LogonGranted | Event::LogonRefused)) {
@@ -352,18 +367,13 @@ pub(super) fn audit(
                 when.with("subject = ?", person).with("person = ?", id),
             ]
         }
-        (Some(_), Some((None, _))) => return Ok(Vec::new()),
+        (Some(_), Some((None, _))) => return Ok(None),
     };
-    walk(conn, branches, way, limit)
+    Ok(Some(walk(branches, way, limit)))
 }
 
 /// The first records over all branches, each of which an index walks from one end.
-fn walk(
-    conn: &Connection,
-    branches: Vec<Conditions>,
-    way: Way,
-    limit: usize,
-) -> Result<Vec<(u64, Entry)>, Fault> {
+fn walk(branches: Vec<Conditions>, way: Way, limit: usize) -> (String, Vec<Value>) {
     let (mut parts, mut values, order) = (Vec::new(), Vec::new(), way.order());
     for branch in branches {
         let when = branch.sql();
@@ -371,10 +381,7 @@ fn walk(
         values.extend(branch.values);
         values.push(limit_of(limit));
     }
-    let sql = format!("{} ORDER BY no {order} LIMIT ?", parts.join(" UNION "));
-    values.push(limit_of(limit));
-    let rows: Vec<(i64, String)> = list(conn, &sql, values, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    rows.iter().map(|(no, doc)| Ok((unsigned(*no), parse("an audit record", doc)?))).collect()
+    (format!("{} ORDER BY no {order} LIMIT ?", parts.join(" UNION ")), values)
 }
 
 /// The person with a user id, if there is one, and how a record names it if nobody had it.

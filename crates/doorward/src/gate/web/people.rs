@@ -25,7 +25,7 @@ use crate::gate::{Gate, effective};
 /// Most people of one page.
 pub const PEOPLE_MAX: usize = 200;
 /// Up to how many people are counted.
-pub const COUNT_MAX: usize = 1_000;
+pub const COUNT_MAX: usize = 250;
 /// Mails that are shown of a person.
 const MAILS: usize = 5;
 /// Events that are shown of a person.

@@ -337,7 +337,16 @@ impl Gate {
 pub(super) const fn retry_ms(verdict: &Verdict) -> u32 {
     match verdict {
         Verdict::Busy { retry_ms } | Verdict::TryAgainLater { retry_ms } => *retry_ms,
-        _ => FAULT_RETRY_MS, // a fault is told as one of the two
+        // A fault is told as one of the two.
+        Verdict::Granted(_)
+        | Verdict::CodeNeeded(_)
+        | Verdict::CodeRefused(_)
+        | Verdict::RegistrationNeeded { .. }
+        | Verdict::Refused
+        | Verdict::ChallengeNeeded
+        | Verdict::ChallengeKey(_)
+        | Verdict::PasswordChanged { .. }
+        | Verdict::PasswordIssue { .. } => FAULT_RETRY_MS,
     }
 }
 

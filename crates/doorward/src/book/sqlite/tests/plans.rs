@@ -47,6 +47,27 @@ fn a_page_of_people_is_read_without_sorting_and_by_the_index_of_its_filter() {
 }
 
 #[test]
+fn the_records_of_somebody_are_walked_by_their_own_index_and_not_by_the_firms() {
+    let base = scratch();
+    drop(open_on(base.path(), &PowerDisk::new()).unwrap());
+    let conn = open_to_read(&base.path().join(FILE)).unwrap();
+    let all = || AuditFilter { firm: FirmCode::parse("ACME").ok(), ..AuditFilter::default() };
+    let of = Some(crate::book::conformance::id(3));
+    let cases = [
+        (all(), vec!["audit_by_firm"]),
+        (AuditFilter { person: of, ..all() }, vec!["audit_by_person", "audit_by_subject"]),
+        (AuditFilter { userid: Some("nobody".to_owned()), ..all() }, vec!["audit_by_name"]),
+    ];
+    for (filter, indexes) in cases {
+        let sql = read::audit_sql(&conn, &filter, read::Way::Down { before: None }, 9).unwrap().unwrap();
+        let plan = plan(&conn, sql);
+        for index in ["audit_by_firm", "audit_by_person", "audit_by_subject", "audit_by_name"] {
+            assert_eq!(plan.contains(index), indexes.contains(&index), "{filter:?}: {plan}");
+        }
+    }
+}
+
+#[test]
 fn a_page_of_mails_is_read_without_sorting() {
     let base = scratch();
     drop(open_on(base.path(), &PowerDisk::new()).unwrap());
