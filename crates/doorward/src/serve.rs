@@ -183,9 +183,11 @@ impl Node {
         outbox.into_iter().for_each(|outbox| drop(tasks.spawn(outbox.run(stopping.clone()))));
         let certificates = Arc::new(tls.all);
         tasks.spawn(Arc::clone(&certificates).keep(clock, stopped(stopping.clone())));
+        tasks.spawn(sign_heads(Arc::clone(&gate), stopping.clone()));
         tasks.spawn(look_after(Arc::clone(&gate), handle, stopping));
         let claim = if web.is_empty() { None } else { gate.open_claim().await? };
         gate.record_start(true).await;
+        gate.checkpoint(true).await;
         metrics::ready(1);
         let admin_socket = config.admin.socket.clone();
         Ok(Self {
@@ -318,6 +320,7 @@ impl Node {
         self.tasks.shutdown().await;
         self.gate.stop();
         self.gate.record_start(false).await;
+        self.gate.checkpoint(true).await;
     }
 }
 
@@ -329,12 +332,15 @@ fn open_gate(
     disk: Arc<dyn Disk>,
     vault: Arc<dyn Vault>,
 ) -> Result<Arc<Gate>, StartError> {
+    let heads = Arc::clone(&disk);
     let store = open_store(config, disk)?;
     let hashes = HashPool::new(Arc::clone(&vault), hash_settings(config)?)?;
     let breached = breach_list(config)?;
     let settings = gate_settings(config, public_url, options.gate_delay);
     let settings = Settings { demo_clock: options.demo, ..settings };
-    Ok(Arc::new(Gate::new(store, vault, hashes, Arc::clone(&options.clock), breached, settings)?))
+    let gate = Gate::new(store, vault, hashes, Arc::clone(&options.clock), breached, settings)?;
+    gate.keep_heads(&heads, &config.node)?;
+    Ok(Arc::new(gate))
 }
 
 /// The store, in the data folder.
@@ -397,6 +403,11 @@ fn open_fix(
     gate.on_end(Box::new(move |what| handle.end(what)));
     gate.fix_control(Arc::new(running.handle.clone()));
     Ok(Some(running))
+}
+
+/// Signs heads by count until the node stops; by time the tick does.
+async fn sign_heads(gate: Arc<Gate>, stopping: watch::Receiver<bool>) {
+    gate.checkpoint_by_count(stopped(stopping)).await;
 }
 
 /// Ticks each second until the node stops.

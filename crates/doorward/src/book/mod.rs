@@ -386,6 +386,10 @@ pub trait Store: Send + Sync + 'static {
     /// The last acknowledged record.
     fn head(&self) -> Head;
 
+    /// Resolves when a record of this number, or a later one, is acknowledged. One waits at a time: whoever asked before
+    /// hears an error, as when the store ends.
+    fn reached(&self, no: u64) -> oneshot::Receiver<()>;
+
     /// How the store is doing; does not wait for anything.
     fn status(&self) -> Result<Status, Fault>;
 }

@@ -6,6 +6,7 @@
 pub mod admin;
 mod attempts;
 mod breach;
+mod checkpoints;
 mod facts;
 pub mod fix;
 #[cfg(test)]
@@ -167,6 +168,7 @@ pub struct Gate {
     logon_refusals: refusals::Refusals,
     sessions: Arc<sessions::Sessions>,
     seen: seen::Seen,
+    checkpoints: Arc<checkpoints::Checkpoints>,
     notes: Arc<notes::Notes>,
     /// Wakes the sender of mails.
     outbox: Arc<tokio::sync::Notify>,
@@ -224,6 +226,7 @@ impl Gate {
             logon_refusals: refusals::Refusals::default(),
             sessions: Arc::new(sessions),
             seen: seen::Seen::default(),
+            checkpoints: Arc::default(),
             notes: Arc::default(),
             outbox: Arc::default(),
             nobodys_key,
@@ -338,6 +341,7 @@ impl Gate {
         self.sweep_browser_sessions().await;
         self.expire_links().await;
         self.tell_of_more(false).await;
+        self.checkpoint(false).await;
         self.live.tidy();
         self.measure();
     }

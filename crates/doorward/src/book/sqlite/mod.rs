@@ -417,6 +417,10 @@ impl Store for SqliteStore {
         self.shared.read(|state| state.head)
     }
 
+    fn reached(&self, no: u64) -> oneshot::Receiver<()> {
+        self.shared.reached(no)
+    }
+
     fn status(&self) -> Result<Status, Fault> {
         let names = self.disk.list().map_err(|error| Fault::disk(Path::new(&self.disk.place()), &error))?;
         let segments = names.iter().filter(|name| name.ends_with(".seg")).count() as u64;
