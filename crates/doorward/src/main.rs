@@ -72,6 +72,10 @@ enum Audit {
     List(cli::AuditListArgs),
     /// Verify the journal's chain, beside a running node or without one
     Verify(cli::VerifyArgs),
+    /// Write decisions from the journal as lines of JSON or as CSV
+    Export(cli::ExportArgs),
+    /// Print the public keys that verify the journal's signed heads
+    Key(cli::AuditKeyArgs),
 }
 
 #[tokio::main]
@@ -100,6 +104,8 @@ async fn run(command: Command) -> Result<Exit, CliError> {
         Command::Policy(args) => cli::run_policy(args).await,
         Command::Audit { command: Audit::List(args) } => cli::run_audit_list(args).await,
         Command::Audit { command: Audit::Verify(args) } => cli::run_audit_verify(&args),
+        Command::Audit { command: Audit::Export(args) } => cli::run_audit_export(&args),
+        Command::Audit { command: Audit::Key(args) } => cli::run_audit_key(&args),
         Command::Status(args) => cli::run_status(args).await,
         Command::Venue(args) => cli::run_venue(&args).await,
         Command::DemoClock(args) => cli::run_demo_clock(args).await,
