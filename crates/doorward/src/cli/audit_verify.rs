@@ -141,6 +141,7 @@ fn print(out: &mut impl Write, report: &Report, anchoring: &Anchoring, keys: &Ke
     writeln!(out, "journal: {verdict}, {} records in {} segments", report.records, report.segments)?;
     writeln!(out, "head: {}", report.head)?;
     match report.anchored {
+        Some(no) if no >= report.head.no => writeln!(out, "anchored: up to record {no}, the last one")?,
         Some(no) => {
             let behind = report.head.no.saturating_sub(no);
             writeln!(out, "anchored: up to record {no}; the last {behind} records are not")?;

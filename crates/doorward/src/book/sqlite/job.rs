@@ -172,3 +172,27 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stands_at(shared: &Shared, no: u64) {
+        let head = Head { no, hash: [0; 32] };
+        shared.set(State { head, mark: 0, behind: false, failing: None });
+    }
+
+    #[test]
+    fn who_waits_for_a_number_is_told_once_it_is_reached() {
+        let shared = Shared::new();
+        let mut at_three = shared.reached(3);
+        stands_at(&shared, 2);
+        assert_eq!(at_three.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        stands_at(&shared, 5);
+        assert_eq!(at_three.try_recv(), Ok(()));
+        assert_eq!(shared.reached(5).try_recv(), Ok(()), "there already");
+        let mut replaced = shared.reached(9);
+        let _later = shared.reached(10);
+        assert_eq!(replaced.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+    }
+}
