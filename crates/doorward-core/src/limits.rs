@@ -53,6 +53,7 @@ table! {
         FixResendRead = "fix-resend-read", "Stored messages read at once for a resend; the next are read when these are on their way.";
         LogonsSeen = "logons-seen", "Good signatures remembered, for 10 s or over a step of the clock; one more Logon must wait.";
         MailsPerHour = "mails-per-hour", "Mails of one kind to one recipient an hour; more become one mail with a count.";
+        DiskFreeMiB = "disk-free-mib", "MiB that are free on the journal's disk; below, closed connections are only counted, and /readyz warns.";
         RefusalSources = "refusal-sources", "Sources whose closed connections are counted apart; beyond, they are counted together.";
     }
 }
@@ -66,7 +67,7 @@ impl Limit {
             Self::WsMalformed | Self::WsWrongCodes => 3,
             Self::WsHeld => 4,
             Self::WsIdChars => 128,
-            Self::UserIdBytes => 512,
+            Self::UserIdBytes | Self::DiskFreeMiB => 512,
             Self::PasswordBytesSent => 190,
             Self::PasswordBytes => 150,
             Self::PasswordChars => 128,

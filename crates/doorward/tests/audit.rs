@@ -111,7 +111,8 @@ fn q8_what_is_exported_is_whole_and_runs_nothing() {
     let numbers: Vec<u64> = lines.iter().map(|line| line["no"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (1..=lines.len() as u64).collect::<Vec<_>>());
     assert_eq!(lines.iter().filter(|line| line["event"] == "firm-added").count(), 6);
-    let csv = left(dir.path(), &[&export[..], &["--format", "csv", "--from", "2", "--to", "4"][..]].concat(), 0);
+    let csv =
+        left(dir.path(), &[&export[..], &["--format", "csv", "--from", "2", "--to", "4"][..]].concat(), 0);
     assert_eq!(csv.lines().count(), 4, "{csv}");
     for cell in csv.lines().flat_map(|line| line.split(',')) {
         assert!(!cell.trim_start_matches('"').starts_with(['=', '+', '-', '@']), "{cell}");

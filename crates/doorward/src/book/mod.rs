@@ -290,6 +290,8 @@ pub struct Status {
     pub waiting: u64,
     /// How many segments the journal has.
     pub segments: u64,
+    /// Room left on the journal's disk, in bytes, where the disk says it.
+    pub free_bytes: Option<u64>,
     /// Why commits fail at present.
     pub failing: Option<Fault>,
 }

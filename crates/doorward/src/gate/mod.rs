@@ -26,6 +26,7 @@ mod password;
 mod refusals;
 #[cfg(test)]
 mod rival;
+mod room;
 #[cfg(test)]
 mod rule_tests;
 mod seen;
@@ -166,6 +167,7 @@ pub struct Gate {
     live: Live,
     refusals: refusals::Refusals,
     logon_refusals: refusals::Refusals,
+    scarce: std::sync::atomic::AtomicBool,
     sessions: Arc<sessions::Sessions>,
     seen: seen::Seen,
     checkpoints: Arc<checkpoints::Checkpoints>,
@@ -224,6 +226,7 @@ impl Gate {
             live: Live::default(),
             refusals: refusals::Refusals::default(),
             logon_refusals: refusals::Refusals::default(),
+            scarce: std::sync::atomic::AtomicBool::default(),
             sessions: Arc::new(sessions),
             seen: seen::Seen::default(),
             checkpoints: Arc::default(),
@@ -438,6 +441,9 @@ impl Gate {
             metrics::journal_head(status.head.no);
             metrics::book_mark(status.mark);
             metrics::journal_segments(status.segments);
+            if let Some(free) = status.free_bytes {
+                self.spare(free);
+            }
         }
     }
 
