@@ -183,11 +183,9 @@ impl Node {
         outbox.into_iter().for_each(|outbox| drop(tasks.spawn(outbox.run(stopping.clone()))));
         let certificates = Arc::new(tls.all);
         tasks.spawn(Arc::clone(&certificates).keep(clock, stopped(stopping.clone())));
-        tasks.spawn(sign_heads(Arc::clone(&gate), stopping.clone()));
         tasks.spawn(look_after(Arc::clone(&gate), handle, stopping));
         let claim = if web.is_empty() { None } else { gate.open_claim().await? };
         gate.record_start(true).await;
-        gate.checkpoint(true).await;
         metrics::ready(1);
         let admin_socket = config.admin.socket.clone();
         Ok(Self {
@@ -320,7 +318,6 @@ impl Node {
         self.tasks.shutdown().await;
         self.gate.stop();
         self.gate.record_start(false).await;
-        self.gate.checkpoint(true).await;
     }
 }
 
@@ -405,13 +402,12 @@ fn open_fix(
     Ok(Some(running))
 }
 
-/// Signs heads by count until the node stops; by time the tick does.
-async fn sign_heads(gate: Arc<Gate>, stopping: watch::Receiver<bool>) {
-    gate.checkpoint_by_count(stopped(stopping)).await;
+/// Ticks each second, and signs heads, until the node stops.
+async fn look_after(gate: Arc<Gate>, handle: PrometheusHandle, stopping: watch::Receiver<bool>) {
+    tokio::join!(gate.checkpoint_by_count(stopped(stopping.clone())), tick(&gate, &handle, stopping));
 }
 
-/// Ticks each second until the node stops.
-async fn look_after(gate: Arc<Gate>, handle: PrometheusHandle, stopping: watch::Receiver<bool>) {
+async fn tick(gate: &Gate, handle: &PrometheusHandle, stopping: watch::Receiver<bool>) {
     let stopped = stopped(stopping);
     tokio::pin!(stopped);
     let mut ticks = tokio::time::interval(TICK);

@@ -171,6 +171,8 @@ fn write_keys(disk: &dyn Disk, keys: &[HeadKey]) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
+    use doorward_core::audit::Event;
+
     use crate::gate::testing::world;
     use crate::journal::{Noted, PowerDisk, verify_anchored};
 
@@ -192,14 +194,14 @@ mod tests {
     async fn q6_a_head_is_signed_after_a_minute_and_only_where_there_is_something_new() {
         let world = world();
         let disk = kept(&world.gate);
-        world.gate.record_start(true).await;
+        world.gate.record_of_node(Event::ClockGood, None).await;
         world.gate.checkpoint(true).await;
         let head = world.gate.store.head();
         assert_eq!(lines(&disk).iter().map(|signed| signed.checkpoint.head).collect::<Vec<_>>(), [head]);
         world.gate.checkpoint(true).await;
         world.gate.checkpoint(false).await;
         assert_eq!(lines(&disk).len(), 1, "nothing new");
-        world.gate.record_start(true).await;
+        world.gate.record_of_node(Event::ClockGood, None).await;
         world.gate.checkpoint(false).await;
         assert_eq!(lines(&disk).len(), 1, "not yet a minute");
         let new = world.gate.store.head();
@@ -215,7 +217,7 @@ mod tests {
         let world = world();
         let disk = kept(&world.gate);
         world.vault_down(true);
-        world.gate.record_start(true).await;
+        world.gate.record_of_node(Event::ClockGood, None).await;
         world.gate.checkpoint(true).await;
         assert!(lines(&disk).is_empty());
         assert!(world.gate.store.head().no > 0, "written down all the same");
@@ -231,7 +233,7 @@ mod tests {
         let disk: Arc<dyn Disk> = Arc::new(PowerDisk::new());
         world.gate.keep_heads(&disk, "node1").unwrap();
         for _ in 0..3 {
-            world.gate.record_start(true).await;
+            world.gate.record_of_node(Event::ClockGood, None).await;
             world.gate.checkpoint(true).await;
         }
         let mut pem = vec![0; 4096];
@@ -251,7 +253,7 @@ mod tests {
     #[tokio::test]
     async fn q6_a_node_whose_journal_lost_its_end_does_not_go_on() {
         let world = world();
-        world.gate.record_start(true).await;
+        world.gate.record_of_node(Event::ClockGood, None).await;
         let disk = kept(&world.gate);
         world.gate.checkpoint(true).await;
         let signed = lines(&disk).remove(0);

@@ -361,13 +361,14 @@ impl Gate {
         self.guard().clock.agree(self.clock.now());
     }
 
-    /// Writes down that the node opened its doors, or closes them: with the last counts.
+    /// Writes down that the node opened its doors, or closes them: with the last counts, and a signed head.
     pub async fn record_start(&self, started: bool) {
         self.tell_of_more(true).await;
         self.write_counts(self.refusals.take_all()).await;
         self.write_counts(self.logon_refusals.take_all()).await;
         self.write_notes().await;
         self.record_of_node(if started { Event::ServerStarted } else { Event::ServerStopped }, None).await;
+        self.checkpoint(true).await;
     }
 
     async fn write_counts(&self, counted: Vec<refusals::Counted>) {
