@@ -80,12 +80,28 @@ enum Audit {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse().command).await {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misread(&error),
+    };
+    match run(cli.command).await {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("doorward: {error}");
             error.exit().into()
         }
+    }
+}
+
+/// Help, or what is wrong with the arguments. `audit verify` leaves with 2 where it found something, and only there.
+fn misread(error: &clap::Error) -> ExitCode {
+    // Nobody reads it then.
+    let _ = error.print();
+    let verifies = std::env::args().skip(1).take(2).eq(["audit", "verify"]);
+    match (error.use_stderr(), verifies) {
+        (false, _) => ExitCode::SUCCESS,
+        (true, true) => Exit::Refused.into(),
+        (true, false) => Exit::Usage.into(),
     }
 }
 

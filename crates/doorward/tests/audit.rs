@@ -118,3 +118,17 @@ fn q8_what_is_exported_is_whole_and_runs_nothing() {
         assert!(!cell.trim_start_matches('"').starts_with(['=', '+', '-', '@']), "{cell}");
     }
 }
+
+#[test]
+fn q7_verify_leaves_with_2_only_where_it_found_something() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [
+        &["audit", "verify"][..],
+        &["audit", "verify", "--config", "none.toml"],
+        &["audit", "verify", "--journal", "none"],
+        &["audit", "verify", "--no-such-option"],
+        &["audit", "verify", "--journal", ".", "--head", "none"],
+    ] {
+        left(dir.path(), args, 1);
+    }
+}
