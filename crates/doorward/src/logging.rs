@@ -49,7 +49,10 @@ where
 /// what peers send, passwords not excepted.
 fn levels(level: Level) -> Targets {
     let others = LevelFilter::WARN.min(LevelFilter::from_level(level));
-    Targets::new().with_default(others).with_target("doorward", level).with_target("doorward_core", level)
+    // The log is where heads of the journal are kept apart from it (Q6): they are told at every level.
+    let heads = LevelFilter::INFO.max(LevelFilter::from_level(level));
+    let ours = Targets::new().with_default(others).with_target("doorward", level);
+    ours.with_target("doorward_core", level).with_target("doorward::gate::checkpoints", heads)
 }
 
 /// A field of a human line; a value that could be taken for another field stands in quotes.

@@ -72,16 +72,36 @@ enum Audit {
     List(cli::AuditListArgs),
     /// Verify the journal's chain, beside a running node or without one
     Verify(cli::VerifyArgs),
+    /// Write decisions from the journal as lines of JSON or as CSV
+    Export(cli::ExportArgs),
+    /// Print the public keys that verify the journal's signed heads
+    Key(cli::AuditKeyArgs),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse().command).await {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misread(&error),
+    };
+    match run(cli.command).await {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("doorward: {error}");
             error.exit().into()
         }
+    }
+}
+
+/// Help, or what is wrong with the arguments. `audit verify` leaves with 2 where it found something, and only there.
+fn misread(error: &clap::Error) -> ExitCode {
+    // Nobody reads it then.
+    let _ = error.print();
+    let verifies = std::env::args().skip(1).take(2).eq(["audit", "verify"]);
+    match (error.use_stderr(), verifies) {
+        (false, _) => ExitCode::SUCCESS,
+        (true, true) => Exit::Refused.into(),
+        (true, false) => Exit::Usage.into(),
     }
 }
 
@@ -100,6 +120,8 @@ async fn run(command: Command) -> Result<Exit, CliError> {
         Command::Policy(args) => cli::run_policy(args).await,
         Command::Audit { command: Audit::List(args) } => cli::run_audit_list(args).await,
         Command::Audit { command: Audit::Verify(args) } => cli::run_audit_verify(&args),
+        Command::Audit { command: Audit::Export(args) } => cli::run_audit_export(&args),
+        Command::Audit { command: Audit::Key(args) } => cli::run_audit_key(&args),
         Command::Status(args) => cli::run_status(args).await,
         Command::Venue(args) => cli::run_venue(&args).await,
         Command::DemoClock(args) => cli::run_demo_clock(args).await,

@@ -173,6 +173,10 @@ measurements! {
         "Time from handing a record over to its being safe.";
     Gauge journal_segments() = "doorward_journal_segments", "files",
         "Files of the journal.";
+    Gauge journal_free_bytes() = "doorward_journal_free_bytes", "bytes",
+        "Room left on the disk of the journal.";
+    Gauge journal_unanchored() = "doorward_journal_unanchored", "records",
+        "Records of the journal behind its last signed head.";
     Gauge book_mark() = "doorward_book_mark", "records",
         "Number of the last journal record that the book holds.";
     Counter book_conflict() = "doorward_book_conflicts_total", "decisions",

@@ -329,12 +329,15 @@ fn open_gate(
     disk: Arc<dyn Disk>,
     vault: Arc<dyn Vault>,
 ) -> Result<Arc<Gate>, StartError> {
+    let heads = Arc::clone(&disk);
     let store = open_store(config, disk)?;
     let hashes = HashPool::new(Arc::clone(&vault), hash_settings(config)?)?;
     let breached = breach_list(config)?;
     let settings = gate_settings(config, public_url, options.gate_delay);
     let settings = Settings { demo_clock: options.demo, ..settings };
-    Ok(Arc::new(Gate::new(store, vault, hashes, Arc::clone(&options.clock), breached, settings)?))
+    let gate = Gate::new(store, vault, hashes, Arc::clone(&options.clock), breached, settings)?;
+    gate.keep_heads(&heads, &config.node)?;
+    Ok(Arc::new(gate))
 }
 
 /// The store, in the data folder.
@@ -399,8 +402,12 @@ fn open_fix(
     Ok(Some(running))
 }
 
-/// Ticks each second until the node stops.
+/// Ticks each second, and signs heads, until the node stops.
 async fn look_after(gate: Arc<Gate>, handle: PrometheusHandle, stopping: watch::Receiver<bool>) {
+    tokio::join!(gate.checkpoint_by_count(stopped(stopping.clone())), tick(&gate, &handle, stopping));
+}
+
+async fn tick(gate: &Gate, handle: &PrometheusHandle, stopping: watch::Receiver<bool>) {
     let stopped = stopped(stopping);
     tokio::pin!(stopped);
     let mut ticks = tokio::time::interval(TICK);

@@ -322,12 +322,15 @@ fn q7_audit_verify_finds_an_edited_byte_and_forgives_a_torn_tail() {
         assert!(text.contains("TAMPERED"), "{text}");
         std::fs::write(&segment, &whole).unwrap();
     }
-    // The last batch half written, as a power cut leaves it.
+    // The last batch half written, as a power cut leaves it; but a head of it was signed, which a power cut never leaves.
     let mut torn = whole;
     torn[end - 20..=end].fill(0);
     std::fs::write(&segment, &torn).unwrap();
+    let text = fails(dir.path(), &verify, 2);
+    assert!(text.contains("torn tail") && text.contains("anchor"), "{text}");
+    std::fs::remove_file(dir.path().join("data/journal/heads")).unwrap();
     let text = done(dir.path(), &verify);
-    assert!(text.contains("torn tail"), "{text}");
+    assert!(text.contains("torn tail") && text.contains("anchored: nothing"), "{text}");
     // That batch was acknowledged, and the book knows: a node does not go on as if it had never been.
     let text = fails(dir.path(), &["serve", "--config", "doorward.toml"], 1);
     assert!(text.contains("doorward book rebuild"), "{text}");

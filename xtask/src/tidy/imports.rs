@@ -48,8 +48,9 @@ const RULES: &[Rule] = &[
             "doorward::streams",
             // Construction: what opens them and hands them to the gate.
             "doorward::serve", "doorward::cli::serve", "doorward::demo", "doorward::cli::demo",
-            // Commands that work on files while no server runs: `book rebuild`, `audit verify`, `init`.
-            "doorward::cli::book", "doorward::cli::audit_verify", "doorward::cli::init",
+            // Commands that work on files: `book rebuild`, `audit verify`, `audit export`, `audit key`, `init`.
+            "doorward::cli::book", "doorward::cli::audit_verify", "doorward::cli::audit_export",
+            "doorward::cli::audit_key", "doorward::cli::init",
         ],
         tests_too: false,
         why: "only the gate uses book, vault and journal: ask the gate",

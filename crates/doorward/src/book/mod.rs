@@ -293,6 +293,8 @@ pub struct Status {
     pub waiting: u64,
     /// How many segments the journal has.
     pub segments: u64,
+    /// Room left on the journal's disk, in bytes, where the disk says it.
+    pub free_bytes: Option<u64>,
     /// Why commits fail at present.
     pub failing: Option<Fault>,
 }
@@ -388,6 +390,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// The last acknowledged record.
     fn head(&self) -> Head;
+
+    /// Resolves when a record of this number, or a later one, is acknowledged. One waits at a time: whoever asked before
+    /// hears an error, as when the store ends.
+    fn reached(&self, no: u64) -> oneshot::Receiver<()>;
 
     /// How the store is doing; does not wait for anything.
     fn status(&self) -> Result<Status, Fault>;

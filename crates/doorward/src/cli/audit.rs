@@ -83,7 +83,7 @@ fn shown(entries: &Value) -> String {
     table(&["no", "at", "event", "by", "on", "firm", "door", "source", "why", "attempt"], rows)
 }
 
-fn who(actor: &Value) -> String {
+pub(super) fn who(actor: &Value) -> String {
     match actor["kind"].as_str() {
         Some("person") => cell(&actor["userid"]),
         Some("unknown") => format!("{}… ({} characters)", cell(&actor["begins"]), cell(&actor["chars"])),

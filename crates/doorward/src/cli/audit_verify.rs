@@ -1,13 +1,18 @@
 //! `doorward audit verify`: whether the journal is as it was written, without a node and beside a running one.
 
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::config::ConfigFile;
 use super::{CliError, Exit};
-use crate::journal::{Head, RealDisk, Report, verify};
+use crate::fault::Fault;
+use crate::journal::{
+    Anchoring, HEAD_KEYS_FILE, HEADS_FILE, Head, HeadKey, Noted, RealDisk, Report, SignedHead,
+    verify_anchored,
+};
 
 /// `doorward audit verify`
 #[derive(Args, Debug)]
@@ -17,70 +22,146 @@ pub struct VerifyArgs {
     /// The journal's directory, instead of the configuration's
     #[arg(long, value_name = "DIR")]
     journal: Option<PathBuf>,
-    /// A file of heads noted earlier, `NUMBER:HASH` a line: the journal must still hold them
+    /// Heads that were kept elsewhere and that the journal must still hold: `NUMBER:HASH` a line, a copy of the file
+    /// `heads`, or a log in which they stand
     #[arg(long, value_name = "FILE")]
     head: Option<PathBuf>,
+    /// The public keys that may have signed heads, as `doorward audit key` printed them [default: those beside the
+    /// journal, which prove nothing against somebody who could write there]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     /// As one JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &VerifyArgs) -> Result<Exit, CliError> {
+    // 2 says that something was found, and nothing else.
+    verified(args).map_err(CliError::as_refused)
+}
+
+fn verified(args: &VerifyArgs) -> Result<Exit, CliError> {
     let dir = match &args.journal {
         Some(dir) => dir.clone(),
         None => args.file.load()?.data_dir.join("journal"),
     };
     let noted = match &args.head {
-        Some(path) => heads(path)?,
+        Some(path) => heads(&path.display().to_string(), &read("--head", path)?)?,
         None => Vec::new(),
     };
-    let refused = |fault: crate::fault::Fault| CliError::refused(fault.to_string());
+    let keys = Keys::read(args.key.as_deref(), &dir)?;
+    let refused = |fault: Fault| CliError::refused(fault.to_string());
     let disk = RealDisk::open_to_read(&dir).map_err(refused)?;
-    let report = verify(&disk, &noted).map_err(refused)?;
-    let mut out = std::io::stdout().lock();
+    let (report, anchoring) = verify_anchored(&disk, &noted, &keys.keys).map_err(refused)?;
+    let mut out = io::stdout().lock();
     if args.json {
-        writeln!(out, "{:#}", json(&report))?;
+        writeln!(out, "{:#}", json(&report, &anchoring, &keys))?;
     } else {
-        print(&mut out, &report)?;
+        print(&mut out, &report, &anchoring, &keys)?;
     }
     Ok(if report.intact { Exit::Done } else { Exit::Tampered })
 }
 
-fn heads(path: &PathBuf) -> Result<Vec<Head>, CliError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| CliError::refused(format!("--head: {}: {error}", path.display())))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines
-        .map(|line| {
-            Head::parse(line).ok_or_else(|| {
-                CliError::refused(format!("--head: {}: {line:?} is not NUMBER:HASH", path.display()))
-            })
-        })
-        .collect()
+/// What signatures are checked with.
+struct Keys {
+    keys: Vec<HeadKey>,
+    /// Where they were kept: `given`, `beside` or `none`.
+    kept: &'static str,
 }
 
-fn json(report: &Report) -> serde_json::Value {
+impl Keys {
+    fn read(given: Option<&Path>, dir: &Path) -> Result<Self, CliError> {
+        let beside = dir.join(HEAD_KEYS_FILE);
+        let (path, kept) = match given {
+            Some(path) => (path, "given"),
+            None if beside.exists() => (beside.as_path(), "beside"),
+            None => return Ok(Self { keys: Vec::new(), kept: "none" }),
+        };
+        let text = read("--key", path)?;
+        let keys = HeadKey::parse_all(text.as_bytes())
+            .map_err(|what| CliError::refused(format!("--key: {}: {what}", path.display())))?;
+        Ok(Self { keys, kept })
+    }
+}
+
+fn read(option: &str, path: &Path) -> Result<String, CliError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| CliError::refused(format!("{option}: {}: {error}", path.display())))
+}
+
+/// The heads in a file. Lines without one are passed over in a log, that is where others have signed ones.
+fn heads(name: &str, text: &str) -> Result<Vec<Noted>, CliError> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let (mut heads, mut other, mut is_log) = (Vec::new(), None, false);
+    for line in lines {
+        if let Some(signed) = SignedHead::find_in(line) {
+            is_log = true;
+            heads.push(Noted::Signed(signed));
+        } else if let Some(head) = Head::parse(line) {
+            heads.push(Noted::Plain(head));
+        } else if line.contains("doorward-head-") {
+            return Err(CliError::refused(format!("--head: {name}: {line:?} is no whole signed head")));
+        } else {
+            other = other.or(Some(line));
+        }
+    }
+    match other {
+        Some(line) if !is_log => Err(CliError::refused(format!(
+            "--head: {name}: {line:?} is not NUMBER:HASH, nor is there a signed head"
+        ))),
+        Some(_) | None => Ok(heads),
+    }
+}
+
+fn json(report: &Report, anchoring: &Anchoring, keys: &Keys) -> Value {
     let findings: Vec<_> = report
         .findings
         .iter()
         .map(|finding| {
-            serde_json::json!({
+            json!({
                 "segment": finding.segment, "offset": finding.offset, "no": finding.no,
                 "kind": finding.kind.name(), "text": finding.text,
             })
         })
         .collect();
-    serde_json::json!({
-        "intact": report.intact, "first": report.first, "head": report.head.to_string(),
+    json!({
+        "intact": report.intact, "node": report.node, "first": report.first, "head": report.head.to_string(),
         "records": report.records, "segments": report.segments,
         "torn_tail": report.torn_tail.is_some(), "anchored": report.anchored, "findings": findings,
+        "signed": {
+            "heads": anchoring.heads, "last": anchoring.last.as_ref().map(ToString::to_string),
+            "signatures_good": anchoring.good, "signatures_unchecked": anchoring.unchecked, "keys": keys.kept,
+            "torn_line": anchoring.torn.is_some(),
+        },
     })
 }
 
-fn print(out: &mut impl std::io::Write, report: &Report) -> std::io::Result<()> {
+fn print(out: &mut impl Write, report: &Report, anchoring: &Anchoring, keys: &Keys) -> io::Result<()> {
     let verdict = if report.intact { "intact" } else { "TAMPERED OR DAMAGED" };
     writeln!(out, "journal: {verdict}, {} records in {} segments", report.records, report.segments)?;
     writeln!(out, "head: {}", report.head)?;
+    match report.anchored {
+        Some(no) if no >= report.head.no => writeln!(out, "anchored: up to record {no}, the last one")?,
+        Some(no) => {
+            let behind = report.head.no.saturating_sub(no);
+            writeln!(out, "anchored: up to record {no}; the last {behind} records are not")?;
+        }
+        None => writeln!(out, "anchored: nothing: there is no signed head, and --head named none")?,
+    }
+    if let Some(last) = &anchoring.last {
+        let (at, key) = (last.checkpoint.at, &last.key);
+        writeln!(out, "signed heads: {}, the last at {at} with key {key}", anchoring.heads)?;
+    }
+    let good = anchoring.good;
+    match keys.kept {
+        "given" => writeln!(out, "signatures: {good} good, by the keys given")?,
+        "beside" => writeln!(
+            out,
+            "signatures: {good} good, by the keys beside the journal: whoever can write there can have put them there, so \
+             give --key with a copy kept elsewhere"
+        )?,
+        _ => writeln!(out, "signatures: not checked: no --key, and no {HEAD_KEYS_FILE} beside the journal")?,
+    }
     if let Some(torn) = &report.torn_tail {
         writeln!(
             out,
@@ -88,15 +169,53 @@ fn print(out: &mut impl std::io::Write, report: &Report) -> std::io::Result<()> 
             torn.bytes, torn.offset, torn.segment
         )?;
     }
+    if let Some(offset) = anchoring.torn {
+        writeln!(out, "torn tail: an unfinished last line at {offset} of {HEADS_FILE}")?;
+    }
     for finding in &report.findings {
-        writeln!(
-            out,
-            "{} at {}: {}: {}",
-            finding.segment,
-            finding.offset,
-            finding.kind.name(),
-            finding.text
-        )?;
+        let (segment, offset, kind) = (&finding.segment, finding.offset, finding.kind.name());
+        writeln!(out, "{segment} at {offset}: {kind}: {}", finding.text)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str = "7:0000000000000000000000000000000000000000000000000000000000000000";
+
+    #[test]
+    fn q7_noted_heads_are_numbers_and_hashes_or_stand_in_a_log() {
+        assert!(matches!(
+            heads("x", &format!("\n {PLAIN}\n")).unwrap()[..],
+            [Noted::Plain(Head { no: 7, .. })]
+        ));
+        for wrong in ["7:00", "some log\nand no head", &format!("{PLAIN}\n7")] {
+            assert!(heads("x", wrong).unwrap_err().to_string().contains("NUMBER:HASH"), "{wrong}");
+        }
+        let cut = heads("x", "INFO head=\"doorward-head-1 node 1 at\"").unwrap_err().to_string();
+        assert!(cut.contains("no whole signed head"), "{cut}");
+    }
+
+    #[test]
+    fn q7_what_could_not_run_leaves_with_1() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = |journal: Option<PathBuf>, key: Option<PathBuf>| VerifyArgs {
+            file: ConfigFile { config: dir.path().join("none.toml") },
+            journal,
+            head: None,
+            key,
+            json: true,
+        };
+        let key = dir.path().join("key.pem");
+        std::fs::write(&key, "no key").unwrap();
+        for args in [
+            args(None, None),
+            args(Some(dir.path().join("none")), None),
+            args(Some(dir.path().into()), Some(key)),
+        ] {
+            assert_eq!(run(&args).unwrap_err().exit(), Exit::Refused, "{args:?}");
+        }
+    }
 }

@@ -59,6 +59,12 @@ impl CliError {
         Self { exit: Exit::Unreachable, text: text.into(), lines: false }
     }
 
+    /// The same left with 1, of a command whose 2 means something else.
+    #[must_use]
+    pub fn as_refused(self) -> Self {
+        Self { exit: Exit::Refused, ..self }
+    }
+
     /// The exit code to leave with.
     pub const fn exit(&self) -> Exit {
         self.exit

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod admin_tests;
 mod audit;
+mod audit_export;
+mod audit_key;
 mod audit_verify;
 mod book;
 mod config;
@@ -41,6 +43,8 @@ mod venue;
 mod ws;
 
 pub use audit::AuditListArgs;
+pub use audit_export::ExportArgs;
+pub use audit_key::AuditKeyArgs;
 pub use audit_verify::VerifyArgs;
 pub use book::BookArgs;
 pub use config::{ConfigArgs, ConfigFile};
@@ -149,6 +153,22 @@ pub fn run_book(args: &BookArgs) -> Result<Exit, CliError> {
 /// [`CliError`] with the exit code to leave with.
 pub fn run_audit_verify(args: &VerifyArgs) -> Result<Exit, CliError> {
     audit_verify::run(args)
+}
+
+/// Runs `doorward audit export`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub fn run_audit_export(args: &ExportArgs) -> Result<Exit, CliError> {
+    audit_export::run(args)
+}
+
+/// Runs `doorward audit key`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub fn run_audit_key(args: &AuditKeyArgs) -> Result<Exit, CliError> {
+    audit_key::run(args)
 }
 
 /// Runs `doorward firm …`.

@@ -7,6 +7,7 @@ mod acting;
 pub mod admin;
 mod attempts;
 mod breach;
+mod checkpoints;
 mod facts;
 pub mod fix;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod password;
 mod refusals;
 #[cfg(test)]
 mod rival;
+mod room;
 #[cfg(test)]
 mod rule_tests;
 mod seen;
@@ -170,8 +172,10 @@ pub struct Gate {
     live: Live,
     refusals: refusals::Refusals,
     logon_refusals: refusals::Refusals,
+    scarce: std::sync::atomic::AtomicBool,
     sessions: Arc<sessions::Sessions>,
     seen: seen::Seen,
+    checkpoints: Arc<checkpoints::Checkpoints>,
     notes: Arc<notes::Notes>,
     /// Wakes the sender of mails.
     outbox: Arc<tokio::sync::Notify>,
@@ -227,8 +231,10 @@ impl Gate {
             live: Live::default(),
             refusals: refusals::Refusals::default(),
             logon_refusals: refusals::Refusals::default(),
+            scarce: std::sync::atomic::AtomicBool::default(),
             sessions: Arc::new(sessions),
             seen: seen::Seen::default(),
+            checkpoints: Arc::default(),
             notes: Arc::default(),
             outbox: Arc::default(),
             nobodys_key,
@@ -351,6 +357,7 @@ impl Gate {
         self.sweep_browser_sessions().await;
         self.expire_links().await;
         self.tell_of_more(false).await;
+        self.checkpoint(false).await;
         self.live.tidy();
         self.measure();
     }
@@ -367,13 +374,14 @@ impl Gate {
         self.guard().clock.agree(self.clock.now());
     }
 
-    /// Writes down that the node opened its doors, or closes them: with the last counts.
+    /// Writes down that the node opened its doors, or closes them: with the last counts, and a signed head.
     pub async fn record_start(&self, started: bool) {
         self.tell_of_more(true).await;
         self.write_counts(self.refusals.take_all()).await;
         self.write_counts(self.logon_refusals.take_all()).await;
         self.write_notes().await;
         self.record_of_node(if started { Event::ServerStarted } else { Event::ServerStopped }, None).await;
+        self.checkpoint(true).await;
     }
 
     async fn write_counts(&self, counted: Vec<refusals::Counted>) {
@@ -447,6 +455,9 @@ impl Gate {
             metrics::journal_head(status.head.no);
             metrics::book_mark(status.mark);
             metrics::journal_segments(status.segments);
+            if let Some(free) = status.free_bytes {
+                self.spare(free);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,18 +15,22 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     sources: Mutex<HashMap<Option<IpAddr>, Minute>>,
+    /// The disk is nearly full: none is written down on its own, and all sources are counted together.
+    scarce: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Minute {
     began: Mono,
     count: u64,
+    /// How many of them were written down one by one.
+    written: u64,
 }
 
 /// Refusals of one source and minute beyond those that were written down one by one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Counted {
-    /// The source; `None` for all beyond the number of sources that are counted apart.
+    /// The source; `None` for all that are not counted apart.
     pub(super) source: Option<IpAddr>,
     /// How many more there were.
     pub(super) more: u64,
@@ -35,11 +40,20 @@ impl Refusals {
     /// Counts a refusal; whether it is to be written down on its own.
     pub(super) fn count(&self, source: IpAddr, now: Mono) -> bool {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let scarce = self.scarce.load(Ordering::Acquire);
         let full =
             sources.len() as u64 >= Limit::RefusalSources.max() && !sources.contains_key(&Some(source));
-        let minute = sources.entry((!full).then_some(source)).or_insert(Minute { began: now, count: 0 });
+        let apart = (!full && !scarce).then_some(source);
+        let minute = sources.entry(apart).or_insert(Minute { began: now, count: 0, written: 0 });
         minute.count += 1;
-        minute.count <= Limit::RefusalsPerMinute.max()
+        let write = !scarce && minute.written < Limit::RefusalsPerMinute.max();
+        minute.written += u64::from(write);
+        write
+    }
+
+    /// Whether room for records is scarce from now on.
+    pub(super) fn set_scarce(&self, scarce: bool) {
+        self.scarce.store(scarce, Ordering::Release);
     }
 
     /// Takes the minutes that are over; the counts are to be written down.
@@ -59,7 +73,7 @@ impl Refusals {
             if !over(minute) {
                 return true;
             }
-            let more = minute.count.saturating_sub(Limit::RefusalsPerMinute.max());
+            let more = minute.count.saturating_sub(minute.written);
             if more > 0 {
                 counted.push(Counted { source: *source, more });
             }
@@ -85,6 +99,21 @@ mod tests {
         let later = Mono::from_ns(5) + MINUTE;
         assert_eq!(refusals.take_over(later), [Counted { source: Some(SOURCE), more: 9_980 }]);
         assert!(refusals.count(SOURCE, later), "a new minute begins");
+    }
+
+    #[test]
+    fn q10_while_the_disk_is_nearly_full_refusals_are_only_counted_all_together() {
+        let refusals = Refusals::default();
+        assert!(refusals.count(SOURCE, Mono::default()));
+        refusals.set_scarce(true);
+        for n in 0..5_000_u32 {
+            assert!(!refusals.count(IpAddr::from(n.to_be_bytes()), Mono::default()));
+        }
+        assert!(!refusals.count(SOURCE, Mono::default()));
+        refusals.set_scarce(false);
+        assert!(refusals.count(SOURCE, Mono::default()));
+        let later = Mono::default() + MINUTE;
+        assert_eq!(refusals.take_over(later), [Counted { source: None, more: 5_001 }]);
     }
 
     #[test]

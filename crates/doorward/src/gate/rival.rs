@@ -155,6 +155,10 @@ impl Store for RivalledStore {
         self.inner.head()
     }
 
+    fn reached(&self, no: u64) -> tokio::sync::oneshot::Receiver<()> {
+        self.inner.reached(no)
+    }
+
     fn status(&self) -> Result<Status, Fault> {
         self.inner.status()
     }

@@ -124,16 +124,19 @@ async fn readiness(State(ops): State<Ops>) -> Response {
         Err("stopping".to_owned())
     } else {
         // The vault may be asked over a wire.
-        let asked = tokio::task::spawn_blocking(move || gate.ready()).await;
+        let asked = tokio::task::spawn_blocking(move || gate.ready().map(|()| gate.warning())).await;
         let asked = asked.unwrap_or_else(|error| Err(format!("the question was broken off: {error}")));
         let storing = ops.fix.as_ref().is_none_or(FixHandle::is_storing);
-        asked.and_then(|()| {
-            if storing { Ok(()) } else { Err("FIX door degraded: messages cannot be stored".to_owned()) }
+        asked.and_then(|warning| {
+            if storing { Ok(warning) } else { Err("FIX door degraded: messages cannot be stored".to_owned()) }
         })
     };
     metrics::ready(u64::from(ready.is_ok()));
     match ready {
-        Ok(()) => text(StatusCode::OK, PLAIN, "ready\n".to_owned()),
+        Ok(warning) => {
+            let warning = warning.map(|warning| format!("warning: {warning}\n")).unwrap_or_default();
+            text(StatusCode::OK, PLAIN, format!("ready\n{warning}"))
+        }
         Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("not ready: {why}\n")),
     }
 }

@@ -1,7 +1,8 @@
 //! The journal: the append-only truth of a node, in hash-chained, gapless, checksummed segments.
 //!
 //! One owner appends ([`Journal::append`]: one frame, one sync, all or nothing); others read what was
-//! acknowledged ([`read_from`]); [`verify`] walks everything and tells a torn tail from tampering.
+//! acknowledged ([`read_from`]); [`verify`] walks everything and tells a torn tail from tampering. Heads that the node
+//! signed from time to time lie beside the segments ([`Heads`]); [`verify_anchored`] holds the chain to them.
 //!
 //! # Format, version 1
 //!
@@ -63,8 +64,10 @@
 //! only these may be torn, each at the very end, and recovery drops them by itself. Anything else that does
 //! not read back is damage, and is never cut silently.
 
+mod anchor;
 mod append;
 mod disk;
+mod heads;
 mod lock;
 mod power_disk;
 mod read;
@@ -74,6 +77,8 @@ mod verify;
 mod walk;
 
 #[cfg(test)]
+mod heads_tests;
+#[cfg(test)]
 mod tampering;
 #[cfg(test)]
 mod tests;
@@ -82,8 +87,10 @@ use std::fmt;
 
 use aws_lc_rs::digest;
 
+pub use anchor::{Anchoring, Noted, holds, verify_anchored};
 pub use append::{Journal, Settings};
 pub use disk::{Disk, DiskFile, FullDisk, RealDisk};
+pub use heads::{Checkpoint, HEAD_KEYS_FILE, HEADS_FILE, HeadKey, HeadKind, Heads, SignedHead};
 pub use lock::DirLock;
 pub use power_disk::PowerDisk;
 pub use read::{Entry, Reader, read_from};

@@ -36,6 +36,8 @@ pub enum FindingKind {
     Seal,
     /// The journal does not hold what a head noted elsewhere says.
     Anchor,
+    /// A signed head does not read back, is not signed by a known key, or is not where it was written.
+    Head,
 }
 
 impl FindingKind {
@@ -51,6 +53,7 @@ impl FindingKind {
             Self::AfterEnd => "after-end",
             Self::Seal => "seal",
             Self::Anchor => "anchor",
+            Self::Head => "head",
         }
     }
 }
@@ -82,6 +85,8 @@ impl fmt::Display for Finding {
 pub struct Report {
     /// No findings. A torn tail is none: opening drops it.
     pub intact: bool,
+    /// The node's name, where a header says it.
+    pub node: Option<String>,
     /// The first record there is; retention drops older ones. 0 when there is none.
     pub first: u64,
     /// The last record, with its hash.
@@ -130,6 +135,7 @@ impl Walk {
     fn new(noted: &[Head], segments: usize) -> Self {
         let report = Report {
             intact: true,
+            node: None,
             first: 0,
             head: Head::EMPTY,
             records: 0,
@@ -351,6 +357,7 @@ impl Walk {
             );
         }
         self.report.intact = self.report.findings.is_empty();
+        self.report.node = self.node;
         self.report
     }
 }

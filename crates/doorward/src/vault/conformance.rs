@@ -7,6 +7,7 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rsa::{
     OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, Pkcs1PublicEncryptingKey, PublicEncryptingKey,
 };
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use doorward_core::ask::{KeyId, Padding};
 use doorward_core::identity::sealed::{Place, Sealed};
 use doorward_core::time::{Mono, Now, Wall};
@@ -33,6 +34,7 @@ pub(super) fn conforms(make: Make<'_>) {
     peppers_are_stable(&*vault);
     codes_are_checked_against_sealed_seeds(&*vault);
     macs_are_hmac_sha256_of_sealed_keys(&*vault);
+    heads_are_signed_with_ed25519(&*vault);
     random_bytes_differ(&*vault);
     small_keys_hold_short_passwords(make);
 }
@@ -261,6 +263,21 @@ fn macs_are_hmac_sha256_of_sealed_keys(vault: &dyn Vault) {
         assert!(matches!(vault.mac_key(&place, &short), Err(Fault::Damaged(_))), "{len} bytes");
     }
     assert_ne!(vault.new_mac_key(&place).unwrap().1.expose(), secret.expose());
+}
+
+fn heads_are_signed_with_ed25519(vault: &dyn Vault) {
+    let keys = vault.audit_keys().unwrap();
+    assert!(!keys.is_empty());
+    assert_eq!(vault.audit_keys().unwrap(), keys, "the same as long as the vault lives");
+    for key in &keys {
+        for message in [&b""[..], b"a head", &[0xff; 4096]] {
+            let signature = vault.audit_sign(key, message).unwrap();
+            let public = UnparsedPublicKey::new(&ED25519, key);
+            assert!(public.verify(message, &signature).is_ok());
+            assert!(public.verify(b"another head", &signature).is_err());
+        }
+    }
+    assert!(matches!(vault.audit_sign(&[7; 32], b"a head"), Err(Fault::Vault(_))), "no such key");
 }
 
 fn random_bytes_differ(vault: &dyn Vault) {

@@ -8,7 +8,10 @@ use doorward_core::identity::sealed::{Place, Sealed};
 use doorward_core::secret::Secret;
 use doorward_core::time::Now;
 
-use super::{Challenge, Description, MacKey, OpenError, OpenPassword, Opened, Peppered, TotpQuery, Vault};
+use super::{
+    AUDIT_KEY_LEN, AUDIT_SIGNATURE_LEN, Challenge, Description, MacKey, OpenError, OpenPassword, Opened,
+    Peppered, TotpQuery, Vault,
+};
 use crate::fault::Fault;
 
 /// Another vault, whose calls all fail while it is down.
@@ -109,6 +112,18 @@ impl Vault for FaultyVault {
         #[cfg(test)]
         self.macs.fetch_add(1, Ordering::Relaxed);
         self.up()?.mac(key, message)
+    }
+
+    fn audit_keys(&self) -> Result<Vec<[u8; AUDIT_KEY_LEN]>, Fault> {
+        self.up()?.audit_keys()
+    }
+
+    fn audit_sign(
+        &self,
+        key: &[u8; AUDIT_KEY_LEN],
+        message: &[u8],
+    ) -> Result<[u8; AUDIT_SIGNATURE_LEN], Fault> {
+        self.up()?.audit_sign(key, message)
     }
 
     fn random(&self, out: &mut [u8]) -> Result<(), Fault> {

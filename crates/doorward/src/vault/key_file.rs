@@ -10,8 +10,9 @@
 //!
 //! `kind` is `passphrase` or `credential` (both stretched with Argon2id by the numbers beside it) or
 //! `unlock-file` (32 random bytes, HKDF-SHA-256 with the salt). `sealed` is nonce, AES-256-GCM ciphertext and
-//! tag, with `protection` as associated data; inside, each key is one byte of kind (1 master, 2 pepper), one of
-//! name length, the name, 32 bytes of key. The newest of a kind is the last. `sum` is SHA-256 of `body` and tells
+//! tag, with `protection` as associated data; inside, each key is one byte of kind (1 master, 2 pepper, 3 audit:
+//! an Ed25519 seed), one of name length, the name, 32 bytes of key. The newest of a kind is the last. A file without an
+//! audit key was made before there were any: it stands for the one that is derived from its first master key. `sum` is SHA-256 of `body` and tells
 //! a damaged file from a wrong passphrase. Binary values are base64url without padding.
 
 use std::fs::{self, File, OpenOptions};
@@ -58,6 +59,7 @@ pub enum Protection {
 pub struct KeyRing {
     masters: Vec<NamedKey>,
     peppers: Vec<NamedKey>,
+    audits: Vec<NamedKey>,
 }
 
 /// A key and its name.
@@ -74,6 +76,7 @@ impl KeyRing {
         Ok(Self {
             masters: vec![NamedKey::generate("master")?],
             peppers: vec![NamedKey::generate("pepper")?],
+            audits: vec![NamedKey::generate("audit")?],
         })
     }
 
@@ -87,6 +90,11 @@ impl KeyRing {
         &self.peppers[self.peppers.len() - 1] // holds: as above
     }
 
+    /// All audit keys, the newest last.
+    pub fn audits(&self) -> &[NamedKey] {
+        &self.audits
+    }
+
     /// The master key of this name.
     pub fn master_named(&self, name: &str) -> Result<&NamedKey, Fault> {
         named(&self.masters, name)
@@ -98,8 +106,9 @@ impl KeyRing {
     }
 
     fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let mut out = Zeroizing::new(Vec::with_capacity(128 * (self.masters.len() + self.peppers.len())));
-        for (kind, keys) in [(1_u8, &self.masters), (2, &self.peppers)] {
+        let count = self.masters.len() + self.peppers.len() + self.audits.len();
+        let mut out = Zeroizing::new(Vec::with_capacity(128 * count));
+        for (kind, keys) in [(1_u8, &self.masters), (2, &self.peppers), (3, &self.audits)] {
             for key in keys {
                 out.push(kind);
                 out.push(key.name.len() as u8);
@@ -111,7 +120,7 @@ impl KeyRing {
     }
 
     fn decode(mut rest: &[u8]) -> Option<Self> {
-        let (mut masters, mut peppers) = (Vec::new(), Vec::new());
+        let (mut masters, mut peppers, mut audits) = (Vec::new(), Vec::new(), Vec::new());
         while let Some((&[kind, len], tail)) = rest.split_first_chunk::<2>() {
             let (name, tail) = tail.split_at_checked(usize::from(len))?;
             let (key, tail) = tail.split_first_chunk::<32>()?;
@@ -120,12 +129,16 @@ impl KeyRing {
             match kind {
                 1 => masters.push(key),
                 2 => peppers.push(key),
+                3 => audits.push(key),
                 _ => return None,
             }
             rest = tail;
         }
+        if audits.is_empty() {
+            audits.push(NamedKey::audit_of(masters.first()?)?);
+        }
         let whole = rest.is_empty() && !masters.is_empty() && !peppers.is_empty();
-        whole.then_some(Self { masters, peppers })
+        whole.then_some(Self { masters, peppers, audits })
     }
 }
 
@@ -136,6 +149,13 @@ impl NamedKey {
         random(&mut id)?;
         random(&mut *key)?;
         Ok(Self { name: format!("soft:{kind}/{}", HEXLOWER.encode(&id)), key: Secret::new(*key) })
+    }
+
+    /// The audit key of a file that holds none: always the same, so that the file need not be written.
+    fn audit_of(master: &Self) -> Option<Self> {
+        let seed = seal::derive(master.key.expose(), b"", &[b"doorward audit key 1"]).ok()?;
+        let id = master.name.rsplit('/').next()?;
+        Some(Self { name: format!("soft:audit/{id}"), key: Secret::new(*seed) })
     }
 }
 

@@ -1,5 +1,5 @@
 //! Keeps and uses secrets: challenge keys, sealed fields, the password pepper, seeds of one-time passwords, secret
-//! keys of FIX sessions.
+//! keys of FIX sessions, keys that sign heads of the journal.
 //!
 //! Doors and pages see [`Vault`] and names of keys, never a private key, a seed or a master key. Providers:
 //! [`SoftVault`] (a sealed key file) and, as a wrapper for drills, [`FaultyVault`]. An HSM implements the same
@@ -16,6 +16,7 @@ use doorward_core::time::{Now, Wall};
 
 use crate::fault::Fault;
 
+mod audit_key;
 pub mod challenge;
 #[cfg(test)]
 mod conformance;
@@ -40,6 +41,12 @@ pub const PASSWORD_LEN_MAX: usize = Limit::PasswordBytesSent.max() as usize;
 
 /// Shortest and longest seed that [`Vault::new_seed`] makes, in bytes (RFC 4226 R6 asks for 16 at least).
 pub const SEED_LEN: std::ops::RangeInclusive<usize> = 16..=64;
+
+/// Length of the public half of an audit key, in bytes (RFC 8032, 5.1.5).
+pub const AUDIT_KEY_LEN: usize = 32;
+
+/// Length of a signature of an audit key, in bytes (RFC 8032, 5.1.6).
+pub const AUDIT_SIGNATURE_LEN: usize = 64;
 
 /// Keeps and uses secrets. Calls block, for microseconds as a rule and milliseconds with an HSM.
 ///
@@ -97,6 +104,16 @@ pub trait Vault: Send + Sync {
 
     /// HMAC-SHA-256 of a message under an opened key of this vault; about as quick as the bare HMAC.
     fn mac(&self, key: &MacKey, message: &[u8]) -> Result<[u8; 32], Fault>;
+
+    /// Public halves of all keys that sign, or have signed, heads of the journal (Ed25519); at least one, the newest last.
+    fn audit_keys(&self) -> Result<Vec<[u8; AUDIT_KEY_LEN]>, Fault>;
+
+    /// Signs a message with the audit key whose public half this is; [`Fault::Vault`] where there is none.
+    fn audit_sign(
+        &self,
+        key: &[u8; AUDIT_KEY_LEN],
+        message: &[u8],
+    ) -> Result<[u8; AUDIT_SIGNATURE_LEN], Fault>;
 
     /// Fills a buffer with random bytes that are fit for keys.
     fn random(&self, out: &mut [u8]) -> Result<(), Fault>;

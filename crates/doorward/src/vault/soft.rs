@@ -17,8 +17,8 @@ use super::key_file::{self, KeyRing, NamedKey, Protection};
 use super::mac::SoftMac;
 use super::raw_rsa::RawKey;
 use super::{
-    Challenge, Description, MAC_KEY_LEN, MacKey, OpenError, OpenPassword, Opened, Peppered, SEED_LEN,
-    TotpQuery, Vault, seal, totp,
+    AUDIT_KEY_LEN, AUDIT_SIGNATURE_LEN, Challenge, Description, MAC_KEY_LEN, MacKey, OpenError, OpenPassword,
+    Opened, Peppered, SEED_LEN, TotpQuery, Vault, audit_key, seal, totp,
 };
 use crate::fault::Fault;
 
@@ -154,6 +154,18 @@ impl Vault for SoftVault {
 
     fn mac(&self, key: &MacKey, message: &[u8]) -> Result<[u8; 32], Fault> {
         key.mac(message)
+    }
+
+    fn audit_keys(&self) -> Result<Vec<[u8; AUDIT_KEY_LEN]>, Fault> {
+        self.keys.audits().iter().map(audit_key::public).collect()
+    }
+
+    fn audit_sign(
+        &self,
+        key: &[u8; AUDIT_KEY_LEN],
+        message: &[u8],
+    ) -> Result<[u8; AUDIT_SIGNATURE_LEN], Fault> {
+        audit_key::sign(self.keys.audits(), key, message)
     }
 
     fn random(&self, out: &mut [u8]) -> Result<(), Fault> {

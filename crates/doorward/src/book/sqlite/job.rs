@@ -131,18 +131,68 @@ pub(super) struct State {
 
 /// The state, shared with readers.
 #[derive(Debug)]
-pub(super) struct Shared(Mutex<State>);
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// Who is told when a record of this number is acknowledged.
+    awaiting: Mutex<Option<(u64, oneshot::Sender<()>)>>,
+}
 
 impl Shared {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(State { head: Head::EMPTY, mark: 0, behind: true, failing: None }))
+        let state = State { head: Head::EMPTY, mark: 0, behind: true, failing: None };
+        Self { state: Mutex::new(state), awaiting: Mutex::default() }
     }
 
     pub(super) fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
-        read(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        read(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn set(&self, state: State) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        self.tell();
+    }
+
+    /// Resolves when a record of this number is acknowledged; takes the place of whoever waited before.
+    pub(super) fn reached(&self, no: u64) -> oneshot::Receiver<()> {
+        let (wake, woken) = oneshot::channel();
+        *self.awaiting.lock().unwrap_or_else(PoisonError::into_inner) = Some((no, wake));
+        // It may be there already.
+        self.tell();
+        woken
+    }
+
+    fn tell(&self) {
+        let last = self.read(|state| state.head.no);
+        let mut awaiting = self.awaiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if awaiting.as_ref().is_some_and(|(no, _)| *no <= last)
+            && let Some((_, wake)) = awaiting.take()
+        {
+            // Whoever asked may have gone away.
+            let _ = wake.send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stands_at(shared: &Shared, no: u64) {
+        let head = Head { no, hash: [0; 32] };
+        shared.set(State { head, mark: 0, behind: false, failing: None });
+    }
+
+    #[test]
+    fn who_waits_for_a_number_is_told_once_it_is_reached() {
+        let shared = Shared::new();
+        let mut at_three = shared.reached(3);
+        stands_at(&shared, 2);
+        assert_eq!(at_three.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        stands_at(&shared, 5);
+        assert_eq!(at_three.try_recv(), Ok(()));
+        assert_eq!(shared.reached(5).try_recv(), Ok(()), "there already");
+        let mut replaced = shared.reached(9);
+        let _later = shared.reached(10);
+        assert_eq!(replaced.try_recv(), Err(oneshot::error::TryRecvError::Closed));
     }
 }

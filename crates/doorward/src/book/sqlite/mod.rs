@@ -417,6 +417,10 @@ impl Store for SqliteStore {
         self.shared.read(|state| state.head)
     }
 
+    fn reached(&self, no: u64) -> oneshot::Receiver<()> {
+        self.shared.reached(no)
+    }
+
     fn status(&self) -> Result<Status, Fault> {
         let names = self.disk.list().map_err(|error| Fault::disk(Path::new(&self.disk.place()), &error))?;
         let segments = names.iter().filter(|name| name.ends_with(".seg")).count() as u64;
@@ -425,7 +429,8 @@ impl Store for SqliteStore {
         let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
         let failing =
             state.failing.or_else(|| ended.then(|| Fault::Book("the store's thread has ended".to_owned())));
-        Ok(Status { head: state.head, mark: state.mark, waiting, segments, failing })
+        let free_bytes = self.disk.free_bytes().ok();
+        Ok(Status { head: state.head, mark: state.mark, waiting, segments, free_bytes, failing })
     }
 }
 

@@ -91,6 +91,12 @@ impl Vault for GatedVault {
     fn mac(&self, key: &MacKey, message: &[u8]) -> Result<[u8; 32], Fault> {
         self.soft.mac(key, message)
     }
+    fn audit_keys(&self) -> Result<Vec<[u8; 32]>, Fault> {
+        self.soft.audit_keys()
+    }
+    fn audit_sign(&self, key: &[u8; 32], message: &[u8]) -> Result<[u8; 64], Fault> {
+        self.soft.audit_sign(key, message)
+    }
     fn random(&self, out: &mut [u8]) -> Result<(), Fault> {
         self.soft.random(out)
     }

@@ -33,6 +33,9 @@ use crate::doors::fix::FixHandle;
 use crate::fault::Fault;
 use crate::gate::Gate;
 
+/// A record of the audit trail as the API shows it.
+pub(crate) use self::show::entry as audit_entry;
+
 /// Largest body of a request, in bytes.
 pub const BODY_BYTES_MAX: usize = doorward_core::limits::Limit::ApiBodyBytes.max() as usize;
 

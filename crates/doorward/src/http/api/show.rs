@@ -279,7 +279,7 @@ fn attempts(access: &Access, now: Wall) -> Value {
     json!({ "wrong": access.wrong, "waiting": waiting.collect::<Vec<_>>() })
 }
 
-pub(super) fn entry(no: u64, entry: &Entry) -> Value {
+pub(crate) fn entry(no: u64, entry: &Entry) -> Value {
     let Entry {
         at,
         node,

@@ -181,8 +181,24 @@ fn older_keys_stay_and_the_newest_counts() {
     let bytes = keys.encode();
     for len in 0..bytes.len() {
         let cut = KeyRing::decode(&bytes[..len]);
-        assert!(cut.is_none_or(|ring| ring.peppers.len() < 2), "{len}");
+        // Cut right before the audit key it is a file of before there were any.
+        let whole = |ring: KeyRing| ring.peppers.len() == 2 && ring.audits[0].name == keys.audits[0].name;
+        assert!(!cut.is_some_and(whole), "{len}");
     }
+}
+
+#[test]
+fn a_file_without_an_audit_key_always_stands_for_the_same_one() {
+    let mut keys = KeyRing::generate().unwrap();
+    keys.audits.clear();
+    let (first, again) = (KeyRing::decode(&keys.encode()).unwrap(), KeyRing::decode(&keys.encode()).unwrap());
+    let [first, again] = [first, again].map(|ring| ring.audits.into_iter().next().unwrap());
+    assert!(first.name.starts_with("soft:audit/"), "{}", first.name);
+    assert_eq!((first.name, first.key.expose()), (again.name, again.key.expose()));
+    assert_ne!(first.key.expose(), keys.masters[0].key.expose());
+    keys.masters.push(NamedKey::generate("master").unwrap());
+    let newer = KeyRing::decode(&keys.encode()).unwrap();
+    assert_eq!(newer.audits[0].key.expose(), first.key.expose(), "a newer master key changes nothing");
 }
 
 #[test]

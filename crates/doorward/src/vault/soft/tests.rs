@@ -32,6 +32,7 @@ fn keys_survive_a_restart() {
     assert_eq!(second.open(&place, &sealed).unwrap().expose(), b"seed");
     assert_eq!(second.pepper_with(&peppered.key, b"hash").unwrap(), peppered.mac);
     assert_eq!(first.describe(), second.describe());
+    assert_eq!(first.audit_keys().unwrap(), second.audit_keys().unwrap());
     assert!(!second.describe().hsm);
 }
 
@@ -78,6 +79,8 @@ fn a_vault_that_is_down_fails_every_call_and_recovers() {
         vault.totp_match(&query).err(),
         vault.new_seed(&place, 20).err(),
         vault.random(&mut [0; 4]).err(),
+        vault.audit_keys().err(),
+        vault.audit_sign(&[0; 32], b"x").err(),
         vault.probe().err(),
         match vault.open_password(&request, at(0)) {
             Err(OpenError::Fault(fault)) => Some(fault),
