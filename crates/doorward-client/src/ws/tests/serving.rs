@@ -10,7 +10,7 @@ fn shown(text: &str) -> OnceShown {
     OnceShown::new(secret(text))
 }
 
-fn object(value: Value) -> Map<String, Value> {
+fn object(value: &Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
@@ -69,7 +69,7 @@ fn every_answer_to_verifylogin_is_told_apart() {
         VerifiedLogin { must_change: true, ..known.clone() }
     );
     let token = LoginToken { token: shown("t0ken"), expires: Some(Wall::from_s(1_800_000_000)) };
-    let attr = object(json!({"desk": [1]}));
+    let attr = object(&json!({"desk": [1]}));
     assert_eq!(
         with(
             json!({"verify_level": 1, "attr": {"desk": [1]}, "token": "t0ken", "expires": 1_800_000_000_000i64})
@@ -205,7 +205,7 @@ async fn getuser_tells_what_is_known() {
         active: true,
         use2fa: true,
         registered: false,
-        attr: Some(object(json!({"desk": 1}))),
+        attr: Some(object(&json!({"desk": 1}))),
     };
     assert_eq!(client.user(Some("jane")).await.unwrap().answer, UserAnswer::Known(Box::new(expected)));
     assert_eq!(client.user(None).await.unwrap().answer, UserAnswer::Unknown);
@@ -228,7 +228,7 @@ async fn every_form_of_adduser_carries_what_it_sets_and_no_more() {
         firm: Some("NORTH".into()),
         roles: Some("T,,R".into()),
         broker_comm_rate: Some("0.5".into()),
-        attr: Some(object(json!({"desk": 1}))),
+        attr: Some(object(&json!({"desk": 1}))),
         use2fa: Some(true),
         initial: Some(false),
         reason: Some("asked for by phone".into()),
@@ -243,7 +243,7 @@ async fn every_form_of_adduser_carries_what_it_sets_and_no_more() {
     drop(client);
     let seen = server.await.unwrap();
     let without_ciphertext = |message: &Value| {
-        let mut fields = object(message.clone());
+        let mut fields = object(message);
         for name in ["pass", "newpass", "padding", "keyid", "id"] {
             fields.remove(name);
         }
