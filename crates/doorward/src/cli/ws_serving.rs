@@ -306,7 +306,7 @@ pub(super) async fn verify(
 ) -> Result<Exit, CliError> {
     let password = secret(args.customer_password_env.as_ref(), CUSTOMER_PASSWORD, ask)?;
     let mut asker = Asker::enter(&args.asker, out, ask).await?;
-    let mut code = match (&args.customer_code_env, &args.customer_seed_env) {
+    let code = match (&args.customer_code_env, &args.customer_seed_env) {
         (Some(name), _) => Some(secret_env("--customer-code-env", name)?),
         (None, Some(name)) => Some(code_of("--customer-seed-env", name)?),
         (None, None) => None,
@@ -319,9 +319,10 @@ pub(super) async fn verify(
         source: args.source,
     };
     let mut reply = asker.client.verify_login(&customer).await?;
+    let asked;
     if reply.answer == VerifyAnswer::CodeMissing && code.is_none() {
-        code = Some(ask(CUSTOMER_CODE)?);
-        customer.code = code.as_ref();
+        asked = ask(CUSTOMER_CODE)?;
+        customer.code = Some(&asked);
         reply = asker.client.verify_login(&customer).await?;
     }
     let raw = reply.raw;
