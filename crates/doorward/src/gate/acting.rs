@@ -242,10 +242,11 @@ impl Gate {
             Some(person) => self.person_lock(person.id).await,
             None => self.nobody_lock(userid).await,
         };
-        // As they are now: what ended the token meanwhile has ended it.
+        // As they are now: what ended the token meanwhile has ended it. On a user id that nobody has with the same steps,
+        // so that it is not told from the outside (S1).
         let snapshot = match &snapshot.person {
             Some(person) => self.store.load(&Load::Person(person.id))?,
-            None => snapshot,
+            None => self.store.load(&Load::Venue)?,
         };
         let facts = token::Facts { userid, admission, hash };
         let Decision { verdict, settle, record } =
