@@ -105,6 +105,7 @@ class BackEnd:
         threading.Thread(target=self._read, daemon=True).start()
         told = self.awaited(lambda line: "listening" in line)
         self.port = urllib.parse.urlsplit(json.loads(told)["listening"]).port
+        self.awaited(lambda line: '"door"' in line)
 
     def _read(self):
         for line in self.process.stdout:

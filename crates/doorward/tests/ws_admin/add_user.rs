@@ -108,7 +108,7 @@ async fn rule_10_what_cannot_be_added_is_told_by_the_table() {
     let common = web.step(new(json!({})), &[("pass", "passwordpassword")]).await;
     assert_eq!(common["result"], "password issue", "{common}");
     let short = web.step(new(json!({})), &[("pass", "short")]).await;
-    assert_eq!((&short["result"], &short["reason"]), (&json!("password issue"), &json!("too short")));
+    assert_eq!((&short["result"], &short["reason"]), (&json!("password issue"), &json!("too-short")));
     let own_name = fresh();
     let named = web.step(json!({"userid": own_name}), &[("pass", &format!("it is {own_name}"))]).await;
     assert_eq!(named["result"], "password issue", "{named}");
@@ -216,7 +216,7 @@ async fn rule_10_a_reset_needs_no_old_password_ends_sessions_and_is_mailed() {
     let with_present = web.step(reset.clone(), &[("pass", &trader.password), ("newpass", NEW)]).await;
     assert_eq!(with_present, with_field("invalid field", "pass"));
     assert_eq!(web.step(reset.clone(), &[]).await, with_field("missing field", "newpass"));
-    assert_eq!(web.step(reset.clone(), &[("newpass", "short")]).await["reason"], "too short");
+    assert_eq!(web.step(reset.clone(), &[("newpass", "short")]).await["reason"], "too-short");
     let answer = web.step(reset, &[("newpass", NEW)]).await;
     let expected = json!({"result": "OK", "type": "adduser", "userid": trader.userid, "updateprof": true,
         "resetpass": true, "reason": "lost", "broker_comm_rate": "0"});
