@@ -249,7 +249,7 @@ async fn s1_what_must_not_be_told_apart_is_one_answer_one_hash_and_one_record_of
     }
     assert_eq!(world.gate.access(mary).wrong, 1, "the right password of a locked one does not count");
     // Apart from this, which rule 9 wants told.
-    let told = told(verify(&world, given(program, "jane", None, true)).await);
+    let told = told(verify(&world, given(program, "jane", None, false)).await);
     assert_eq!((told.active, told.level, told.token), (false, 0, None));
 }
 
