@@ -234,6 +234,35 @@ async fn what_is_missing_or_malformed_is_named() {
     }
 }
 
+/// A queue of one hash: after `busy` nothing was decided, and the very same message may be sent again.
+#[tokio::test]
+async fn p10_busy_decides_nothing_and_the_same_message_counts_later() {
+    let server = Server::serve("hashing.threads = 1\nhashing.queue_max = 1\n").await;
+    let service = server.service(&["verify"]).await;
+    let trader = server.trader().await;
+    let mut webs = Vec::new();
+    for n in 0..8 {
+        let web = server.enter(&service).await;
+        let message = web.verify_message(&trader, &json!({"source": format!("192.0.2.{n}")}));
+        webs.push((web, message));
+    }
+    for (web, message) in &mut webs {
+        web.send(message).await;
+    }
+    let mut busy = 0;
+    for (web, message) in &mut webs {
+        let mut answer = web.answer().await;
+        while answer["result"] == "busy" {
+            busy += 1;
+            assert!(answer["retry_ms"].as_u64().unwrap() > 0, "{answer}");
+            answer = web.ask(message.clone()).await;
+        }
+        assert_eq!(answer, verified(&trader.userid, 0));
+    }
+    assert!(busy > 0, "none of eight was busy");
+    assert_eq!(server.known(&trader).await["attempts"]["wrong"], 0, "nothing is counted");
+}
+
 /// What tells this program that it is one of the two clients of T6.
 const T6: &str = "DOORWARD_TEST_T6_VERIFY";
 /// Posts of one code by each of the two clients.
