@@ -135,6 +135,7 @@ pub fn ends(person: &Person, change: &Change) -> bool {
         | Change::Week { .. }
         | Change::Attempt { .. }
         | Change::AttemptsForgotten { .. } => false,
+        Change::Restored { .. } => true,
     }
 }
 

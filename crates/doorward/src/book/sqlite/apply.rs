@@ -132,6 +132,7 @@ struct Statements<'c> {
     person_version: Statement<'c>,
     userid: Statement<'c>,
     person: Statement<'c>,
+    people: Statement<'c>,
     add_person: Statement<'c>,
     set_person: Statement<'c>,
     add_token: Statement<'c>,
@@ -166,6 +167,7 @@ impl<'c> Statements<'c> {
             person_version: conn.prepare("SELECT version FROM person WHERE id = ?1")?,
             userid: conn.prepare("SELECT 1 FROM person WHERE userid = ?1")?,
             person: conn.prepare("SELECT doc FROM person WHERE id = ?1")?,
+            people: conn.prepare("SELECT id FROM person ORDER BY id")?,
             add_person: conn.prepare(
                 "INSERT INTO person (standing, registered, locked, link_hash, link_state, link_until_us, version, doc,
                      id, userid, firm, kind, signed_in)
@@ -329,7 +331,8 @@ impl<'c> Writer<'c> {
                 | Target::Firm(_)
                 | Target::Person(_)
                 | Target::FixSession(_)
-                | Target::Week => {}
+                | Target::Week
+                | Target::Everybody => {}
             }
         }
         self.logins.note(&record.entry);
@@ -360,7 +363,8 @@ impl<'c> Writer<'c> {
             | Change::Stream { .. }
             | Change::Week { .. }
             | Change::Attempt { .. }
-            | Change::AttemptsForgotten { .. } => Ok(()),
+            | Change::AttemptsForgotten { .. }
+            | Change::Restored { .. } => Ok(()),
         }
     }
 
@@ -386,8 +390,16 @@ impl<'c> Writer<'c> {
             Change::Week { week } => drop(self.run.set_week.execute([*week])?),
             Change::SessionLock { .. } | Change::KeyUsed { .. } | Change::Stream { .. } => {}
             Change::Attempt { .. } | Change::AttemptsForgotten { .. } => {}
+            Change::Restored { .. } => self.change_everybody(change)?,
         }
         Ok(())
+    }
+
+    /// The same change for all people: as long as it takes, as no node serves meanwhile.
+    fn change_everybody(&mut self, change: &Change) -> Result<(), Refusal> {
+        let ids: Vec<i64> =
+            self.run.people.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        ids.into_iter().try_for_each(|id| self.change_person(PersonId::from_u64(unsigned(id)), change))
     }
 
     fn set_firm(&mut self, code: &FirmCode, firm: &Firm) -> Result<(), Refusal> {

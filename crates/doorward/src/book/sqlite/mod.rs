@@ -275,7 +275,7 @@ fn write_json(record: &Record, bytes: &mut Vec<u8>) -> Result<Range<usize>, Faul
 
 fn is_versioned(change: &Change) -> bool {
     match change.target() {
-        Target::Venue | Target::Firm(_) | Target::Person(_) | Target::FixSession(_) | Target::Week => true,
+        Target::Venue | Target::Firm(_) | Target::Person(_) | Target::FixSession(_) | Target::Week | Target::Everybody => true,
         Target::Access(_) | Target::SessionUse(_) | Target::Stream(_) | Target::Mail(_) | Target::Halt(_) => {
             false
         }
