@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use super::job::Encoded;
 use super::logins::Logins;
 use super::outbox::Outbox;
+use super::read::person_id;
 use super::schema::fault;
 use super::session::Sessions;
 use crate::book::Expect;
@@ -399,7 +400,7 @@ impl<'c> Writer<'c> {
     fn change_everybody(&mut self, change: &Change) -> Result<(), Refusal> {
         let ids: Vec<i64> =
             self.run.people.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-        ids.into_iter().try_for_each(|id| self.change_person(PersonId::from_u64(unsigned(id)), change))
+        ids.into_iter().try_for_each(|id| self.change_person(person_id(id), change))
     }
 
     fn set_firm(&mut self, code: &FirmCode, firm: &Firm) -> Result<(), Refusal> {

@@ -7,6 +7,7 @@
 
 mod apply;
 mod committer;
+mod copy;
 mod job;
 mod logins;
 mod outbox;
@@ -51,6 +52,7 @@ use super::{
 use crate::fault::Fault;
 use crate::journal::{self, Disk, Head, Journal, RECORD_BYTES_MAX, SEGMENT_BYTES_DEFAULT};
 
+pub use self::copy::copy;
 pub use self::replay::{Rebuilt, rebuild};
 
 /// Name of the database in the data directory.
@@ -275,7 +277,12 @@ fn write_json(record: &Record, bytes: &mut Vec<u8>) -> Result<Range<usize>, Faul
 
 fn is_versioned(change: &Change) -> bool {
     match change.target() {
-        Target::Venue | Target::Firm(_) | Target::Person(_) | Target::FixSession(_) | Target::Week | Target::Everybody => true,
+        Target::Venue
+        | Target::Firm(_)
+        | Target::Person(_)
+        | Target::FixSession(_)
+        | Target::Week
+        | Target::Everybody => true,
         Target::Access(_) | Target::SessionUse(_) | Target::Stream(_) | Target::Mail(_) | Target::Halt(_) => {
             false
         }
