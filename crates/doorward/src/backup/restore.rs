@@ -163,8 +163,7 @@ fn each_piece(
 fn check_is_empty(into: &Path) -> Result<(), Fault> {
     let refused = |what: &str| Fault::Disk(format!("{}: {what}: name a new directory", into.display()));
     match fs::read_dir(into) {
-        Ok(mut entries) if entries.next().is_none() => Ok(()),
-        Ok(_) => Err(refused("is not empty")),
+        Ok(mut entries) => entries.next().map_or(Ok(()), |_| Err(refused("is not empty"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(refused("is a file")),
         Err(error) => Err(Fault::disk(into, &error)),

@@ -75,6 +75,13 @@ impl Gate {
                 Kind::Administrator | Kind::Trader | Kind::Service => None,
             },
             is_alone: !others,
+            reach: self.reach(),
+            unsure: match asker.kind {
+                Kind::Desk => self.unsure_pairs(None),
+                Kind::Administrator | Kind::Trader | Kind::Service => {
+                    asker.firm.as_ref().map(|firm| self.unsure_pairs(Some(firm))).unwrap_or_default()
+                }
+            },
             has_mail: self.settings.mail,
         })
     }
