@@ -53,6 +53,7 @@ impl Notice {
             }
             #[rustfmt::skip]
             Event::ServerStarted | Event::ServerStopped | Event::Restored | Event::ClockSuspect | Event::ClockGood
+            | Event::RecordsDropped
             | Event::LoginGranted | Event::CodeAsked | Event::RegistrationAsked | Event::LoggedOut
             | Event::ConnectionRefused | Event::RefusalsCounted | Event::PasswordChangeRefused
             | Event::AuthenticatorIssued | Event::LinkRevoked | Event::LinkRefused | Event::EnrolmentRefused

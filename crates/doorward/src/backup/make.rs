@@ -19,6 +19,8 @@ use crate::vault::Vault;
 
 /// Folder in the data directory in which the copy of the book lies until it is in the backup.
 const WORK: &str = "backup";
+/// How often it is begun anew where old records are dropped meanwhile.
+const TRIES: usize = 5;
 
 /// Of what a backup is made.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +46,7 @@ pub fn make(
         return Err(Fault::Disk(format!("{file}: is there already; move it away, or name another")));
     }
     let work = Work::begin(from.data_dir)?;
-    let all = gather(from, &work, now)?;
+    let all = gather_steady(from, &work, now)?;
     let mut id = [0; 16];
     vault.random(&mut id)?;
     let id = HEXLOWER.encode(&id);
@@ -80,12 +82,25 @@ struct Gathered {
     book: Option<u64>,
 }
 
+/// Once more where old records were dropped meanwhile: signed heads and segments would not be of one moment.
+fn gather_steady(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathered, Fault> {
+    for _ in 0..TRIES {
+        let begins = source::first_record(from.data_dir)?;
+        work.clear().map_err(|error| Fault::disk(&work.dir, &error))?;
+        let all = gather(from, work, now)?;
+        if all.first == begins {
+            return Ok(all);
+        }
+    }
+    Err(Fault::Busy("old records are being dropped: try again"))
+}
+
 /// In this order, so that each is never behind one before it: book, signed heads, stream log, journal.
 fn gather(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathered, Fault> {
     let config = fs::read(from.config).map_err(|error| Fault::disk(from.config, &error))?;
     let mut pieces = vec![Piece::here(CONFIG.to_owned(), config)];
     let copy = work.dir.join(BOOK);
-    let mark = sqlite::copy(from.data_dir, &copy)?;
+    let mark = sqlite::copy_beside(from.data_dir, &copy)?;
     if mark.is_some() {
         pieces.push(Piece::lying(BOOK.to_owned(), copy)?);
     }
@@ -101,7 +116,7 @@ fn gather(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathere
              run `doorward audit verify`",
             mark.no, head.no
         ))),
-        None if first > 1 => Err(Fault::Damaged(format!(
+        None if first > 1 && !pieces.iter().any(|piece| piece.file.name.ends_with(".book")) => Err(Fault::Damaged(format!(
             "there is no book.db, and the journal begins with record {first}: nothing could be made of this backup"
         ))),
         mark => Ok(Gathered { pieces, made_at, first, head, book: mark.map(|mark| mark.no) }),

@@ -43,6 +43,11 @@ impl Piece {
     }
 }
 
+/// Number of the journal's first record.
+pub(super) fn first_record(data_dir: &Path) -> Result<u64, Fault> {
+    crate::journal::first_record(&RealDisk::open_to_read(&data_dir.join(JOURNAL))?)
+}
+
 /// The journal as it stands.
 pub(super) struct Journal {
     pub(super) pieces: Vec<Piece>,
@@ -61,6 +66,10 @@ pub(super) fn beside(data_dir: &Path) -> Result<Vec<Piece>, Fault> {
         let path = format!("{JOURNAL}/{name}");
         let passed_over = name.ends_with(".seg") || PASSED_OVER.iter().any(|ending| name.ends_with(ending));
         if passed_over || !content::is_known(&path) || !entry.file_type().map_err(failed)?.is_file() {
+            continue;
+        }
+        if name.ends_with(".book") {
+            pieces.push(Piece::lying(path, entry.path())?);
             continue;
         }
         let bytes = match fs::read(entry.path()) {

@@ -26,6 +26,7 @@ mod outbox;
 mod password;
 mod refusals;
 mod restored;
+mod retention;
 #[cfg(test)]
 mod rival;
 mod room;
@@ -102,6 +103,8 @@ pub struct Settings {
     pub mail: bool,
     /// When the market opens and closes, and with it the making of key pairs.
     pub calendar: Arc<Calendar>,
+    /// How long records are kept at least; `None`: for ever.
+    pub keep_records: Option<Duration>,
     /// Each decision waits so long first (drills only).
     pub delay: Duration,
     /// The wall clock is a demo's, which may begin anywhere: it was not set back by mistake.
@@ -120,6 +123,7 @@ impl Default for Settings {
             token_valid: Duration::from_secs(12 * 3_600),
             mail: false,
             calendar: Arc::new(never_closed()),
+            keep_records: None,
             delay: Duration::ZERO,
             demo_clock: false,
         }

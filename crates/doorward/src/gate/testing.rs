@@ -26,7 +26,7 @@ use super::{BreachList, Connection, Gate, Origin, Settings, new_attempt};
 use crate::book::{AuditFilter, Batch, Expect, sqlite};
 use crate::clock::Clock;
 use crate::hashing::{HashParams, HashPool, HashSettings};
-use crate::journal::{FullDisk, RealDisk};
+use crate::journal::{Disk, FullDisk, RealDisk};
 use crate::vault::{ChallengeSettings, FaultyVault, SoftVault, Vault};
 
 /// The longest that a test waits for what must happen.
@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) folder: TempDir,
+    /// The journal's.
+    pub(crate) disk: Arc<dyn Disk>,
     vault: Arc<FaultyVault>,
     full: Arc<AtomicBool>,
     rival: Arc<AtomicBool>,
@@ -58,8 +60,8 @@ pub(crate) fn world_with(settings: Settings) -> World {
     let clock = Arc::new(Clock::system());
     let full = Arc::new(AtomicBool::new(false));
     let rival = Arc::new(AtomicBool::new(false));
-    let gate = open(folder.path(), &vault, &clock, (&full, &rival), HashParams::tiny(), settings);
-    World { gate, clock, folder, vault, full, rival }
+    let (gate, disk) = open(folder.path(), &vault, &clock, (&full, &rival), HashParams::tiny(), settings);
+    World { gate, clock, folder, disk, vault, full, rival }
 }
 
 fn open(
@@ -69,11 +71,11 @@ fn open(
     (full, rival): (&Arc<AtomicBool>, &Arc<AtomicBool>),
     params: HashParams,
     settings: Settings,
-) -> Arc<Gate> {
+) -> (Arc<Gate>, Arc<dyn Disk>) {
     let disk = Arc::new(RealDisk::open(&folder.join("journal")).unwrap());
-    let disk = Arc::new(FullDisk::new(disk, Arc::clone(full)));
+    let disk: Arc<dyn Disk> = Arc::new(FullDisk::new(disk, Arc::clone(full)));
     let small = sqlite::Settings { segment_bytes: 1 << 20, ..sqlite::Settings::default() };
-    let store = sqlite::open(folder, disk, "node1".to_owned(), &small).unwrap();
+    let store = sqlite::open(folder, Arc::clone(&disk), "node1".to_owned(), &small).unwrap();
     let pool = HashSettings {
         threads: 2,
         queue_max: 400,
@@ -85,7 +87,8 @@ fn open(
     let shared: Arc<dyn Vault> = Arc::<FaultyVault>::clone(vault);
     let breached = BreachList::default();
     let store = RivalledStore::new(Arc::new(store), rival);
-    Arc::new(Gate::new(Arc::new(store), shared, hashes, Arc::clone(clock), breached, settings).unwrap())
+    let gate = Gate::new(Arc::new(store), shared, hashes, Arc::clone(clock), breached, settings).unwrap();
+    (Arc::new(gate), disk)
 }
 
 impl World {
@@ -118,10 +121,10 @@ impl World {
 
     /// The same data under a new gate with other hashing parameters.
     pub(crate) fn reopened(self, params: HashParams) -> Self {
-        let Self { gate, clock, folder, vault, full, rival } = self;
-        drop(gate);
-        let gate = open(folder.path(), &vault, &clock, (&full, &rival), params, Settings::default());
-        Self { gate, clock, folder, vault, full, rival }
+        let Self { gate, clock, folder, disk, vault, full, rival } = self;
+        drop((gate, disk));
+        let (gate, disk) = open(folder.path(), &vault, &clock, (&full, &rival), params, Settings::default());
+        Self { gate, clock, folder, disk, vault, full, rival }
     }
 
     /// Adds somebody of the firm ACME with the password [`GOOD`].

@@ -106,6 +106,8 @@ pub(super) fn stranger(begins: &str, chars: usize) -> String {
 
 /// Columns of an audit row.
 const AUDIT_COLUMNS: usize = 11;
+/// Audit rows that are dropped in one transaction, at most.
+const DROPPED_ROWS: i64 = 1_000;
 /// Audit rows that are added with one statement, where there are as many.
 const AUDIT_ROWS: usize = 64;
 
@@ -254,6 +256,19 @@ impl<'c> Writer<'c> {
     pub(super) fn give_back(&self) {
         // It is a hint: where it fails, the memory stays.
         let _ = self.conn.execute_batch("PRAGMA shrink_memory");
+    }
+
+    /// Takes the oldest audit rows up to a record out, overwriting them; how many these were, 0 when none is left.
+    pub(super) fn drop_audits(&mut self, upto: u64) -> Result<usize, Fault> {
+        let drop = || {
+            self.conn.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
+            let sql =
+                "DELETE FROM audit WHERE no IN (SELECT no FROM audit WHERE no <= ?1 ORDER BY no LIMIT ?2)";
+            let dropped = self.conn.execute(sql, (signed(upto), DROPPED_ROWS));
+            self.conn.pragma_update_and_check(None, "secure_delete", "OFF", |_| Ok(()))?;
+            dropped
+        };
+        drop().map_err(|error: rusqlite::Error| fault(&error))
     }
 
     /// Undoes the transaction, if one is open.
