@@ -470,7 +470,12 @@ fn breach_list(config: &Config) -> Result<BreachList, StartError> {
 /// How a key file is protected: by the configuration, else by the service manager's credential, else by the file
 /// beside it.
 pub fn protection(config: &Config) -> Protection {
-    protection_by(config.vault.passphrase.as_ref(), |name| std::env::var_os(name))
+    protection_of(config.vault.passphrase.as_ref())
+}
+
+/// The same by a passphrase, where there is one.
+pub fn protection_of(passphrase: Option<&Secret<String>>) -> Protection {
+    protection_by(passphrase, |name| std::env::var_os(name))
 }
 
 fn protection_by(passphrase: Option<&Secret<String>>, env: impl Fn(&str) -> Option<OsString>) -> Protection {

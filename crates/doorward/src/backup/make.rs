@@ -116,9 +116,11 @@ fn gather(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathere
              run `doorward audit verify`",
             mark.no, head.no
         ))),
-        None if first > 1 && !pieces.iter().any(|piece| piece.file.name.ends_with(".book")) => Err(Fault::Damaged(format!(
-            "there is no book.db, and the journal begins with record {first}: nothing could be made of this backup"
-        ))),
+        None if first > 1 && !pieces.iter().any(|piece| piece.file.name.ends_with(".book")) => {
+            Err(Fault::Damaged(format!(
+                "there is no book.db, and the journal begins with record {first}: nothing could be made of this backup"
+            )))
+        }
         mark => Ok(Gathered { pieces, made_at, first, head, book: mark.map(|mark| mark.no) }),
     }
 }

@@ -41,10 +41,11 @@ impl Gate {
         let Some(reach) = self.reach() else { return Vec::new() };
         let table = self.sessions.read();
         let of = |session: &&FixSession| firm.is_none_or(|firm| session.firm == *firm);
-        let unsure = table.iter().map(|held| &held.session).filter(of).map(|session| UnsurePairs {
-            firm: session.firm.clone(),
-            pairs: unsure_pairs(session, reach),
-        });
+        let unsure = table
+            .iter()
+            .map(|held| &held.session)
+            .filter(of)
+            .map(|session| UnsurePairs { firm: session.firm.clone(), pairs: unsure_pairs(session, reach) });
         let mut unsure: Vec<_> = unsure.filter(|of| !of.pairs.is_empty()).collect();
         unsure.sort_by_key(|of| of.pairs.first().map(|pair| pair.session));
         unsure

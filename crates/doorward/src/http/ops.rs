@@ -141,9 +141,9 @@ async fn readiness(State(ops): State<Ops>) -> Response {
 /// What an operator ought to know of a node that is ready, a line each.
 fn told(gate: &Gate) -> String {
     let warning = gate.warning().map(|warning| format!("warning: {warning}\n")).unwrap_or_default();
-    let reach = gate.reach().map(|reach| {
-        format!("restored: at {}, the data reach to {}\n", reach.restored_at, reach.reach)
-    });
+    let reach = gate
+        .reach()
+        .map(|reach| format!("restored: at {}, the data reach to {}\n", reach.restored_at, reach.reach));
     warning + &reach.unwrap_or_default()
 }
 
