@@ -205,7 +205,8 @@ fn v7_v8_a_whole_working_day_goes_on_after_a_restore_and_nothing_used_lives_agai
         .map(|e| e["event"].as_str().unwrap())
         .collect();
     assert!(events.contains(&"person-disabled") && events.contains(&"login-granted"), "{events:?}");
-    assert_eq!(restored["unsure"][0]["access_key"], key["access_key_id"]);
+    let unsure = restored["unsure"].as_array().unwrap();
+    assert!(unsure.iter().any(|pair| pair["access_key"] == key["access_key_id"]), "{restored}");
     assert!(restored["mails"].as_u64().unwrap() > 0, "the firm's administrators: {restored}");
     let verified = told(&run(folder, &["audit", "verify", "--journal", "e/store/journal"]));
     assert!(verified.contains("journal: intact"), "{verified}");

@@ -101,6 +101,8 @@ pub fn restore(
     now: &dyn Fn() -> Wall,
     progress: Progress<'_>,
 ) -> Result<Restored, Fault> {
+    let into = std::path::absolute(to.into).map_err(|error| Fault::disk(to.into, &error))?;
+    let to = To { into: &into, ..to };
     check_is_empty(to.into)?;
     let (opened, opener, size) = unseal(file, vault)?;
     let partial = Partial::begin(to.into)?;

@@ -12,10 +12,12 @@ use doorward_core::ask::{Ask, Encrypted, GivenPassword, Padding, Verdict};
 use doorward_core::audit::{Actor, Context, Door, Entry, Event, Record};
 use doorward_core::id::{FirmCode, UserId};
 use doorward_core::identity::change::Change;
+use doorward_core::identity::fix_session::FixSession;
 use doorward_core::identity::link::SetupLink;
 use doorward_core::identity::mail::Mail;
 use doorward_core::identity::person::{Kind, Person, Profile};
 use doorward_core::identity::policy::AuthSystem;
+use doorward_core::identity::restore::restored;
 use doorward_core::secret::Secret;
 use doorward_core::time::Wall;
 use tempfile::TempDir;
@@ -160,6 +162,16 @@ impl World {
     pub(crate) async fn set_link(&self, person: &Person, link: SetupLink) {
         let change = Change::Link { person: person.id, link: Some(link), made: Vec::new() };
         self.commit(Event::LinkMade, vec![Expect::Person(person.id, person.version)], change).await;
+    }
+
+    /// Writes down a FIX session and, behind it, a restore whose data reach to now; to be reopened.
+    pub(crate) async fn put_back(&self, session: FixSession) {
+        let expects = vec![Expect::NoFixSession(session.id)];
+        let added = Change::FixSession { session: Box::new(session) };
+        self.commit(Event::FixSessionAdded, expects, added).await;
+        let context = Context { at: self.now(), door: Door::Local, source: None, attempt: new_attempt() };
+        let record = restored(self.now(), "a test", Vec::new(), Actor::Node, &context);
+        self.gate.commit(Batch { expects: Vec::new(), records: vec![record] }).await.unwrap();
     }
 
     async fn commit(&self, event: Event, expects: Vec<Expect>, change: Change) {
