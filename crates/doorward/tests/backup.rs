@@ -260,7 +260,7 @@ fn v7_v8_a_whole_working_day_goes_on_after_a_restore_and_nothing_used_lives_agai
     assert!(is_in(runtime.block_on(newcomer.login(&url, Some(&newcomer.code(120))))));
     run(folder, &["audit", "verify", "--journal", "e/store/journal"]);
     let listed = on(folder, &demo, &["audit", "list", "--event", "restored"]);
-    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
 }
 
 fn mails(data: &Path) -> Vec<String> {
