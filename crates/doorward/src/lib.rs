@@ -1,8 +1,10 @@
 //! The server of Doorward and everything that touches the world: sockets, disk, vault, command line.
 //!
 //! What decides is in `doorward-core`. Only [`gate`] uses [`book`] and [`vault`]; doors, HTTP and jobs use the gate.
+//! [`backup`] reads their files beside them.
 
 pub mod backend;
+pub mod backup;
 pub mod book;
 pub mod cli;
 pub mod clock;

@@ -52,7 +52,8 @@ impl Notice {
                 record.changes.iter().any(adds_administrator).then_some(Notice::NewAdministrator)
             }
             #[rustfmt::skip]
-            Event::ServerStarted | Event::ServerStopped | Event::ClockSuspect | Event::ClockGood
+            Event::ServerStarted | Event::ServerStopped | Event::Restored | Event::ClockSuspect | Event::ClockGood
+            | Event::RecordsDropped
             | Event::LoginGranted | Event::CodeAsked | Event::RegistrationAsked | Event::LoggedOut
             | Event::ConnectionRefused | Event::RefusalsCounted | Event::PasswordChangeRefused
             | Event::AuthenticatorIssued | Event::LinkRevoked | Event::LinkRefused | Event::EnrolmentRefused

@@ -43,6 +43,7 @@ pub(crate) fn conforms<S: Store>(fresh: impl Fn() -> S) {
     what_logons_do_waits_but_queries_see_it(&fresh());
     the_week_is_rolled_to_once(&fresh());
     a_callback_hears_the_answer_once(&fresh());
+    q6_who_waits_for_a_record_is_told_once_it_is_there(&fresh());
     post::conforms(fresh);
 }
 
@@ -627,6 +628,22 @@ fn the_week_is_rolled_to_once(store: &dyn Store) {
     assert_eq!(conflict(commit(store, roll(0, 2_900))), "trading week 0: it is at 2900");
     commit(store, roll(2_900, 2_901)).unwrap();
     assert_eq!(store.week().unwrap(), 2_901);
+}
+
+fn q6_who_waits_for_a_record_is_told_once_it_is_there(store: &dyn Store) {
+    use tokio::sync::oneshot::error::TryRecvError;
+
+    let mut third = store.reached(3);
+    for _ in 0..2 {
+        commit(store, batch(Vec::new(), Vec::new())).unwrap();
+    }
+    assert_eq!(third.try_recv(), Err(TryRecvError::Empty));
+    commit(store, batch(Vec::new(), vec![attempt(id(1), 1, 1)])).unwrap();
+    third.blocking_recv().unwrap();
+    store.reached(2).blocking_recv().unwrap();
+    let mut replaced = store.reached(9);
+    let _later = store.reached(10);
+    assert_eq!(replaced.try_recv(), Err(TryRecvError::Closed), "one waits at a time");
 }
 
 fn a_callback_hears_the_answer_once(store: &dyn Store) {

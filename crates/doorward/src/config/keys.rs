@@ -600,6 +600,14 @@ pub const KEYS: &[Key] = &[
     )
     .unit("days"),
     Key::new(
+        "journal.keep_records_days",
+        within(0, 36_500),
+        Preset::Toml("0"),
+        "How long records are kept at least; files all of whose records are older are removed, by a signed statement. \
+         0 keeps them for ever.",
+    )
+    .unit("days"),
+    Key::new(
         "shutdown.drain_s",
         within(0, 600),
         Preset::Toml("10"),

@@ -74,6 +74,8 @@ pub struct Config {
     pub stream_segment_bytes: u64,
     /// `journal.keep_days`.
     pub keep_days: u32,
+    /// `journal.keep_records_days`; `None`: for ever.
+    pub keep_records: Option<Duration>,
     /// `shutdown.drain_s`.
     pub drain: Duration,
     settings: Settings,
@@ -333,10 +335,15 @@ impl Config {
             segment_bytes: all.number("journal.segment_bytes"),
             stream_segment_bytes: all.number("journal.stream_segment_bytes"),
             keep_days: all.small("journal.keep_days"),
+            keep_records: keep_records(all.number("journal.keep_records_days")),
             drain: all.seconds("shutdown.drain_s"),
             settings,
         }
     }
+}
+
+fn keep_records(days: u64) -> Option<Duration> {
+    (days > 0).then(|| Duration::from_secs(days * 86_400))
 }
 
 fn ws(all: &Typed<'_>) -> Ws {

@@ -13,7 +13,7 @@ use doorward_core::time::{Mono, Now};
 use super::Gate;
 use crate::fault::Fault;
 use crate::journal::{
-    Checkpoint, Disk, HEAD_KEYS_FILE, HEADS_FILE, Head, HeadKey, HeadKind, Heads, SignedHead, holds,
+    Checkpoint, Disk, HEAD_KEYS_FILE, HEADS_FILE, Hash, Head, HeadKey, HeadKind, Heads, SignedHead, holds,
 };
 use crate::metrics;
 use crate::vault::Vault;
@@ -35,6 +35,7 @@ pub(super) struct Checkpoints {
 }
 
 struct Kept {
+    disk: Arc<dyn Disk>,
     heads: Heads,
     key: HeadKey,
     node: String,
@@ -48,24 +49,51 @@ impl Checkpoints {
         unsigned && (new >= RECORDS || since >= EVERY)
     }
 
-    /// Signs a head and writes it; `None` where there is nothing new, or nowhere to write to. Blocks.
-    fn sign(&self, vault: &dyn Vault, head: Head, now: Now) -> Result<Option<SignedHead>, Fault> {
+    /// Signs where the journal stands and writes it; `None` where there is nothing new, or nowhere to write to. Blocks.
+    pub(super) fn sign(&self, vault: &dyn Vault, head: Head, now: Now) -> Result<Option<SignedHead>, Fault> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Kept { heads, key, node }) = kept.as_mut() else { return Ok(None) };
-        if head.no <= self.anchored.load(Ordering::Acquire) {
+        let Some(kept) = kept.as_mut().filter(|_| head.no > self.anchored.load(Ordering::Acquire)) else {
             return Ok(None);
-        }
+        };
         self.tried.store(head.no, Ordering::Release);
         self.tried_ns.store(now.mono.as_ns(), Ordering::Release);
-        let checkpoint = Checkpoint::new(node, heads.next_count(), HeadKind::At, head, now.wall);
-        let signature =
-            vault.audit_sign(key.public(), checkpoint.text(key).as_bytes()).inspect_err(|_| {
-                metrics::vault_failed("audit_sign");
-            })?;
-        let signed = SignedHead::new(checkpoint, key, signature);
-        heads.append(signed.clone())?;
+        let signed = kept.say(vault, HeadKind::At, head, now)?;
         self.anchored.store(head.no, Ordering::Release);
         Ok(Some(signed))
+    }
+
+    /// Signs up to where records are dropped, and writes it. Blocks.
+    pub(super) fn sign_dropping(
+        &self,
+        vault: &dyn Vault,
+        (head, book): (Head, Hash),
+        now: Now,
+    ) -> Result<Option<SignedHead>, Fault> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_mut().map(|kept| kept.say(vault, HeadKind::DroppedTo { book }, head, now)).transpose()
+    }
+
+    /// The journal's disk, where heads are kept.
+    pub(super) fn disk(&self) -> Option<Arc<dyn Disk>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().map(|kept| Arc::clone(&kept.disk))
+    }
+}
+
+impl Kept {
+    fn say(&mut self, vault: &dyn Vault, kind: HeadKind, head: Head, now: Now) -> Result<SignedHead, Fault> {
+        let Self { heads, key, node, .. } = self;
+        let checkpoint = Checkpoint::new(node, heads.next_count(), kind, head, now.wall);
+        let mut write = || {
+            let text = checkpoint.text(key);
+            let signature = vault.audit_sign(key.public(), text.as_bytes()).inspect_err(|_| {
+                metrics::vault_failed("audit_sign");
+            })?;
+            let signed = SignedHead::new(checkpoint.clone(), key, signature);
+            heads.append(signed.clone())?;
+            Ok(signed)
+        };
+        write().inspect_err(|_| metrics::journal_head_failed())
     }
 }
 
@@ -79,19 +107,20 @@ impl Gate {
         let heads = Heads::open(Arc::clone(disk))?;
         write_keys(&**disk, &keys)?;
         let mut anchored = 0;
-        if let Some(last) = heads.last() {
-            let end = self.store.head();
+        let end = self.store.head();
+        // Where the last tells of dropped records, the one before says where the journal stood.
+        for last in heads.last().into_iter().chain(heads.last_at()) {
             if !last.checkpoint.is_of(node) || !holds(disk, end, last)? {
                 return Err(lost(&**disk, end, last));
             }
-            tell(last);
-            if last.checkpoint.kind == HeadKind::At {
-                anchored = last.checkpoint.head.no;
-            }
+        }
+        heads.last().into_iter().for_each(tell);
+        if let Some(last) = heads.last_at() {
+            anchored = last.checkpoint.head.no;
         }
         self.checkpoints.anchored.store(anchored, Ordering::Release);
         self.checkpoints.tried.store(anchored, Ordering::Release);
-        let kept = Kept { heads, key, node: node.to_owned() };
+        let kept = Kept { disk: Arc::clone(disk), heads, key, node: node.to_owned() };
         *self.checkpoints.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         Ok(())
     }
@@ -133,7 +162,7 @@ impl Gate {
     }
 }
 
-fn tell(signed: &SignedHead) {
+pub(super) fn tell(signed: &SignedHead) {
     tracing::info!(head = %signed, "the journal stands");
 }
 

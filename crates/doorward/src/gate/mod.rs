@@ -27,6 +27,8 @@ mod notes;
 mod outbox;
 mod password;
 mod refusals;
+mod restored;
+mod retention;
 #[cfg(test)]
 mod rival;
 mod room;
@@ -56,6 +58,7 @@ use doorward_core::calendar::{Calendar, Hours, Mode};
 use doorward_core::id::{PersonId, SessionId};
 use doorward_core::identity::net::source_group;
 use doorward_core::identity::policy::Effective;
+use doorward_core::identity::restore::Reach;
 use doorward_core::limits::Limit;
 use doorward_core::machine::Note;
 use doorward_core::time::{ClockGuard, Now, Wall};
@@ -64,6 +67,7 @@ pub use attempts::Attempts;
 pub use breach::BreachList;
 pub use live::{Connection, ConnectionNo, Live, Seat};
 pub use outbox::{MailLink, link_hash};
+pub use restored::UnsurePairs;
 
 use crate::book::{AuditFilter, Batch, CommitError, Committed, Expect, Load, Snapshot, Store};
 pub use crate::book::{MailFilter, MailStage, Queued as QueuedMail};
@@ -103,6 +107,8 @@ pub struct Settings {
     pub mail: bool,
     /// When the market opens and closes, and with it the making of key pairs.
     pub calendar: Arc<Calendar>,
+    /// How long records are kept at least; `None`: for ever.
+    pub keep_records: Option<Duration>,
     /// Each decision waits so long first (drills only).
     pub delay: Duration,
     /// The wall clock is a demo's, which may begin anywhere: it was not set back by mistake.
@@ -121,6 +127,7 @@ impl Default for Settings {
             token_valid: Duration::from_secs(12 * 3_600),
             mail: false,
             calendar: Arc::new(never_closed()),
+            keep_records: None,
             delay: Duration::ZERO,
             demo_clock: false,
         }
@@ -196,6 +203,8 @@ pub struct Gate {
     listening_since: std::sync::atomic::AtomicI64,
     /// No Logon that was signed before is good, by what was written down before the start.
     good_from: Wall,
+    /// How far the data reach, where they were ever restored.
+    reach: Option<Reach>,
     guard: Mutex<Guard>,
     work: Arc<Work>,
     stripes: Vec<tokio::sync::Mutex<()>>,
@@ -216,6 +225,7 @@ impl Gate {
         let sessions = sessions::Sessions::restored(&*vault, store.sessions()?, &store.firms()?);
         let nobodys_key = logon::nobodys_key(&*vault)?;
         let week = store.week()?.into();
+        let reach = restored::last(&*store)?;
         let halts = halts::Halts::restored(&*store)?;
         let stripes = (0..STRIPES).map(|_| tokio::sync::Mutex::default()).collect();
         let mut guard = Guard { clock: ClockGuard::default(), announced: true };
@@ -249,6 +259,7 @@ impl Gate {
             week,
             listening_since: good_from.as_us().into(),
             good_from,
+            reach,
             guard: Mutex::new(guard),
             work: Arc::default(),
             stripes,

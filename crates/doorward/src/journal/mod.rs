@@ -72,6 +72,7 @@ mod lock;
 mod power_disk;
 mod read;
 mod recover;
+mod retention;
 mod segment;
 mod verify;
 mod walk;
@@ -95,6 +96,9 @@ pub use lock::DirLock;
 pub use power_disk::PowerDisk;
 pub use read::{Entry, Reader, read_from};
 pub use recover::Recovery;
+pub use retention::{
+    book_hash, first_record, last_dropped, lay_book, remove_books_before, segment_ends, take_book,
+};
 pub use segment::{RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use verify::{Finding, FindingKind, Report, fuzz_frames, verify};
 

@@ -38,6 +38,8 @@ pub enum FindingKind {
     Anchor,
     /// A signed head does not read back, is not signed by a known key, or is not where it was written.
     Head,
+    /// The book that was set aside for dropped records is not there, or not the one that was signed.
+    Book,
 }
 
 impl FindingKind {
@@ -54,6 +56,7 @@ impl FindingKind {
             Self::Seal => "seal",
             Self::Anchor => "anchor",
             Self::Head => "head",
+            Self::Book => "book",
         }
     }
 }

@@ -130,6 +130,7 @@ impl Letter {
             }
             MailKind::Notice => notice(&facts, head),
             MailKind::OperatorRecovered => recovered(&facts, head),
+            MailKind::PairsUnsure => unsure(&facts, head),
             MailKind::Registered
             | MailKind::AuthenticatorReset
             | MailKind::PasswordChanged
@@ -241,7 +242,9 @@ fn told(facts: &Facts<'_>, head: &Letterhead, name: &str) -> Letter {
             "your account was disabled",
             "Your account was disabled. You cannot sign in, and what was open has been ended.".to_owned(),
         ),
-        MailKind::SetupLink | MailKind::Notice | MailKind::OperatorRecovered => ("news", String::new()),
+        MailKind::SetupLink | MailKind::Notice | MailKind::OperatorRecovered | MailKind::PairsUnsure => {
+            ("news", String::new())
+        }
     };
     let last = "If you did not expect this, tell your administrator at once.".to_owned();
     let parts = vec![Part::Text(text), facts.part(), Part::Text(last)];
@@ -313,6 +316,21 @@ fn recovered(facts: &Facts<'_>, head: &Letterhead) -> Letter {
         ),
     ];
     Letter::new(head, "operator", "an operator was recovered", parts)
+}
+
+fn unsure(facts: &Facts<'_>, head: &Letterhead) -> Letter {
+    let text = "The data of the server were put back from a backup. Key pairs of your FIX sessions were made or deleted \
+                shortly before the instant that the backup reaches: they may not be as you left them.";
+    let parts = vec![
+        Part::Text(text.to_owned()),
+        facts.part(),
+        Part::Text(
+            "Make new key pairs for these sessions and delete those that you do not know. Whatever your firm changed \
+             after that instant has to be done again."
+                .to_owned(),
+        ),
+    ];
+    Letter::new(head, "administrator", "key pairs are unsure after a restore", parts)
 }
 
 /// What a mail's values say.

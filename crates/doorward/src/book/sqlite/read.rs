@@ -283,7 +283,7 @@ pub(super) fn links_past(conn: &Connection, now: Wall, limit: usize) -> Result<V
 }
 
 /// A person's id from its column. Its top bit is always 0, so shifting it out and in again changes nothing.
-fn person_id(number: i64) -> PersonId {
+pub(super) fn person_id(number: i64) -> PersonId {
     PersonId::from_random(unsigned(number) << 1)
 }
 

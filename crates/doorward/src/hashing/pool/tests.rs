@@ -97,6 +97,12 @@ impl Vault for GatedVault {
     fn audit_sign(&self, key: &[u8; 32], message: &[u8]) -> Result<[u8; 64], Fault> {
         self.soft.audit_sign(key, message)
     }
+    fn new_backup_key(&self, id: &str) -> Result<(Sealed, Secret<[u8; 32]>), Fault> {
+        self.soft.new_backup_key(id)
+    }
+    fn backup_key(&self, id: &str, wrapped: &Sealed) -> Result<Secret<[u8; 32]>, Fault> {
+        self.soft.backup_key(id, wrapped)
+    }
     fn random(&self, out: &mut [u8]) -> Result<(), Fault> {
         self.soft.random(out)
     }

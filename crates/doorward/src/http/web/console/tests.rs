@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use doorward_core::ask::Verdict;
 use doorward_core::audit::{Actor, Deny, Event};
-use doorward_core::id::{FirmCode, UserId};
+use doorward_core::id::{AccessKeyId, FirmCode, SessionId, UserId};
 use doorward_core::identity::decide::person::Edit;
+use doorward_core::identity::fix_session::{FixSession, SessionKind};
+use doorward_core::identity::key_pair::{Environment, Kept, KeyPair};
 use doorward_core::identity::mail::{Mail, MailId, MailKind};
-use doorward_core::identity::person::{Grant, Kind, Person, Profile, Right};
+use doorward_core::identity::person::{Grant, Kind, Person, Profile, Right, Standing};
 use doorward_core::identity::policy::{AuthSystem, Policy};
+use doorward_core::identity::sealed::Sealed;
+use doorward_core::time::Wall;
 
 use crate::gate::admin::{NewPassword, NewPerson};
-use crate::gate::testing::{GOOD, secret};
-use crate::http::web::testing::{Seen, Served, Tab, borrowed, request, served, served_with_mail};
+use crate::gate::testing::{GOOD, secret, world};
+use crate::hashing::HashParams;
+use crate::http::web::testing::{Seen, Served, Tab, borrowed, request, served, served_of, served_with_mail};
 
 const STEP: Duration = Duration::from_secs(30);
 
@@ -730,5 +735,60 @@ async fn a_page_of_the_console_is_100_kib_at_most_with_its_files() {
         assert!(seen.status == 200 && whole <= 100 * 1024, "{path}: {whole} bytes");
     }
     served.world.gate.advance_clock(STEP);
+    served.stop().await;
+}
+
+/// A FIX session of ACME with a key pair that was made a minute ago.
+fn session_with_a_new_pair(now: Wall) -> FixSession {
+    let made_at = now - 2 * STEP;
+    let sealed = Sealed { key: "none".into(), blob: String::new() };
+    let pair = KeyPair {
+        id: AccessKeyId::parse(b"T0000000000000000007").unwrap(),
+        made_at,
+        ends_at: now + 1_000 * STEP,
+        replaced: false,
+        noted_at: made_at,
+        secret: Kept::Secret { sealed },
+    };
+    FixSession {
+        id: SessionId::parse(b"ABC").unwrap(),
+        firm: code("ACME"),
+        kind: SessionKind::Order,
+        environment: Environment::Test,
+        added_at: made_at,
+        standing: Standing::Active,
+        sender_comp_ids: BTreeSet::new(),
+        operator_ids: BTreeSet::new(),
+        sources: Vec::new(),
+        pairs: vec![pair],
+        version: 1,
+    }
+}
+
+#[tokio::test]
+async fn disaster_the_first_page_says_how_far_the_data_reach_and_which_key_pairs_are_unsure() {
+    let world = world();
+    world.gate.add_firm(code("ACME"), "Acme", Actor::Node).await.unwrap();
+    assert_eq!((world.gate.reach(), world.gate.unsure_pairs(None)), (None, Vec::new()));
+    world.put_back(session_with_a_new_pair(world.now())).await;
+    let served = served_of(world.reopened(HashParams::tiny()), axum::Router::new(), None).await;
+    let mut olga = olga(&served).await;
+    let home = olga.get("/console").await.body;
+    let told =
+        ["put back from a backup", "T0000000000000000007", "FIX session ABC", "Firm ACME", "made <time"];
+    for text in told {
+        assert!(home.contains(text), "{text}: {home}");
+    }
+    somebody(&served, "anna", Kind::Administrator, Some("ACME")).await;
+    let mut anna = signed_in(&served, "anna").await;
+    assert!(anna.get("/console").await.body.contains("T0000000000000000007"), "her firm's");
+    firm(&served, "OTHER").await;
+    somebody(&served, "otto", Kind::Administrator, Some("OTHER")).await;
+    let mut otto = signed_in(&served, "otto").await;
+    let home = otto.get("/console").await.body;
+    assert!(home.contains("put back from a backup") && !home.contains("T0000000000000000007"), "Q1: {home}");
+    served.world.clock.advance(15 * 24 * 120 * STEP);
+    served.world.gate.clock_moved();
+    assert_eq!(served.world.gate.reach(), None, "it is told of for two weeks");
     served.stop().await;
 }
