@@ -78,7 +78,7 @@ fn drop_old(
     {
         match store.drop_to(said.checkpoint.head.no, &book) {
             Ok(segments) => return Ok(Some(Dropped { said, segments })),
-            // All the records are there, so another book can be set aside for them.
+            // What is known is all in the book that is in use, so another can be set aside.
             Err(fault @ Fault::Damaged(_)) => tracing::warn!(%fault, "a dropping begins anew"),
             Err(fault) => return Err(fault),
         }

@@ -125,6 +125,27 @@ fn q9_only_whole_segments_go_all_of_whose_records_are_old() {
 }
 
 #[test]
+fn q9_on_a_full_disk_nothing_is_set_aside_and_nothing_left_behind() {
+    let base = scratch();
+    let disk = PowerDisk::new();
+    let store = open_on(base.path(), &disk).unwrap();
+    fill(&store);
+    let upto = store.droppable(YOUNG).unwrap().unwrap().no;
+    let files = || {
+        let beside = std::fs::read_dir(base.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        (disk.list().unwrap(), beside.filter(|name| name.to_string_lossy().contains("copy")).count())
+    };
+    let before = files();
+    for broken in [PowerDisk::full, PowerDisk::syncs_fail] {
+        broken(&disk, true);
+        assert!(matches!(store.set_aside(upto), Err(Fault::Disk(_))));
+        broken(&disk, false);
+        assert_eq!(files(), before);
+    }
+    assert!(drop_old(&store, &disk).unwrap() > 0, "with room again it goes");
+}
+
+#[test]
 fn q9_nothing_of_dropped_records_is_left_in_any_file() {
     let base = scratch();
     let disk = PowerDisk::new();
