@@ -277,6 +277,12 @@ fn s5_verifies(ask: &Ask) -> Option<&'static str> {
         Ask::Login { .. } => Some("login"),
         Ask::Code { .. } => Some("code"),
         Ask::PasswordChange { .. } => Some("password change"),
+        Ask::TokenLogin { .. } => Some("login with a token"),
+        Ask::Verify(_) => Some("verified login"),
+        Ask::ChangeTrader(_) => Some("password change for another"),
+        // A program's question about a token of 256 bits: whoever guesses them is not held back by counting.
+        Ask::Token { .. } => None,
+        Ask::Person { .. } | Ask::AddTrader(_) => None,
     }
 }
 

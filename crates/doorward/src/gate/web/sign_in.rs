@@ -346,6 +346,11 @@ pub(super) const fn retry_ms(verdict: &Verdict) -> u32 {
         | Verdict::ChallengeNeeded
         | Verdict::ChallengeKey(_)
         | Verdict::PasswordChanged { .. }
+        | Verdict::Verified(_)
+        | Verdict::TokenKnown { .. }
+        | Verdict::Person(_)
+        | Verdict::StepDone(_)
+        | Verdict::Declined(_)
         | Verdict::PasswordIssue { .. } => FAULT_RETRY_MS,
     }
 }
