@@ -28,9 +28,11 @@ struct Known {
 pub fn attempts(bytes: &[u8]) {
     let mut bytes = bytes.iter().copied();
     let mut next = || bytes.next();
-    let mut policy = Effective::default();
-    policy.wrong_passwords_source_max = 1 + u16::from(next().unwrap_or(4)) % 6;
-    policy.wrong_passwords_person_max = 1 + u16::from(next().unwrap_or(9)) % 40;
+    let policy = Effective {
+        wrong_passwords_source_max: 1 + u16::from(next().unwrap_or(4)) % 6,
+        wrong_passwords_person_max: 1 + u16::from(next().unwrap_or(9)) % 40,
+        ..Effective::default()
+    };
     let mut script = Script {
         access: Access::default(),
         known: BTreeMap::new(),
