@@ -16,8 +16,7 @@ const ZONES: [&str; 8] = [
     "Pacific/Apia",
     "UTC",
 ];
-const WEEKDAYS: [&str; 7] =
-    ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
+const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 const DAY_US: i64 = 86_400_000_000;
 
 /// Makes hours, holidays and instants of bytes: weeks follow each other without a gap, whatever falls into them.
