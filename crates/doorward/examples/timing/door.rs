@@ -40,7 +40,7 @@ async fn prepare(folder: &std::path::Path, people: People) -> Fallible<Secret<St
 fn login(
     challenge: &Challenge,
     kind: Kind,
-    userid: String,
+    userid: &str,
     right: &Secret<String>,
     chance: &mut Chance,
 ) -> Fallible<Value> {
@@ -74,7 +74,7 @@ pub(crate) fn measure(tries: usize, out: &mut Tries) -> Fallible<()> {
             let took = runtime.block_on(async {
                 let mut client = WsClient::connect(&server.url, &options).await?;
                 let challenge = client.challenge().await?.clone();
-                let login = login(&challenge, kind, people.userid(number, attempt), &right, &mut chance)?;
+                let login = login(&challenge, kind, &people.userid(number, attempt), &right, &mut chance)?;
                 let began = Instant::now();
                 let answer = client.request(login).await?;
                 if kind == Kind::Planted {

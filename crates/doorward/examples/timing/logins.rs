@@ -12,7 +12,7 @@ use doorward::hashing::{HashParams, HashPool, HashSettings, SourceKey};
 use doorward::vault::{ChallengeSettings, SoftVault, Vault};
 use doorward_client::password::{Challenge, encrypt};
 use doorward_core::ask::{Ask, Encrypted, GivenPassword, Padding, Verdict};
-use doorward_core::audit::Door;
+use doorward_core::audit::{Deny, Door};
 use doorward_core::id::{PersonId, UserId};
 use doorward_core::identity::enrolment::Authenticator;
 use doorward_core::identity::person::{
@@ -183,7 +183,7 @@ pub(crate) fn measure(tries: usize, out: &mut Tries) -> Fallible<()> {
 fn reasons(gate: &Gate) -> Fallible<()> {
     let newest = gate.audit(&AuditFilter::default(), None, KINDS.len())?;
     let mut found: Vec<&str> =
-        newest.iter().filter_map(|(_, entry)| entry.reason).map(|deny| deny.id()).collect();
+        newest.iter().filter_map(|(_, entry)| entry.reason).map(Deny::id).collect();
     found.sort_unstable();
     eprintln!("reasons of a round: {}", found.join(", "));
     Ok(())
