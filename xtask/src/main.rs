@@ -1,7 +1,8 @@
-//! Doorward's own checks of its tree: `cargo xtask tidy` and `cargo xtask docs`.
+//! Doorward's own checks of its tree: `cargo xtask tidy`, `cargo xtask docs`, `cargo xtask timing`.
 
 mod reference;
 mod tidy;
+mod timing;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +12,8 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "usage: cargo xtask <command>
 
   tidy    check budgets, imports, dependencies, words, tables and text of the whole tree
-  docs    write docs/reference.md from the tables of the core";
+  docs    write docs/reference.md from the tables of the core
+  timing  try and judge whether refusals can be told apart by their time; see docs/timing.md";
 
 fn main() -> Result<ExitCode> {
     let root = root();
@@ -23,6 +25,7 @@ fn main() -> Result<ExitCode> {
             println!("docs: wrote {path}");
             Ok(ExitCode::SUCCESS)
         }
+        ["timing", ..] => timing::run(&root, &arguments[1..]),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)
