@@ -16,7 +16,6 @@ const fn core(words: &'static [&'static str]) -> Tests {
 }
 
 /// Tests beside the code of the server.
-#[allow(dead_code)]
 const fn server(words: &'static [&'static str]) -> Tests {
     Tests { package: "doorward", target: "lib", words }
 }
