@@ -1,6 +1,8 @@
-//! Doorward's own checks of its tree: `cargo xtask tidy`, `cargo xtask docs`, `cargo xtask timing`.
+//! Doorward's own checks of its tree; `cargo xtask help` lists them.
 
+mod mutants;
 mod reference;
+mod security;
 mod tidy;
 mod timing;
 
@@ -11,9 +13,16 @@ use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "usage: cargo xtask <command>
 
-  tidy    check budgets, imports, dependencies, words, tables and text of the whole tree
-  docs    write docs/reference.md from the tables of the core
-  timing  try and judge whether refusals can be told apart by their time; see docs/timing.md";
+  tidy        check budgets, imports, dependencies, words, tables and text of the whole tree
+  docs        write docs/reference.md from the tables of the core
+  mutants     plant each fault in a copy of the tree, run the tests that must find it, write docs/planted-faults.md
+              --only NAME...   those with one of these in their names
+              --list           tell them
+              --check          whether each still fits the tree
+  security    write docs/security.md: each rule, its tests and how they went
+              --results FILE   of this JUnit file of nextest
+              --out FILE       to another place
+  timing      try and judge whether refusals can be told apart by their time; see docs/timing.md";
 
 fn main() -> Result<ExitCode> {
     let root = root();
@@ -26,6 +35,8 @@ fn main() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         ["timing", ..] => timing::run(&root, &arguments[1..]),
+        ["mutants", ref more @ ..] => mutants::command(&root, more),
+        ["security", ref more @ ..] => security::command(&root, more),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -237,7 +237,7 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn f7_q3_no_credential_is_written_anywhere() {
+async fn f7_q3_v6_no_credential_is_written_anywhere() {
     let sample = Server::demo(&[]).await;
     sample.terminate();
     // A demo logs next to nothing; this one logs all it can.

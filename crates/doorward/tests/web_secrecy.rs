@@ -161,7 +161,7 @@ async fn whole_way(server: &Server, tape: &Tape) -> Kept {
 }
 
 #[tokio::test]
-async fn q3_k1_t11_no_connection_carries_a_password_nor_a_seed_but_once_and_nothing_keeps_them() {
+async fn q3_k1_t11_v6_no_connection_carries_a_password_nor_a_seed_but_once_and_nothing_keeps_them() {
     let server = Server::serve(
         "log.level = \"trace\"\njournal.segment_bytes = 1048576\nweb.listen = [\"127.0.0.1:0\"]\n\
          mail.folder = \"mails\"\nmail.from = \"Doorward <no-reply@venue.example>\"\n",

@@ -151,7 +151,7 @@ async fn every_outcome(server: &Server) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn q3_no_password_code_or_seed_is_written_told_or_measured() {
+async fn q3_v6_no_password_code_or_seed_is_written_told_or_measured() {
     let server = Server::serve("log.level = \"trace\"\njournal.segment_bytes = 1048576\n").await;
     let secrets = Secrets::of(every_outcome(&server).await);
     let told = [

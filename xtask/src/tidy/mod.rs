@@ -8,6 +8,8 @@
 //! | `words` | unfinished code, unexplained panics, sleeping tests, `unsafe` |
 //! | `tables` | rows are used, well named and documented |
 //! | `text` | white space, line length, machine paths |
+//!
+//! Beside them: planted faults fit the tree (`mutants`), and docs/security.md names the tests there are (`security`).
 
 mod budgets;
 mod dependencies;
@@ -80,6 +82,8 @@ pub(crate) fn run(root: &Path) -> Result<Report> {
     }
     tables::check(&files, &sources, &mut complaints)?;
     dependencies::check(root, &mut complaints)?;
+    crate::mutants::check(&files, &sources, &mut complaints);
+    crate::security::check(&files, &sources, &mut complaints);
     complaints.sort();
     complaints.dedup();
     Ok(Report { files: files.len(), complaints })

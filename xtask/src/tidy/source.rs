@@ -73,6 +73,30 @@ impl Source {
         }
     }
 
+    /// The names of the tests, in order.
+    pub(crate) fn tests(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        while at < self.tokens.len() {
+            let Some((_, body, after)) = tokens::attribute(&self.tokens, at) else {
+                at += 1;
+                continue;
+            };
+            at = after;
+            if !matches!(body.first().map(|word| word.text.as_str()), Some("test" | "tokio"))
+                || !is_test_attribute(body)
+            {
+                continue;
+            }
+            while let Some((_, _, after)) = tokens::attribute(&self.tokens, at) {
+                at = after;
+            }
+            let name = self.tokens[at..].iter().skip_while(|word| word.text != "fn").nth(1);
+            found.extend(name.map(|name| name.text.clone()));
+        }
+        found
+    }
+
     /// The functions with a body, in order of their first line.
     pub(crate) fn functions(&self) -> Vec<Function> {
         let mut found = Vec::new();

@@ -1,16 +1,17 @@
 //! Rules of `security.md` that need the whole gate.
 
 use aws_lc_rs::rsa::{Pkcs1PublicEncryptingKey, PublicEncryptingKey};
-use data_encoding::BASE64;
+use data_encoding::{BASE32_NOPAD, BASE64};
 use doorward_client::totp::Totp;
 use doorward_core::ask::{Ask, Encrypted, GivenPassword, Padding, Verdict};
-use doorward_core::audit::{Actor, Deny};
+use doorward_core::audit::{Actor, Deny, Door};
 use doorward_core::id::{FirmCode, UserId};
-use doorward_core::identity::policy::{AuthSystem, Policy};
+use doorward_core::identity::policy::{AuthSystem, Effective, Policy};
 use doorward_core::identity::totp::Algorithm;
 use doorward_core::trace::Check;
 
-use super::testing::{GOOD, World, secret, world};
+use super::Origin;
+use super::testing::{GOOD, World, origin, secret, world};
 
 /// Any bytes in PKCS#1 v1.5, encrypted with the present challenge key.
 pub(super) fn encrypted_bytes(world: &World, message: &[u8]) -> Encrypted {
@@ -102,4 +103,57 @@ async fn s5_a_password_in_clear_goes_through_the_same_gate_and_has_no_ciphertext
     let change = Ask::PasswordChange { person, present: clear(GOOD), new: clear(new) };
     assert!(matches!(world.ask(2, change).await, Verdict::PasswordChanged { .. }));
     assert!(matches!(world.ask(2, login(new)).await, Verdict::Granted(_)));
+}
+
+#[tokio::test]
+async fn t2_a_seed_that_is_given_out_is_as_long_as_its_hash() {
+    let world = world();
+    let acme = FirmCode::parse("ACME").unwrap();
+    let lengths = [(Algorithm::Sha1, 20), (Algorithm::Sha256, 32), (Algorithm::Sha512, 64)];
+    for (algorithm, bytes) in lengths {
+        let userid = format!("julian-{}", algorithm.name().to_ascii_lowercase());
+        world.person(&userid, AuthSystem::Otp, false).await;
+        let (present, _) = world.gate.firm_policy(&acme).unwrap();
+        let policy = Policy { totp_algorithm: Some(algorithm), ..present };
+        world.gate.set_firm_policy(&acme, &policy, Actor::Node).await.unwrap();
+        let userid = UserId::parse(&userid).unwrap();
+        let issued = world.gate.issue_authenticator(&userid, Actor::Node).await.unwrap();
+        let seed = BASE32_NOPAD.decode(issued.base32.expose().as_bytes()).unwrap();
+        assert_eq!(seed.len(), bytes, "{}", algorithm.name());
+    }
+}
+
+#[tokio::test]
+async fn s4_past_a_hundred_wrong_over_all_sources_and_doors_only_known_sources_get_in() {
+    const PER_SOURCE: u8 = 5;
+    let world = world();
+    world.person("julian", AuthSystem::Password, false).await;
+    let known = world.login_from(1, "julian", GOOD, None).await;
+    assert!(matches!(known, Verdict::Granted(_)), "{known:?}");
+    let guess = async |source: u8, text: &str| {
+        // Half of them come to the FIX door, where a password comes in clear.
+        if source.is_multiple_of(2) {
+            return world.login_from(source, "julian", text, None).await;
+        }
+        let (userid, password) = ("julian".to_owned(), GivenPassword::Clear(secret(text)));
+        let fix = Origin { door: Door::Fix, ..origin(source) };
+        world.gate.ask(Ask::Login { userid, password, code: None }, &fix).await
+    };
+    let wrong_max = u8::try_from(Effective::default().wrong_passwords_person_max).unwrap();
+    assert_eq!(wrong_max, 100);
+    let strangers = 2..2 + wrong_max / PER_SOURCE;
+    for source in strangers.clone() {
+        for _ in 0..PER_SOURCE {
+            assert_eq!(guess(source, "not the password").await, Verdict::Refused);
+            assert_eq!(world.entries(1)[0].reason, Some(Deny::WrongPassword), "source {source}");
+        }
+    }
+    for source in [strangers.end, strangers.end + 1] {
+        assert_eq!(guess(source, GOOD).await, Verdict::Refused, "a right password of an unknown source");
+        assert_eq!(world.entries(1)[0].reason, Some(Deny::PersonLimit));
+    }
+    let known = world.login_from(1, "julian", GOOD, None).await;
+    assert!(matches!(known, Verdict::Granted(_)), "the person's own source: {known:?}");
+    let stranger = guess(strangers.end, GOOD).await;
+    assert!(matches!(stranger, Verdict::Granted(_)), "a right one ended the row: {stranger:?}");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use doorward_client::password::{Challenge, encrypt_labelled};
 use doorward_client::totp::Totp;
-use doorward_core::ask::{ENVELOPE_BYTES, Encrypted, Enveloped, Padding, Verdict};
+use doorward_core::ask::{Ask, ENVELOPE_BYTES, Encrypted, Enveloped, GivenPassword, Padding, Verdict};
 use doorward_core::audit::{Actor, Deny, Door, Event};
 use doorward_core::id::{FirmCode, UserId};
 use doorward_core::identity::change::Change;
@@ -693,4 +693,32 @@ async fn a_link_that_nobody_used_expires_once_over_restarts() {
     let world = world.reopened(HashParams::tiny());
     world.gate.tick().await;
     assert_eq!(expiries(&world), 1);
+}
+
+#[tokio::test]
+async fn p3_one_password_in_any_spelling_lets_in_at_every_door() {
+    let world = site();
+    let composed = "caf\u{e9} lumi\u{e8}re ferry 31";
+    let spellings = [
+        composed,
+        "cafe\u{301} lumie\u{300}re ferry 31",
+        "\u{ff43}\u{ff41}\u{ff46}\u{e9} lumi\u{e8}re ferry \u{ff13}\u{ff11}",
+    ];
+    for (at, set) in spellings.into_iter().enumerate() {
+        let name = format!("julian{at}");
+        let person = world.person(&name, AuthSystem::Password, false).await.id;
+        let present = GivenPassword::Encrypted(world.encrypted(GOOD, Padding::OaepSha256));
+        let new = GivenPassword::Encrypted(world.encrypted(set, Padding::OaepSha256));
+        let changed = world.ask(1, Ask::PasswordChange { person, present, new }).await;
+        assert!(matches!(changed, Verdict::PasswordChanged { .. }), "{changed:?}");
+        for given in spellings {
+            let websocket = world.login(&name, given, None).await;
+            assert!(matches!(websocket, Verdict::Granted(_)), "{set} by {given}: {websocket:?}");
+            let clear = GivenPassword::Clear(secret(given));
+            let fix = world.ask(1, Ask::Login { userid: name.clone(), password: clear, code: None }).await;
+            assert!(matches!(fix, Verdict::Granted(_)), "{set} by {given}: {fix:?}");
+            let portal = by_name(&world, &name, given).await;
+            assert!(matches!(portal, Entered::In { .. }), "{set} by {given}: {portal:?}");
+        }
+    }
 }
