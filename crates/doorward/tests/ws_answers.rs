@@ -77,6 +77,9 @@ async fn by_a_program(demo: &Server) -> Seen {
     assert_eq!(unknown, json!({"result": "unknown firm", "type": "adduser"}));
     let unknown = web.ask(json!({"type": "getuser", "userid": "plain@south.example"})).await;
     assert_eq!(unknown, json!({"result": "unknown user", "type": "getuser"}));
+    let reset = json!({"userid": customer.userid, "updateprof": true, "resetpass": true});
+    let denied = web.step(reset, &[("newpass", "handed over on paper")]).await;
+    assert_eq!(denied, json!({"result": "permission denied", "type": "adduser", "field": "resetpass"}));
     let moved = json!({"userid": customer.userid, "updateprof": true, "firm": "SOUTH"});
     let invalid = web.step(moved, &[]).await;
     assert_eq!(invalid, json!({"result": "invalid field", "type": "adduser", "field": "firm"}));
@@ -100,7 +103,7 @@ async fn initial_password(demo: &Server) -> Seen {
     assert_eq!(answer, json!({"result": "missing field", "type": "adduser", "field": "newpass"}));
     let mut of_another = change;
     of_another["userid"] = "plain@north.example".into();
-    assert_eq!(peer.ask(of_another).await["result"], "permission denied");
+    assert_eq!(peer.ask(of_another).await["result"], "password change required");
     let answer = peer.change_password(&trader.password, "short").await;
     assert_eq!(answer["result"], "password issue");
     assert!(answer["reason"].is_string(), "{answer}");

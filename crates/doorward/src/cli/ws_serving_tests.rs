@@ -82,8 +82,8 @@ async fn what_keeps_a_customer_out_is_told_with_the_exit_code() {
         answer
     };
     for (given, exit, text) in [
-        (verified(json!({})), Exit::Done, "level     0 (password)\n"),
-        (verified(json!({"active": "N"})), Exit::Refused, "verified  disabled: may not come in\n"),
+        (verified(json!({})), Exit::Done, "level       0 (password)\n"),
+        (verified(json!({"active": "N"})), Exit::Refused, "verified    disabled: may not come in\n"),
         (verified(json!({"password": "change required"})), Exit::Done, "the password must be changed first"),
         (
             verified(json!({"2fa": "registration required"})),
@@ -188,7 +188,7 @@ async fn a_trader_is_changed_in_every_form() {
     let done = || vec![ok(&json!({})), ok(&json!({"broker_comm_rate": "0.5"}))];
     let (end, out, seen) = run(&["update-user", "jane", "--broker-comm-rate", "0.5"], done()).await;
     assert_eq!((end.unwrap(), &*out), (Exit::Done, "changed          jane\ncommission rate  0.5\n"));
-    let last = seen.last().unwrap();
+    let last = &seen[2];
     assert_eq!((&last["updateprof"], last.get("pass"), last.get("newpass")), (&json!(true), None, None));
 
     let (_, _, seen) = run(&["update-user", "jane", "--change-password"], done()).await;

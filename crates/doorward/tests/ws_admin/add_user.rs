@@ -136,7 +136,7 @@ async fn rule_10_of_two_who_add_the_same_user_at_once_one_does() {
             other.step(json!({"userid": userid}), &secrets)
         );
         let mut results = [first["result"].clone(), second["result"].clone()];
-        results.sort_by_key(|result| result.to_string());
+        results.sort_by_key(ToString::to_string);
         assert_eq!(results, ["OK", "user already exists"]);
     }
 }
