@@ -524,4 +524,14 @@ async fn p9_a_hash_that_is_made_anew_ends_no_token() {
     assert!(matches!(world.login("julian", GOOD, None).await, Verdict::Granted(_)));
     assert_ne!(known(&world, "julian").password, before);
     assert!(matches!(by_token(&world, "julian", &token).await, Verdict::Granted(_)), "over a restart");
+    let world = world.reopened(crate::hashing::HashParams::tiny());
+    world.person("jane", AuthSystem::Password, false).await;
+    let world = world.reopened(crate::hashing::HashParams::FLOOR);
+    let before = known(&world, "jane").password;
+    assert!(told(verify(&world, given(program, "jane", None, true)).await).token.is_some());
+    assert_ne!(known(&world, "jane").password, before, "by a program, too");
+    let entry = world.entries(1).remove(0);
+    assert_eq!((entry.event, entry.actor.person()), (Event::PasswordRehashed, Some(program.person)));
+    assert_eq!(entry.subject.unwrap().userid.as_str(), "jane");
+    assert!(!known(&world, "jane").tokens.is_empty());
 }
