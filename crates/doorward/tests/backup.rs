@@ -327,6 +327,61 @@ fn v6_v9_no_secret_lies_in_a_backup_and_without_its_key_nothing_is_read() {
     assert!(std::fs::read_to_string(folder.join("new/doorward.toml")).unwrap().contains("data_dir"));
 }
 
+/// What a core file of a process would hold: all that it may write to, without pages of zeros.
+fn memory(pid: u32) -> Vec<u8> {
+    use std::os::unix::fs::FileExt as _;
+    const PAGE: usize = 4096;
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let file = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut all = Vec::new();
+    for line in maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.starts_with("rw")))
+    {
+        let (from, to) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let [from, to] = [from, to].map(|text| u64::from_str_radix(text, 16).unwrap());
+        let mut page = [0; PAGE];
+        for at in (from..to).step_by(PAGE) {
+            // Some regions are the kernel's, and are not read.
+            if file.read_exact_at(&mut page, at).is_ok() && page != [0; PAGE] {
+                all.extend_from_slice(&page);
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn v6_no_password_seed_or_secret_key_stays_in_the_memory_of_a_node_that_uses_them() {
+    let folder = folder();
+    let folder = folder.path();
+    let ready = backed_up(folder);
+    std::fs::remove_file(folder.join("d/store/admin.sock")).ok();
+    let more = "[[fix.listeners]]\nname = \"cgw\"\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n";
+    let text = std::fs::read_to_string(folder.join("doorward.toml")).unwrap();
+    std::fs::write(folder.join("doorward.toml"), text + more).unwrap();
+    let serving = Serving::start(folder);
+    let runtime = Runtime::new().unwrap();
+    let mut secrets = Secrets::default();
+    for row in ready["users"].as_array().unwrap() {
+        let user = User {
+            userid: row["userid"].as_str().unwrap().to_owned(),
+            password: Secret::new(row["password"].as_str().unwrap().to_owned()),
+            totp: None,
+        };
+        // The password is opened and hashed and, with a code, the seed opened.
+        let code = row["otp_seed"].as_str().map(|_| "000000");
+        runtime.block_on(user.login(&serving.url, code)).unwrap();
+        secrets.add(user.password.expose());
+        row["otp_seed"].as_str().into_iter().for_each(|seed| secrets.add(seed));
+    }
+    for session in ready["fix_sessions"].as_array().unwrap() {
+        secrets.add(session["secret_key"].as_str().unwrap());
+    }
+    let memory = memory(serving.process.pid());
+    let known = Secrets::of(["trader@north.example"]);
+    assert!(known.found(&memory).is_some(), "the search finds what is there, in {} bytes", memory.len());
+    assert_eq!(secrets.found(&memory), None);
+}
+
 fn files(path: &Path) -> Vec<PathBuf> {
     if !path.is_dir() {
         return vec![path.to_owned()];
