@@ -191,6 +191,9 @@ fn v7_v8_a_whole_working_day_goes_on_after_a_restore_and_nothing_used_lives_agai
     std::fs::write(folder.join("export.jsonl"), export).unwrap();
     let next = client.next;
     demo.process.kill();
+    // What a kill left is backed up as well, with all that was acknowledged.
+    run(folder, &["backup", "killed.dwb", "--quiet"]);
+    run(folder, &["restore", "killed.dwb", "--into", "after-the-kill", "--quiet", "--since", "export.jsonl"]);
 
     // Another machine, with the key file.
     copy_but_the_data(&folder.join("d"), &folder.join("e"));
