@@ -115,7 +115,7 @@ impl User {
     }
 }
 
-fn is_in(answer: Option<LoginAnswer>) -> bool {
+fn is_in(answer: Option<&LoginAnswer>) -> bool {
     matches!(answer, Some(LoginAnswer::In { .. }))
 }
 
@@ -137,7 +137,7 @@ fn load(runtime: &Runtime, url: &str, user: User) -> (Arc<AtomicBool>, Arc<Atomi
         while !stopped.load(Ordering::Relaxed) {
             match user.login(&url, None).await {
                 Some(answer) => {
-                    assert!(is_in(Some(answer.clone())), "{answer:?}");
+                    assert!(is_in(Some(&answer)), "{answer:?}");
                     counted.fetch_add(1, Ordering::Relaxed);
                 }
                 None => return, // killed
@@ -161,7 +161,7 @@ fn v7_v8_a_whole_working_day_goes_on_after_a_restore_and_nothing_used_lives_agai
     // A day's work before, and a backup in the middle of it.
     early_in_a_step(&trader);
     let (before, behind) = (trader.code(-30), trader.code(0));
-    assert!(is_in(runtime.block_on(trader.login(&url, Some(&before)))));
+    assert!(is_in(runtime.block_on(trader.login(&url, Some(&before))).as_ref()));
     let mut client = FixPeer::logged_on(&demo.ready, &seat, 1);
     for n in 0..5 {
         client.say("D", &order(&format!("a{n}")));
@@ -179,7 +179,10 @@ fn v7_v8_a_whole_working_day_goes_on_after_a_restore_and_nothing_used_lives_agai
     let header = json(folder, &["backup", "--inspect", "b.dwb"]);
     // The node goes on.
     soon("load behind the backup", || logins.load(Ordering::Relaxed) > under_load);
-    assert!(is_in(runtime.block_on(trader.login(&url, Some(&behind)))), "a code used after the backup");
+    assert!(
+        is_in(runtime.block_on(trader.login(&url, Some(&behind))).as_ref()),
+        "a code used after the backup"
+    );
     let mut last = String::new();
     for n in 0..7 {
         client.say("D", &order(&format!("b{n}")));
@@ -237,7 +240,7 @@ fn v7_v8_a_whole_working_day_goes_on_after_a_restore_and_nothing_used_lives_agai
 
     // The day goes on: a new code, FIX, a reset with a registration.
     on(folder, &demo, &["demo-clock", "advance", "2m"]);
-    assert!(is_in(runtime.block_on(trader.login(&url, Some(&trader.code(120))))));
+    assert!(is_in(runtime.block_on(trader.login(&url, Some(&trader.code(120)))).as_ref()));
     let mut client = FixPeer::connect(&demo.ready, &seat);
     (client.next, client.ahead) = (next, Duration::from_secs(120));
     let logon = client.logon();
@@ -260,7 +263,7 @@ fn v7_v8_a_whole_working_day_goes_on_after_a_restore_and_nothing_used_lives_agai
         totp: Some(Totp::parse(made["seed"].as_str().unwrap()).unwrap()),
         ..User::of(&demo, "newcomer@north.example")
     };
-    assert!(is_in(runtime.block_on(newcomer.login(&url, Some(&newcomer.code(120))))));
+    assert!(is_in(runtime.block_on(newcomer.login(&url, Some(&newcomer.code(120)))).as_ref()));
     run(folder, &["audit", "verify", "--journal", "e/store/journal"]);
     let listed = on(folder, &demo, &["audit", "list", "--event", "restored"]);
     assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
