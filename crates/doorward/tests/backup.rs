@@ -115,7 +115,7 @@ impl User {
     }
 }
 
-fn is_in(answer: Option<LoginAnswer>) -> bool {
+fn is_in(answer: Option<&LoginAnswer>) -> bool {
     matches!(answer, Some(LoginAnswer::In { .. }))
 }
 
@@ -137,7 +137,7 @@ fn load(runtime: &Runtime, url: &str, user: User) -> (Arc<AtomicBool>, Arc<Atomi
         while !stopped.load(Ordering::Relaxed) {
             match user.login(&url, None).await {
                 Some(answer) => {
-                    assert!(is_in(Some(answer.clone())), "{answer:?}");
+                    assert!(is_in(Some(&answer)), "{answer:?}");
                     counted.fetch_add(1, Ordering::Relaxed);
                 }
                 None => return, // killed
@@ -161,7 +161,7 @@ fn v7_v8_a_whole_working_day_goes_on_after_a_restore_and_nothing_used_lives_agai
     // A day's work before, and a backup in the middle of it.
     early_in_a_step(&trader);
     let (before, behind) = (trader.code(-30), trader.code(0));
-    assert!(is_in(runtime.block_on(trader.login(&url, Some(&before)))));
+    assert!(is_in(runtime.block_on(trader.login(&url, Some(&before))).as_ref()));
     let mut client = FixPeer::logged_on(&demo.ready, &seat, 1);
     for n in 0..5 {
         client.say("D", &order(&format!("a{n}")));
@@ -179,7 +179,10 @@ fn v7_v8_a_whole_working_day_goes_on_after_a_restore_and_nothing_used_lives_agai
     let header = json(folder, &["backup", "--inspect", "b.dwb"]);
     // The node goes on.
     soon("load behind the backup", || logins.load(Ordering::Relaxed) > under_load);
-    assert!(is_in(runtime.block_on(trader.login(&url, Some(&behind)))), "a code used after the backup");
+    assert!(
+        is_in(runtime.block_on(trader.login(&url, Some(&behind))).as_ref()),
+        "a code used after the backup"
+    );
     let mut last = String::new();
     for n in 0..7 {
         client.say("D", &order(&format!("b{n}")));
@@ -191,6 +194,9 @@ fn v7_v8_a_whole_working_day_goes_on_after_a_restore_and_nothing_used_lives_agai
     std::fs::write(folder.join("export.jsonl"), export).unwrap();
     let next = client.next;
     demo.process.kill();
+    // What a kill left is backed up as well, with all that was acknowledged.
+    run(folder, &["backup", "killed.dwb", "--quiet"]);
+    run(folder, &["restore", "killed.dwb", "--into", "after-the-kill", "--quiet", "--since", "export.jsonl"]);
 
     // Another machine, with the key file.
     copy_but_the_data(&folder.join("d"), &folder.join("e"));
@@ -234,7 +240,7 @@ fn v7_v8_a_whole_working_day_goes_on_after_a_restore_and_nothing_used_lives_agai
 
     // The day goes on: a new code, FIX, a reset with a registration.
     on(folder, &demo, &["demo-clock", "advance", "2m"]);
-    assert!(is_in(runtime.block_on(trader.login(&url, Some(&trader.code(120))))));
+    assert!(is_in(runtime.block_on(trader.login(&url, Some(&trader.code(120)))).as_ref()));
     let mut client = FixPeer::connect(&demo.ready, &seat);
     (client.next, client.ahead) = (next, Duration::from_secs(120));
     let logon = client.logon();
@@ -257,7 +263,7 @@ fn v7_v8_a_whole_working_day_goes_on_after_a_restore_and_nothing_used_lives_agai
         totp: Some(Totp::parse(made["seed"].as_str().unwrap()).unwrap()),
         ..User::of(&demo, "newcomer@north.example")
     };
-    assert!(is_in(runtime.block_on(newcomer.login(&url, Some(&newcomer.code(120))))));
+    assert!(is_in(runtime.block_on(newcomer.login(&url, Some(&newcomer.code(120)))).as_ref()));
     run(folder, &["audit", "verify", "--journal", "e/store/journal"]);
     let listed = on(folder, &demo, &["audit", "list", "--event", "restored"]);
     assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
@@ -325,6 +331,61 @@ fn v6_v9_no_secret_lies_in_a_backup_and_without_its_key_nothing_is_read() {
     // The configuration was lost, the key file is there.
     run(folder, &["restore", "stopped.dwb", "--into", "new", "--key-file", "d/keys/vault.key"]);
     assert!(std::fs::read_to_string(folder.join("new/doorward.toml")).unwrap().contains("data_dir"));
+}
+
+/// What a core file of a process would hold: all that it may write to, without pages of zeros.
+fn memory(pid: u32) -> Vec<u8> {
+    use std::os::unix::fs::FileExt as _;
+    const PAGE: usize = 4096;
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let file = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut all = Vec::new();
+    for line in maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.starts_with("rw")))
+    {
+        let (from, to) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let [from, to] = [from, to].map(|text| u64::from_str_radix(text, 16).unwrap());
+        let mut page = [0; PAGE];
+        for at in (from..to).step_by(PAGE) {
+            // Some regions are the kernel's, and are not read.
+            if file.read_exact_at(&mut page, at).is_ok() && page != [0; PAGE] {
+                all.extend_from_slice(&page);
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn v6_no_password_seed_or_secret_key_stays_in_the_memory_of_a_node_that_uses_them() {
+    let folder = folder();
+    let folder = folder.path();
+    let ready = backed_up(folder);
+    std::fs::remove_file(folder.join("d/store/admin.sock")).ok();
+    let more = "[[fix.listeners]]\nname = \"cgw\"\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n";
+    let text = std::fs::read_to_string(folder.join("doorward.toml")).unwrap();
+    std::fs::write(folder.join("doorward.toml"), text + more).unwrap();
+    let serving = Serving::start(folder);
+    let runtime = Runtime::new().unwrap();
+    let mut secrets = Secrets::default();
+    for row in ready["users"].as_array().unwrap() {
+        let user = User {
+            userid: row["userid"].as_str().unwrap().to_owned(),
+            password: Secret::new(row["password"].as_str().unwrap().to_owned()),
+            totp: None,
+        };
+        // The password is opened and hashed and, with a code, the seed opened.
+        let code = row["otp_seed"].as_str().map(|_| "000000");
+        runtime.block_on(user.login(&serving.url, code)).unwrap();
+        secrets.add(user.password.expose());
+        row["otp_seed"].as_str().into_iter().for_each(|seed| secrets.add(seed));
+    }
+    for session in ready["fix_sessions"].as_array().unwrap() {
+        secrets.add(session["secret_key"].as_str().unwrap());
+    }
+    let memory = memory(serving.process.pid());
+    let known = Secrets::of(["trader@north.example"]);
+    assert!(known.found(&memory).is_some(), "the search finds what is there, in {} bytes", memory.len());
+    assert_eq!(secrets.found(&memory), None);
 }
 
 fn files(path: &Path) -> Vec<PathBuf> {

@@ -23,7 +23,9 @@ use super::{CONFIG, JOURNAL, Progress, STREAMS};
 use crate::book::{Batch, Store, sqlite};
 use crate::fault::Fault;
 use crate::gate::new_attempt;
-use crate::journal::{Disk, HeadKey, Noted, RealDisk, verify_anchored};
+use crate::journal::{
+    Checkpoint, Disk, HeadKey, HeadKind, Heads, Noted, RealDisk, SignedHead, verify_anchored,
+};
 use crate::streams::{self, StreamLog};
 use crate::vault::Vault;
 
@@ -263,7 +265,7 @@ fn unpack(
 fn settle(dir: &Path, header: Header, to: To<'_>, vault: &dyn Vault, at: Wall) -> Result<Restored, Fault> {
     verify(dir, &header, vault)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&dir.join(JOURNAL))?);
-    let store = sqlite::open(dir, disk, header.node.clone(), &sqlite::Settings::default())?;
+    let store = sqlite::open(dir, Arc::clone(&disk), header.node.clone(), &sqlite::Settings::default())?;
     let reach = Reach { reach: header.made_at, restored_at: at };
     let sessions: Vec<_> = store.sessions()?.into_iter().map(|(session, _)| session).collect();
     let unsure: Vec<_> = sessions.iter().flat_map(|session| unsure_pairs(session, reach)).collect();
@@ -282,7 +284,18 @@ fn settle(dir: &Path, header: Header, to: To<'_>, vault: &dyn Vault, at: Wall) -
     record.entry.factor = Factor::LocalUser;
     debug_assert!(record.changes.iter().any(|change| matches!(change, Change::Restored { .. })));
     let record = commit(&store, Batch { expects: Vec::new(), records: vec![record] })?;
+    sign(&disk, vault, Checkpoint::new(&header.node, 0, HeadKind::At, store.head(), at))?;
     Ok(Restored { header, at, record, unsure, mails: told, streams })
+}
+
+/// Signs where the journal stands now, so that nothing of what was put back can be changed unseen.
+fn sign(disk: &Arc<dyn Disk>, vault: &dyn Vault, stands: Checkpoint) -> Result<(), Fault> {
+    let keys = vault.audit_keys()?;
+    let newest = keys.last().ok_or_else(|| Fault::Vault("there is no audit key".to_owned()))?;
+    let (key, mut heads) = (HeadKey::new(*newest), Heads::open(Arc::clone(disk))?);
+    let checkpoint = Checkpoint { count: heads.next_count(), ..stands };
+    let signature = vault.audit_sign(newest, checkpoint.text(&key).as_bytes())?;
+    heads.append(SignedHead::new(checkpoint, &key, signature))
 }
 
 fn verify(dir: &Path, header: &Header, vault: &dyn Vault) -> Result<(), Fault> {

@@ -14,7 +14,7 @@ use super::sealed::{CHUNK_BYTES, Opener, Sealer, sealed_bytes};
 use super::*;
 use crate::book::{AuditFilter, Batch, Store, sqlite};
 use crate::fault::Fault;
-use crate::journal::{Disk, RealDisk};
+use crate::journal::{Disk, HeadKey, RealDisk, verify_anchored};
 use crate::streams::{self, StreamLog};
 use crate::vault::{ChallengeSettings, SoftVault, Vault};
 
@@ -132,6 +132,11 @@ fn v7_a_backup_beside_a_writer_comes_back_whole_with_one_record_more() {
     assert_eq!((numbers.next_in, numbers.next_out, numbers.ceiling), (4, 121, 621), "500 behind 121");
     assert_eq!(recovered.messages, 120);
     drop(log);
+    let disk = RealDisk::open_to_read(&world.path("new/journal")).unwrap();
+    let keys = world.vault.audit_keys().unwrap().into_iter().map(HeadKey::new).collect::<Vec<_>>();
+    let (report, anchoring) = verify_anchored(&disk, &[], &keys).unwrap();
+    assert!(report.intact, "{:?}", report.findings);
+    assert_eq!((report.anchored, anchoring.good), (Some(201), 1), "the restore is signed for");
     assert!(!world.path("new/restore-under-way").exists() && world.path("new/doorward.toml").exists());
     write(&restored, 3);
 }
