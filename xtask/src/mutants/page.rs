@@ -20,21 +20,19 @@ const NOT_RUN: &str = "not run yet";
 const HEAD: &str = "# Planted faults\n\nEach fault is one small change that breaks one rule. `cargo xtask mutants` \
 plants them one at a time in a copy of the tree, runs the tests that must find it, and writes this page; do not edit. \
 `cargo xtask mutants --only NAME` runs those with this in their names, `cargo xtask tidy` says when a fault no longer \
-fits the tree. The rules are those of `docs/security.md`, or of \"What always holds\" in `ARCHITECTURE.md` (always 1 \
-to 9).\n\n| fault | rule | what goes wrong | file | found by |\n|---|---|---|---|---|\n";
+fits the tree. The rules are those of `docs/security.md`, of \"What always holds\" in `ARCHITECTURE.md` (always 1 to \
+9), or a numbered rule of the WebSocket messages.\n\n| fault | rule | what goes wrong | file | found by |\n|---|---|---|---|---|\n";
 
-/// Writes what came out into the page; rows of faults that were not run stay as they are.
-pub(super) fn write(root: &Path, outcomes: &[(Fault, Outcome)]) -> Result<()> {
+/// Writes what became of one fault into the page; the rows of the others stay as they are.
+pub(super) fn write(root: &Path, fault: &Fault, outcome: &Outcome) -> Result<()> {
     let path = root.join(PATH);
     let mut found = std::fs::read_to_string(&path).map(|text| read(&text)).unwrap_or_default();
-    for (fault, outcome) in outcomes {
-        let by = match outcome {
-            Outcome::Found(tests) => names(tests),
-            Outcome::NotFound => "**nothing**".to_owned(),
-            Outcome::DoesNotCompile(_) => "**it does not compile**".to_owned(),
-        };
-        found.insert(fault.name.to_owned(), by);
-    }
+    let by = match outcome {
+        Outcome::Found(tests) => names(fault, tests),
+        Outcome::NotFound => "**nothing**".to_owned(),
+        Outcome::DoesNotCompile(_) => "**it does not compile**".to_owned(),
+    };
+    found.insert(fault.name.to_owned(), by);
     std::fs::write(path, render(&faults::all(), &found)).with_context(|| format!("cannot write {PATH}"))
 }
 
@@ -57,10 +55,13 @@ fn read(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The last names of `tests`, the first few of them.
-pub(super) fn names(tests: &[String]) -> String {
-    let names: BTreeSet<&str> = tests.iter().filter_map(|test| test.rsplit("::").next()).collect();
-    let shown: Vec<String> = names.iter().take(NAMES_MAX).map(|name| format!("`{name}`")).collect();
+/// The last names of `tests`, the first few of them: those that bear the rule before others.
+pub(super) fn names(fault: &Fault, tests: &[String]) -> String {
+    let rules: Vec<String> = fault.rule.split(", ").map(str::to_lowercase).collect();
+    let bears = |name: &str| name.split('_').any(|word| rules.iter().any(|rule| rule == word));
+    let names: BTreeSet<(bool, &str)> =
+        tests.iter().filter_map(|test| test.rsplit("::").next()).map(|name| (!bears(name), name)).collect();
+    let shown: Vec<String> = names.iter().take(NAMES_MAX).map(|(_, name)| format!("`{name}`")).collect();
     match names.len().saturating_sub(NAMES_MAX) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
@@ -109,9 +110,9 @@ mod tests {
 
     #[test]
     fn a_page_is_read_as_it_was_written() {
-        let tests: Vec<String> = ["m::d", "m::b", "m::a", "m::c"].map(str::to_owned).to_vec();
-        let found = BTreeMap::from([("number-reused".to_owned(), names(&tests))]);
-        assert_eq!(found["number-reused"], "`a`, `b`, `c` and 1 more");
+        let tests: Vec<String> = ["m::f8_d", "m::b", "m::a", "m::c"].map(str::to_owned).to_vec();
+        let found = BTreeMap::from([("number-reused".to_owned(), names(&FAULT, &tests))]);
+        assert_eq!(found["number-reused"], "`f8_d`, `a`, `b` and 1 more");
         assert_eq!(read(&render(&[FAULT], &found)), found);
     }
 

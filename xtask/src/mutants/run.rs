@@ -49,19 +49,19 @@ pub(super) fn run(root: &Path, faults: &[Fault]) -> Result<ExitCode> {
         let began = Instant::now();
         let outcome = shop.plant(fault)?;
         let took = began.elapsed().as_secs();
-        println!("{:>3}/{} {:<40} {took:>4} s  {}", at + 1, faults.len(), fault.name, told(&outcome));
-        outcomes.push((*fault, outcome));
+        println!("{:>3}/{} {:<40} {took:>4} s  {}", at + 1, faults.len(), fault.name, told(fault, &outcome));
+        page::write(root, fault, &outcome)?;
+        outcomes.push(outcome);
     }
-    page::write(root, &outcomes)?;
-    let missed = outcomes.iter().filter(|(_, outcome)| !matches!(outcome, Outcome::Found(_))).count();
+    let missed = outcomes.iter().filter(|outcome| !matches!(outcome, Outcome::Found(_))).count();
     let minutes = started.elapsed().as_secs() / 60;
     println!("mutants: {} planted, {} found, {minutes} min", outcomes.len(), outcomes.len() - missed);
     Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn told(outcome: &Outcome) -> String {
+fn told(fault: &Fault, outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Found(tests) => format!("found by {}", page::names(tests)),
+        Outcome::Found(tests) => format!("found by {}", page::names(fault, tests)),
         Outcome::NotFound => "NOT FOUND".to_owned(),
         Outcome::DoesNotCompile(why) => format!("DOES NOT COMPILE: {why}"),
     }

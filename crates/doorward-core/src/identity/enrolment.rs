@@ -440,6 +440,20 @@ mod tests {
     }
 
     #[test]
+    fn t10_a_used_code_counts_like_a_wrong_one() {
+        let mut authenticator = step(&active(), Some(0), NOW);
+        for used in 1..=5 {
+            let result = authenticator.take_code(Some(0), &Effective::default(), NOW);
+            let CodeResult::Bad { next, used: true, .. } = result else { panic!("{used}: {result:?}") };
+            authenticator = next;
+        }
+        assert_eq!(authenticator.state(), "backed-off");
+        let mixed = step(&step(&active(), Some(0), NOW), None, NOW);
+        let Authenticator::Active(factor) = step(&mixed, Some(0), NOW) else { panic!("{mixed:?}") };
+        assert_eq!(factor.wrong, 2, "wrong and used ones make one row");
+    }
+
+    #[test]
     fn t12_a_pending_seed_is_revoked_after_five_wrong_codes() {
         let mut authenticator =
             Authenticator::Pending { seed: seed(), issued_us: NOW, wrong: 0, enrolment: None };

@@ -183,6 +183,22 @@ mod tests {
         assert!(!window(10).contains(&12));
     }
 
+    #[test]
+    fn t9_one_login_moves_the_drift_by_one_step_however_far_the_code_was_off() {
+        for drift in -DRIFT_MAX..=DRIFT_MAX {
+            for offset in window(drift) {
+                let learnt = learn(drift, offset);
+                assert!((learnt - drift).abs() <= 1, "{drift} and {offset} make {learnt}");
+                assert!(
+                    (offset - learnt).abs() <= (offset - drift).abs(),
+                    "{drift} and {offset} make {learnt}"
+                );
+            }
+        }
+        assert_eq!(learn(-1, 1), 0);
+        assert_eq!(learn(1, -1), 0);
+    }
+
     proptest! {
         #[test]
         fn t5_t6_only_later_steps_of_the_window_are_good(

@@ -225,6 +225,7 @@ mod tests {
         live.enter(jane, None, &other, true, seat);
         assert_eq!(live.count(), 3);
         live.end_person(julian);
+        assert!(one.is_ended() && two.is_ended());
         one.ended().await;
         two.ended().await;
         assert!(!other.ended.load(Ordering::Acquire));
@@ -244,6 +245,7 @@ mod tests {
         let seats = live.seats(julian);
         assert_eq!(seats.iter().map(|(_, seat)| *seat).collect::<Vec<_>>(), [seat, seat]);
         assert_eq!(live.end_some(julian, |number, _| number == seats[1].0), 1);
+        assert!(two.is_ended());
         two.ended().await;
         assert!(!one.is_ended());
         assert_eq!(live.seats(julian), seats[..1]);

@@ -251,7 +251,7 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "token-without-end",
-        rule: "S7",
+        rule: "rule 9",
         what: "a token works after its time",
         file: "crates/doorward-core/src/identity/token.rs",
         text: "token.hash == *hash && now < token.expires_at)",
@@ -439,7 +439,7 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "answer-before-the-record",
-        rule: "F2, always 5",
+        rule: "F1, always 5",
         what: "a Logon is answered although its record could not be written",
         file: "crates/doorward-core/src/fix/session/enter.rs",
         text: "AfterSave::Enter { logon, live, ahead, .. } if ok => self.enter",
@@ -457,7 +457,7 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "primary-without-a-backup",
-        rule: "F11",
+        rule: "H6",
         what: "a first Logon as primary is taken, so that two can be",
         file: "crates/doorward-core/src/fix/session/logon.rs",
         text: "(Place::Initial, FaultTolerance::Without) => return None,",
@@ -505,7 +505,7 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "codes-without-end",
-        rule: "T10",
+        rule: "L1",
         what: "a connection may try wrong codes for ever",
         file: "crates/doorward-core/src/ws/login/verdict.rs",
         text: "if self.wrong_codes >= Limit::WsWrongCodes.max() {",

@@ -171,3 +171,25 @@ pub enum End {
     /// The stream could not be written down: closes without a word.
     NotSaved,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f8_a_week_begins_once_and_never_again() {
+        let mut state = StreamState::new(7);
+        state.numbers.next_in = 5;
+        state.numbers.next_out = 9;
+        let used = state.numbers;
+        assert!(!state.roll(7), "it is in that week already");
+        assert!(!state.roll(6), "a week that is over does not come again");
+        assert_eq!(state.numbers, used);
+        assert!(state.roll(8));
+        assert_eq!(state.numbers, Numbers::new(Epoch { week: 8, reset: 0 }));
+        state.numbers.next_out = 3;
+        let used = state.numbers;
+        assert!(!state.roll(8));
+        assert_eq!(state.numbers, used);
+    }
+}

@@ -112,7 +112,7 @@ fn while_a_code_is_decided_another_waits_for_nothing() {
 }
 
 #[test]
-fn rule_5_and_7_a_good_code_still_leaves_the_password_to_be_changed() {
+fn p11_rule_5_and_7_a_good_code_still_leaves_the_password_to_be_changed() {
     let mut s = challenged();
     s.send(LOGIN).asks_login("julian", None).verdict(Verdict::CodeNeeded(julian(true))).says(CODE_NEEDED);
     s.send(CODE).asks_code("123456").verdict(granted_initial());

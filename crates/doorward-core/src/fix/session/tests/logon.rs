@@ -124,7 +124,7 @@ fn f8_a_reset_whose_answer_was_not_sent_leaves_the_old_numbers() {
 }
 
 #[test]
-fn an_in_session_logon_that_is_refused_logs_out_and_keeps_the_numbers() {
+fn f1_an_in_session_logon_that_is_refused_logs_out_and_keeps_the_numbers() {
     let mut s = logged_on();
     s.play(
         "

@@ -140,7 +140,7 @@ fn f6_who_asks_for_a_resend_and_falls_silent_is_dropped_as_anybody_else() {
 }
 
 #[test]
-fn application_messages_are_saved_before_they_are_delivered_and_before_they_are_sent() {
+fn f8_application_messages_are_saved_before_they_are_delivered_and_before_they_are_sent() {
     logged_on().play(
         "
         35=D|34=2|11=a|
@@ -193,7 +193,7 @@ fn a_message_that_is_not_from_this_peer_or_not_for_us_logs_out() {
 }
 
 #[test]
-fn too_low_without_possdup_logs_out_and_with_it_is_dropped() {
+fn f8_too_low_without_possdup_logs_out_and_with_it_is_dropped() {
     logged_on().play(
         "
         35=0|34=2|
@@ -504,7 +504,7 @@ fn f8_no_number_is_sent_that_a_durable_ceiling_does_not_cover() {
 }
 
 #[test]
-fn a_ceiling_that_was_only_stated_holds_from_the_next_turn() {
+fn f8_a_ceiling_that_was_only_stated_holds_from_the_next_turn() {
     let mut s = logged_on();
     let burst = |s: &super::Script, from: u64, count: u64| -> Vec<u8> {
         (from..from + count).flat_map(|number| s.message(&format!("35=1|34={number}|112=x|"))).collect()

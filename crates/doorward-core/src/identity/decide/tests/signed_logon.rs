@@ -371,3 +371,19 @@ fn f7_a_signed_logon_prints_without_its_credentials() {
     assert!(shown.contains("ABC001N") && !shown.contains("7, 7") && !shown.contains("TestSys"), "{shown}");
     assert!(!shown.contains(&new_pair(1).id.to_string()), "{shown}");
 }
+
+#[test]
+fn h7_a_key_pair_is_good_up_to_its_end_and_not_from_then_on() {
+    let of = |spoil: Spoil| {
+        let mut case = good();
+        spoil(&mut case);
+        let judged = case.judge();
+        (judged.verdict.is_ok(), judged.record.entry.reason)
+    };
+    assert_eq!(of(|c| c.pair().ends_at = NOW + ms(1)), (true, None));
+    assert_eq!(of(|c| c.pair().ends_at = NOW), (false, Some(Deny::AccessKeyExpired)));
+    assert_eq!(of(|c| c.pair().ends_at = NOW - DAY), (false, Some(Deny::AccessKeyExpired)));
+    assert_eq!(of(|c| c.pair().secret = Kept::Expired), (false, Some(Deny::AccessKeyExpired)));
+    let deleted = of(|c| c.pair().secret = Kept::Deleted { at_us: NOW });
+    assert_eq!(deleted, (false, Some(Deny::AccessKeyDeleted)));
+}

@@ -58,7 +58,7 @@ fn rule_9_whatever_keeps_the_owner_out_keeps_the_token_out() {
 }
 
 #[test]
-fn rule_9_password_factor_lock_and_disabling_end_tokens_whatever_the_way() {
+fn s8_rule_9_password_factor_lock_and_disabling_end_tokens_whatever_the_way() {
     let changes: [fn(&Person) -> Change; 5] = [
         |p| Change::Password { person: p.id, password: Password::Own { phc: phc(), set_us: NOW } },
         |p| Change::Standing { person: p.id, standing: Standing::Disabled },
