@@ -11,5 +11,5 @@ mod pool;
 
 pub use calibrate::{calibrate, choose};
 pub use fair::SourceKey;
-pub use phc::{HashParams, Phc, PhcError};
+pub use phc::{HashParams, Phc, PhcError, fuzz_phc};
 pub use pool::{HashOutcome, HashPool, HashSettings};
