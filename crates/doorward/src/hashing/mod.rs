@@ -8,6 +8,7 @@ mod calibrate;
 mod fair;
 mod phc;
 mod pool;
+mod wait;
 
 pub use calibrate::{calibrate, choose};
 pub use fair::SourceKey;
