@@ -140,6 +140,9 @@ impl Gate {
             }
             (Some(_) | None, _) => {
                 let _lock = self.nobody_lock(&attempt.asked.userid).await;
+                // As much as is looked up for somebody (S1).
+                let again = UserId::parse(&attempt.asked.userid).map_or(Load::Venue, Load::UserId);
+                let _ = (self.store.load(&again)?, self.store.load(&Load::Person(attempt.asked.asker.person))?);
                 let facts = attempt.facts(Admission::Go, false, CodeFact::NotGiven);
                 let decision = verify(&agent, &self.view(&snapshot), &facts, &self.context(attempt.origin));
                 settled = Some(ticket.settle(decision.settle, &policy, self.clock.now().wall));
