@@ -25,7 +25,7 @@ const VENUE: &str = "SELECT doc, NULL, NULL, NULL FROM venue";
 const FIRM: &str = "SELECT v.doc, f.doc, NULL, NULL FROM venue v LEFT JOIN firm f ON f.code = ?1";
 // Where nobody has the user id somebody else's row is read, and thrown away again: a login is not to show by its time
 // whether there is such a user (S1).
-const BY_USERID: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
+pub(super) const BY_USERID: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
      LEFT JOIN person p ON p.id = coalesce((SELECT id FROM person WHERE userid = ?1), (SELECT min(id) FROM person))
      LEFT JOIN firm f ON f.code = p.firm LEFT JOIN access a ON a.person = p.id";
 // The last link that a person was given; it alone can be live (K2).
