@@ -12,6 +12,8 @@ pub mod config;
 pub mod demo;
 pub mod doors;
 pub mod fault;
+#[cfg(test)]
+mod fuzz_replay;
 pub mod gate;
 pub mod hashing;
 pub mod http;

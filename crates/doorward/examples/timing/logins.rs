@@ -182,8 +182,7 @@ pub(crate) fn measure(tries: usize, out: &mut Tries) -> Fallible<()> {
 /// What the first round was refused for, so that each kind is what it is called.
 fn reasons(gate: &Gate) -> Fallible<()> {
     let newest = gate.audit(&AuditFilter::default(), None, KINDS.len())?;
-    let mut found: Vec<&str> =
-        newest.iter().filter_map(|(_, entry)| entry.reason).map(Deny::id).collect();
+    let mut found: Vec<&str> = newest.iter().filter_map(|(_, entry)| entry.reason).map(Deny::id).collect();
     found.sort_unstable();
     eprintln!("reasons of a round: {}", found.join(", "));
     Ok(())

@@ -218,6 +218,9 @@ fn what_was_committed_is_read_and_counted(store: &dyn Store) {
     commit(store, add(&alice)).unwrap();
     let snapshot = store.load(&Load::UserId(alice.userid.clone())).unwrap();
     assert_eq!((snapshot.person, snapshot.firm), (Some(alice.clone()), Some(acme.clone())));
+    // Whatever is read for somebody who is not there (S1), nothing of others comes of it.
+    let nobody = store.load(&Load::UserId(UserId::parse("nobody").unwrap())).unwrap();
+    assert_eq!(nobody, super::Snapshot::default());
 
     let changed = batch(
         vec![Expect::Person(alice.id, 1), Expect::Firm(acme.code.clone(), 1), Expect::Venue(0)],

@@ -482,3 +482,22 @@ impl Typed<'_> {
         Some(TlsFiles { certificate: self.path(certificate)?, key: self.path(key)?, clients: None })
     }
 }
+
+/// Body for fuzzing: any text is a configuration that shows itself as one, or faults that can be looked at.
+pub fn fuzz(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let parse = |text: &str| Config::parse(text, "doorward.toml", Path::new("."), &|_| None);
+    match parse(text) {
+        Ok(config) => {
+            let _ = (config.warnings(), config.show_json());
+            let shown = config.show();
+            assert!(shown.parse::<toml::Table>().is_ok(), "what is shown is no TOML: {shown}");
+        }
+        Err(errors) => {
+            let told = errors.to_string();
+            assert!(!told.is_empty() && errors.errors.iter().all(|error| !error.text.is_empty()));
+            let unseen = told.chars().find(|c| *c != '\n' && doorward_core::text::is_unseen(*c));
+            assert!(unseen.is_none(), "{told:?}");
+        }
+    }
+}

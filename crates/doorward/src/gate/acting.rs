@@ -141,7 +141,8 @@ impl Gate {
             (Some(_) | None, _) => {
                 let _lock = self.nobody_lock(&attempt.asked.userid).await;
                 // With the same steps as on somebody (S1): what the first says is known already.
-                let _ = self.store.load(&Load::Venue)?;
+                let again = UserId::parse(&attempt.asked.userid).map_or(Load::Venue, Load::UserId);
+                let _ = self.store.load(&again)?;
                 let asker = self.store.load(&Load::Person(attempt.asked.asker.person))?;
                 let agent = self::agent(&asker, attempt.asked.asker)?;
                 let facts = attempt.facts(Admission::Go, false, CodeFact::NotGiven);

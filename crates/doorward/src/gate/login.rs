@@ -150,8 +150,9 @@ impl Gate {
         ticket: Ticket<'_>,
     ) -> Result<Verdict, Fault> {
         let _lock = self.nobody_lock(attempt.userid).await;
-        // What it says is known already; that it is asked is not to be told from the outside.
-        let _ = self.store.load(&Load::Venue)?;
+        // What it says is known already; that it is not asked is not to be told from the outside.
+        let again = UserId::parse(attempt.userid).map_or(Load::Venue, Load::UserId);
+        let _ = self.store.load(&again)?;
         let decision = self.decide(attempt, &snapshot, Admission::Go, false, CodeFact::NotGiven);
         let settled = ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall);
         let finished = self.finish(decision.verdict, vec![decision.record], attempt.origin).await;

@@ -224,6 +224,26 @@ impl fmt::Display for SignedHead {
     }
 }
 
+/// Body for fuzzing: any bytes are lines and keys that are written as they were read, or none.
+pub fn fuzz_heads(bytes: &[u8]) {
+    let key = HeadKey::new([7; KEY_BYTES]);
+    for line in String::from_utf8_lossy(bytes).lines() {
+        if let Some(head) = SignedHead::parse(line) {
+            assert_eq!(head.to_string(), line, "two forms of a line");
+            assert!(!head.is_signed_by(&key), "signed by nobody");
+        }
+        if let Some(head) = SignedHead::find_in(line) {
+            let text = head.to_string();
+            assert!(line.contains(&text), "a head that is not in the line");
+            assert_eq!(SignedHead::parse(&text), Some(head));
+        }
+    }
+    if let Ok(keys) = HeadKey::parse_all(bytes) {
+        let text: String = keys.iter().map(HeadKey::pem).collect();
+        assert_eq!(HeadKey::parse_all(text.as_bytes()), Ok(keys), "keys that do not read back");
+    }
+}
+
 /// The file of signed heads, open for appending. It has one owner; readers need only the disk.
 pub struct Heads {
     disk: Arc<dyn Disk>,
