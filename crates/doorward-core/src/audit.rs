@@ -48,7 +48,7 @@ table! {
         StepRefused = "step-refused", "A step on somebody, or on the own factors, was refused.";
         FactorProved = "factor-proved", "A one-time password was given for a step that asks for a fresh one.";
         SessionEnded = "session-ended", "A browser session was ended.";
-        RightsChanged = "rights-changed", "The rights of an administrator were changed.";
+        RightsChanged = "rights-changed", "What an administrator or a program may do was changed.";
         NoticesChanged = "notices-changed", "What an administrator is told of by mail was changed.";
         EmailChanged = "email-changed", "Somebody's mail address was changed.";
         MailQueued = "mail-queued", "A mail waits to be sent.";

@@ -529,7 +529,7 @@ fn gate_settings(config: &Config, public_url: Option<&PublicUrl>, delay: Duratio
         pkcs1: config.vault.pkcs1,
         register_url: public_url.map(|url| register_url(url.as_str())),
         mail: config.mail.is_some(),
-        token_valid: std::time::Duration::from_secs(12 * 3_600),
+        token_valid: config.ws.token_valid,
         portal_url: public_url.map(|url| url.as_str().trim_end_matches('/').to_owned()),
         product_names: config.passwords.product_names.clone(),
         password_bytes_max: carried.min(Limit::PasswordBytes.max()),

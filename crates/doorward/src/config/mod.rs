@@ -112,6 +112,8 @@ pub struct Ws {
     pub origins: Vec<OriginRule>,
     /// `ws.login_s_max`.
     pub login_max: Duration,
+    /// `ws.token_valid_s`.
+    pub token_valid: Duration,
     /// `ws.outbound_bytes_max`.
     pub outbound_bytes_max: usize,
     /// `ws.ping_s`.
@@ -351,6 +353,7 @@ fn ws(all: &Typed<'_>) -> Ws {
         insecure_off_loopback: all.bool("ws.insecure_off_loopback"),
         origins: all.origins("ws.origins"),
         login_max: all.seconds("ws.login_s_max"),
+        token_valid: all.seconds("ws.token_valid_s"),
         outbound_bytes_max: all.size("ws.outbound_bytes_max"),
         ping: all.seconds("ws.ping_s"),
         connections_max: Some(all.size("ws.connections_max")).filter(|max| *max > 0),

@@ -4,6 +4,8 @@
 //! as one (Q5). The gate never sees a socket or a field of a message.
 
 mod acting;
+#[cfg(test)]
+mod acting_tests;
 pub mod admin;
 mod attempts;
 mod breach;
@@ -39,6 +41,8 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod trader;
+#[cfg(test)]
+mod trader_tests;
 pub mod web;
 
 use std::collections::BTreeSet;

@@ -13,7 +13,7 @@ use doorward_core::trace::Check;
 use super::testing::{GOOD, World, secret, world};
 
 /// Any bytes in PKCS#1 v1.5, encrypted with the present challenge key.
-fn encrypted_bytes(world: &World, message: &[u8]) -> Encrypted {
+pub(super) fn encrypted_bytes(world: &World, message: &[u8]) -> Encrypted {
     let challenge = world.gate.challenge().unwrap();
     let spki = BASE64.decode(challenge.spki_base64.as_bytes()).unwrap();
     let key = Pkcs1PublicEncryptingKey::new(PublicEncryptingKey::from_der(&spki).unwrap()).unwrap();

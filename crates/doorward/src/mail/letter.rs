@@ -26,7 +26,7 @@ pub mod value {
     pub const NEW: &str = "new";
     /// What a notice is of: an id of [`super::Notice`].
     pub const NOTICE: &str = "notice";
-    /// What was done with recovery codes: `made` or `used`.
+    /// What was done with recovery codes: `made` or `used`; `lasting`: a password was set that need not be changed.
     pub const DONE: &str = "done";
     /// How many recovery codes are left.
     pub const LEFT: &str = "left";
@@ -212,6 +212,10 @@ fn told(facts: &Facts<'_>, head: &Letterhead, name: &str) -> Letter {
         MailKind::PasswordChanged => (
             "your password was changed",
             "The password of your account was changed. If you did it, there is nothing to do.".to_owned(),
+        ),
+        MailKind::PasswordSet if facts.text(value::DONE).as_deref() == Some("lasting") => (
+            "your password was set",
+            "Somebody who may do so has set another password for your account. Who is named below.".to_owned(),
         ),
         MailKind::PasswordSet => (
             "an initial password was set",

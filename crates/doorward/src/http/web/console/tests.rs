@@ -37,7 +37,7 @@ async fn somebody(served: &Served, name: &str, kind: Kind, firm: Option<&str>) -
         userid: UserId::parse(name).unwrap(),
         kind,
         firm: firm.map(code),
-        auth_system: Some(AuthSystem::Otp),
+        auth_system: (kind != Kind::Service).then_some(AuthSystem::Otp),
         password: NewPassword::Clear(secret(GOOD)),
         initial: false,
         profile: Profile { email: Some(format!("{name}@example.test")), grant, ..Profile::default() },
@@ -229,6 +229,76 @@ async fn workflow_8_an_administrator_gives_another_no_right_that_they_have_not()
     let nav = anna.get("/console").await.body;
     assert!(!nav.contains("href=\"/console/events\"") && nav.contains("href=\"/console/people\""), "{nav}");
     assert_eq!(anna.get("/console/events").await.status, 403);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn rule_10_the_desk_says_what_a_program_may_do_for_whom_and_from_where() {
+    let served = served_with_mail().await;
+    let mut anna = anna(&served).await;
+    firm(&served, "OTHER").await;
+    let shop = somebody(&served, "shop", Kind::Service, None).await;
+    let own = somebody(&served, "own", Kind::Service, Some("ACME")).await;
+    let kim = somebody(&served, "kim", Kind::Trader, Some("ACME")).await;
+    let mut olga = olga(&served).await;
+    let path = format!("/console/people/{}/grant", shop.id);
+    let page = olga.get(&format!("/console/people/{}", shop.id)).await.body;
+    assert!(page.contains("nowhere") && page.contains(&path), "{page}");
+    let form = olga.get(&path).await;
+    assert_eq!(form.body.matches("name=\"box\"").count(), Right::PROGRAM.len(), "{}", form.body);
+    assert!(!form.body.contains(" checked"), "reset rights, too, are off by default: {}", form.body);
+    let version = form.input("version").to_owned();
+    let given = |more: &[(&'static str, &'static str)]| {
+        let mut all = vec![("version".to_owned(), version.clone())];
+        all.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        all
+    };
+    let good = [
+        ("box", "verify"),
+        ("box", "lasting-password"),
+        ("firms", "acme, OTHER"),
+        ("sources", "192.0.2.0/24 10.0.0.1"),
+    ];
+    for (more, told) in [
+        (vec![("box", "verify"), ("reason", "x"), ("firms", "NONE")], "There is no firm NONE"),
+        (vec![("reason", "x"), ("firms", "no/firm")], "no/firm is no code of a firm."),
+        (vec![("reason", "x"), ("sources", "192.0.2.1/24")], "has bits behind its prefix"),
+        (vec![("reason", "x"), ("box", "view-people")], "is for administrators"),
+        (good.to_vec(), "id=\"reason-wrong\""),
+    ] {
+        let seen = olga.post(&path, &borrowed(&given(&more))).await;
+        assert!(seen.status == 422 && seen.body.contains(told), "{told}: {}", seen.body);
+    }
+    assert_eq!(person(&served, "shop"), shop);
+    let with_reason: Vec<_> = good.into_iter().chain([("reason", "contract 7")]).collect();
+    let set = olga.post(&path, &borrowed(&given(&with_reason))).await;
+    assert_eq!(set.location(), format!("/console/people/{}?done=grant", shop.id), "{}", set.body);
+    let granted = person(&served, "shop").profile.grant.unwrap();
+    assert_eq!(granted.rights, [Right::Verify, Right::LastingPassword].into());
+    assert_eq!(granted.firms, [code("ACME"), code("OTHER")].into());
+    let entry = served.world.entries(1).remove(0);
+    assert_eq!((entry.event, entry.factor.id()), (Event::RightsChanged, "password-and-code"));
+    let words =
+        "rights: verify, lasting-password; firms: ACME, OTHER; from: 192.0.2.0/24, 10.0.0.1/32: contract 7";
+    assert_eq!(entry.detail.as_deref(), Some(words));
+    assert_eq!(entry.subject.unwrap().userid.as_str(), "shop");
+    let late = olga.post(&path, &borrowed(&given(&[("reason", "x")]))).await;
+    assert!(late.status == 422 && late.body.contains("changed meanwhile"), "{}", late.body);
+    let again = olga.get(&path).await;
+    assert_eq!(again.body.matches(" checked").count(), 2, "{}", again.body);
+    assert_eq!((again.input("firms"), again.input("sources")), ("ACME, OTHER", "192.0.2.0/24, 10.0.0.1/32"));
+    let page = olga.get(&format!("/console/people/{}?done=grant", shop.id)).await.body;
+    assert!(page.contains("ACME; OTHER") && page.contains("were changed"), "{page}");
+    // Q1: it is the desk's alone, and of programs alone.
+    for id in [shop.id, own.id, kim.id] {
+        let path = format!("/console/people/{id}/grant");
+        let all = [("version", "1"), ("reason", "x"), ("box", "verify")];
+        assert_eq!((anna.get(&path).await.status, anna.post(&path, &all).await.status), (404, 404), "{id}");
+    }
+    for id in [kim.id, person(&served, "anna").id] {
+        assert_eq!(olga.get(&format!("/console/people/{id}/grant")).await.status, 404);
+    }
+    assert_eq!(person(&served, "own").profile.grant, None);
     served.stop().await;
 }
 
@@ -456,7 +526,10 @@ async fn t14_without_a_fresh_code_nothing_of_the_desk_is_changed() {
     served.world.gate.add_person(new, Actor::Node).await.unwrap();
     let mut olga = served.tab();
     assert_eq!(olga.sign_in("olga", GOOD).await.location(), "/console");
+    let shop = somebody(&served, "shop", Kind::Service, None).await;
+    let grant = format!("/console/people/{}/grant", shop.id);
     for (path, given) in [
+        (grant.as_str(), vec![("reason", "why not"), ("box", "verify")]),
         ("/console/firms/new", vec![("name", "New"), ("firm", "NEW")]),
         ("/console/firms/ACME/close", vec![("reason", "why not")]),
         ("/console/firms/ACME/policy", vec![("reason", "why not"), ("otp_demanded", "yes")]),
@@ -474,6 +547,7 @@ async fn t14_without_a_fresh_code_nothing_of_the_desk_is_changed() {
     assert!(served.world.gate.halts().is_empty());
     assert_eq!(served.world.gate.venue_policy().unwrap().0, Policy::default());
     assert!(served.world.gate.firm(&code("NEW")).is_err());
+    assert_eq!(person(&served, "shop"), shop);
     served.stop().await;
 }
 
