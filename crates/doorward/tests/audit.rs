@@ -8,10 +8,17 @@ mod segment;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use doorward::clock::Clock;
+use doorward::config::Config;
 use doorward::journal::HeadKey;
+use doorward::serve::{Node, Options};
+use doorward_core::audit::Actor;
+use doorward_core::id::FirmCode;
 use node::{Serving, doorward_at, flip, page, soon, told, write_config};
 use segment::Segment;
 use serde_json::Value;
@@ -325,6 +332,83 @@ fn q10_of_many_refusals_a_minute_from_one_source_twenty_are_written_and_the_rest
         (&counted[0]["detail"], &counted[0]["source"]),
         (&"13 more within a minute".into(), &"127.0.0.1".into())
     );
+}
+
+/// A year ago this node ran for a day and added so many firms; its clock was right then.
+fn ran_a_year_ago(folder: &Path, firms: usize) {
+    let text = std::fs::read_to_string(folder.join("doorward.toml")).unwrap();
+    let config = Config::parse(&text, "doorward.toml", folder, &|_| None).unwrap();
+    let now = Clock::system().now().wall;
+    let clock = Arc::new(Clock::starting_at(now - Duration::from_secs(365 * 86_400)));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let node = Node::start(&config, Options { clock, ..Options::default() }).await.unwrap();
+        let name = "Grain Merchants and Sons ".repeat(3);
+        let adding = (0..firms).map(|nth| {
+            let (gate, name) = (Arc::clone(&node.gate), name.trim_end().to_owned());
+            let code = FirmCode::parse(&format!("F{nth:04}")).unwrap();
+            tokio::spawn(async move { gate.add_firm(code, &name, Actor::Node).await.map(drop) })
+        });
+        for added in adding.collect::<Vec<_>>() {
+            added.await.unwrap().unwrap();
+        }
+        node.stop().await;
+    });
+}
+
+#[test]
+fn q9_a_node_drops_old_records_signs_that_it_did_and_keeps_what_they_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = write_config(dir.path(), "");
+    ran_a_year_ago(dir.path(), 3_000);
+    let before = verified(dir.path(), &[], 0);
+    assert!(before["segments"].as_u64().unwrap() >= 2, "{before}");
+    let pem = left(dir.path(), &["audit", "key", "--config", "doorward.toml"], 0);
+    std::fs::write(dir.path().join("kept.pem"), pem).unwrap();
+    std::fs::write(dir.path().join("kept.heads"), before["head"].as_str().unwrap()).unwrap();
+
+    let text =
+        std::fs::read_to_string(&path).unwrap().replace("[journal]", "[journal]\nkeep_records_days = 30");
+    std::fs::write(&path, text).unwrap();
+    let mut serving = Serving::start(dir.path());
+    let socket = serving.socket.display().to_string();
+    let told = || {
+        left(dir.path(), &["audit", "list", "--event", "records-dropped", "--json", "--socket", &socket], 0)
+    };
+    soon("it is written down", || told().contains("records up to"));
+    // Beside the running node, and held to what was kept before anything was dropped.
+    let report = verified(dir.path(), &["--key", "kept.pem", "--head", "kept.heads"], 0);
+    let first = report["first"].as_u64().unwrap();
+    assert!(first > 1 && report["signed"]["dropped"].as_str().unwrap().contains(" dropped-to:"), "{report}");
+    let line = report["signed"]["dropped"].as_str().unwrap().to_owned();
+    assert!(serving.process.log().iter().any(|told| told.contains(&line)), "{line}");
+    assert!(serving.process.stop().0.success());
+
+    let export = left(dir.path(), &["audit", "export", "--config", "doorward.toml"], 0);
+    let oldest: Value = serde_json::from_str(export.lines().next().unwrap()).unwrap();
+    assert_eq!(oldest["no"], first);
+    let book: Value = serde_json::from_str(&left(
+        dir.path(),
+        &["book", "rebuild", "--config", "doorward.toml", "--json"],
+        0,
+    ))
+    .unwrap();
+    assert!(book["set_aside"].as_u64().unwrap() >= first, "{book}");
+    let mut serving = Serving::start(dir.path());
+    let firms =
+        left(dir.path(), &["firm", "list", "--json", "--socket", &serving.socket.display().to_string()], 0);
+    for code in ["F0000", "F2999"] {
+        assert!(firms.contains(&format!("\"{code}\"")), "{code}");
+    }
+    assert!(serving.process.stop().0.success());
+    // More gone than was said, or the book that stands for it changed.
+    let journal = dir.path().join("data/journal");
+    let names: Vec<_> = std::fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let set_aside =
+        names.iter().find(|path| path.extension().is_some_and(|ending| ending == "book")).unwrap();
+    flip(set_aside, 6_000);
+    assert_eq!(kinds(&verified(dir.path(), &["--key", "kept.pem"], 2)), ["book"]);
+    left(dir.path(), &["book", "rebuild", "--config", "doorward.toml"], 1);
 }
 
 #[test]

@@ -163,7 +163,7 @@ async fn people_on_the_command_line() {
         let weaker = "verify,reset-password,reset-authenticator,lasting-password,token-on-password";
         let bot = desk.json(&format!("user set bot --grant-rights {weaker}")).await;
         assert_eq!(bot["grant"]["rights"].as_array().unwrap().len(), 5, "{bot}");
-        let written = desk.json("audit list --event rights-changed --userid bot").await;
+        let written = desk.json("audit --event rights-changed --userid bot").await;
         let words = written["items"][0]["detail"].as_str().unwrap();
         assert!(
             words.contains("reset-authenticator; firms: ACME; from: 127.0.0.1/32, 10.0.0.0/8"),

@@ -383,7 +383,8 @@ fn ends_what_is_open(change: &doorward_core::identity::change::Change) -> bool {
         | Change::Stream { .. }
         | Change::Week { .. }
         | Change::Attempt { .. }
-        | Change::AttemptsForgotten { .. } => false,
+        | Change::AttemptsForgotten { .. }
+        | Change::Restored { .. } => false,
     }
 }
 
