@@ -289,11 +289,11 @@ fn settle(dir: &Path, header: Header, to: To<'_>, vault: &dyn Vault, at: Wall) -
 }
 
 /// Signs where the journal stands now, so that nothing of what was put back can be changed unseen.
-fn sign(disk: &Arc<dyn Disk>, vault: &dyn Vault, stands: Checkpoint) -> Result<(), Fault> {
+fn sign(disk: &Arc<dyn Disk>, vault: &dyn Vault, mut checkpoint: Checkpoint) -> Result<(), Fault> {
     let keys = vault.audit_keys()?;
     let newest = keys.last().ok_or_else(|| Fault::Vault("there is no audit key".to_owned()))?;
     let (key, mut heads) = (HeadKey::new(*newest), Heads::open(Arc::clone(disk))?);
-    let checkpoint = Checkpoint { count: heads.next_count(), ..stands };
+    checkpoint.count = heads.next_count();
     let signature = vault.audit_sign(newest, checkpoint.text(&key).as_bytes())?;
     heads.append(SignedHead::new(checkpoint, &key, signature))
 }
