@@ -100,10 +100,14 @@ impl Kept {
 impl Gate {
     /// Signs heads into the file on the journal's disk from now on, and tells the log the last one that is there.
     ///
-    /// [`Fault::Damaged`] where the journal does not hold it: its end was lost, or another journal put in its place.
+    /// [`Fault::Damaged`] where the journal does not hold it: its end was lost, or another journal put in its place; and
+    /// where the file is gone that was there.
     pub fn keep_heads(&self, disk: &Arc<dyn Disk>, node: &str) -> Result<(), Fault> {
         let keys: Vec<HeadKey> = self.vault.audit_keys()?.into_iter().map(HeadKey::new).collect();
         let key = *keys.last().ok_or_else(|| Fault::Vault("there is no audit key".to_owned()))?;
+        if is_there(&**disk, HEAD_KEYS_FILE)? && !is_there(&**disk, HEADS_FILE)? {
+            return Err(gone(&**disk));
+        }
         let heads = Heads::open(Arc::clone(disk))?;
         write_keys(&**disk, &keys)?;
         let mut anchored = 0;
@@ -164,6 +168,23 @@ impl Gate {
 
 pub(super) fn tell(signed: &SignedHead) {
     tracing::info!(head = %signed, "the journal stands");
+}
+
+fn is_there(disk: &dyn Disk, name: &str) -> Result<bool, Fault> {
+    match disk.open(name) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Fault::Disk(format!("{}/{name}: {error}", disk.place()))),
+    }
+}
+
+/// The keys are written once the file of heads is there: no crash leaves them alone.
+fn gone(disk: &dyn Disk) -> Fault {
+    let place = disk.place();
+    Fault::Damaged(format!(
+        "{place}: {HEADS_FILE} is gone, and with it what was signed; put it back, or, where that cannot be, run `doorward \
+         audit verify` with copies of it and remove {HEAD_KEYS_FILE}, which begins a new one"
+    ))
 }
 
 fn lost(disk: &dyn Disk, end: Head, last: &SignedHead) -> Fault {
@@ -258,8 +279,7 @@ mod tests {
     #[tokio::test]
     async fn q7_what_a_node_signs_verifies_with_the_keys_beside_it() {
         let world = world();
-        let dir = world.folder.path().join("journal");
-        let disk: Arc<dyn Disk> = Arc::new(PowerDisk::new());
+        let disk = Arc::clone(&world.disk);
         world.gate.keep_heads(&disk, "node1").unwrap();
         for _ in 0..3 {
             world.gate.record_of_node(Event::ClockGood, None).await;
@@ -273,10 +293,21 @@ mod tests {
         let text = String::from_utf8(text[..read].to_vec()).unwrap();
         let noted: Vec<_> =
             text.lines().map(|line| Noted::Signed(SignedHead::parse(line).unwrap())).collect();
-        let journal = crate::journal::RealDisk::open_to_read(&dir).unwrap();
-        let (report, anchoring) = verify_anchored(&journal, &noted, &keys).unwrap();
+        let (report, anchoring) = verify_anchored(&*disk, &noted, &keys).unwrap();
         assert!(report.intact, "{:?}", report.findings);
-        assert_eq!((anchoring.good, report.anchored), (3, Some(report.head.no)));
+        assert_eq!((anchoring.good, report.anchored), (6, Some(report.head.no)));
+    }
+
+    #[tokio::test]
+    async fn q6_a_node_whose_signed_heads_are_gone_does_not_go_on() {
+        let world = world();
+        let disk = kept(&world.gate);
+        disk.lose(HEADS_FILE);
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        let fault = world.gate.keep_heads(&disk, "node1").unwrap_err();
+        assert!(matches!(&fault, Fault::Damaged(text) if text.contains("heads is gone")), "{fault}");
+        disk.remove(HEAD_KEYS_FILE).unwrap();
+        world.gate.keep_heads(&disk, "node1").unwrap();
     }
 
     #[tokio::test]

@@ -65,7 +65,7 @@ pub fn verify_anchored(
 fn look(disk: &dyn Disk, noted: &[Noted], keys: &[HeadKey]) -> Result<(Report, Anchoring), Fault> {
     let mut lines = Lines { keys, findings: Vec::new(), anchors: BTreeMap::new(), of: Anchoring::default() };
     let mut file = File::default();
-    read_pieces(disk, |at, piece| file.piece(&mut lines, at, piece))?;
+    let there = read_pieces(disk, |at, piece| file.piece(&mut lines, at, piece))?;
     file.finish(&mut lines);
     for noted in noted {
         match noted {
@@ -78,6 +78,11 @@ fn look(disk: &dyn Disk, noted: &[Noted], keys: &[HeadKey]) -> Result<(Report, A
     lines.findings.extend(strangers(&report, &file, noted));
     lines.findings.extend(dropped_unsaid(segments(disk)?.first().copied(), file.dropped));
     lines.findings.extend(book_lost(disk, file.dropped)?);
+    if !there && report.records > 0 && !keys.is_empty() {
+        // A node makes the file before it tells anybody its keys.
+        let text = "there is no such file, though there are keys that sign heads".to_owned();
+        lines.find(HEADS_FILE, 0, 0, FindingKind::Head, text);
+    }
     report.findings.append(&mut lines.findings);
     report.intact = report.findings.is_empty();
     Ok((report, lines.of))
@@ -104,10 +109,11 @@ pub fn holds(disk: &Arc<dyn Disk>, end: Head, signed: &SignedHead) -> Result<boo
 }
 
 /// Calls for each piece of the file up to and with a line feed, with its offset; what is absurdly long comes in parts.
-pub(super) fn read_pieces(disk: &dyn Disk, mut each: impl FnMut(u64, &[u8])) -> Result<(), Fault> {
+/// Whether there is a file.
+pub(super) fn read_pieces(disk: &dyn Disk, mut each: impl FnMut(u64, &[u8])) -> Result<bool, Fault> {
     let failed = |error: std::io::Error| fault(disk, HEADS_FILE, &error);
     let file = match disk.open(HEADS_FILE) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         opened => opened.map_err(failed)?,
     };
     let (mut held, mut begins, mut chunk) = (Vec::new(), 0_u64, vec![0; CHUNK]);
@@ -125,7 +131,7 @@ pub(super) fn read_pieces(disk: &dyn Disk, mut each: impl FnMut(u64, &[u8])) -> 
         held.drain(..done);
         begins += done as u64;
         if read == 0 {
-            return Ok(());
+            return Ok(true);
         }
     }
 }

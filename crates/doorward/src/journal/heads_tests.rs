@@ -396,6 +396,17 @@ fn q7_any_change_of_the_signed_heads_is_found() {
 }
 
 #[test]
+fn q7_signed_heads_that_are_gone_altogether_are_found_by_the_key() {
+    let sample = Sample::new();
+    sample.disk.lose(HEADS_FILE);
+    assert_eq!(sample.kinds(), [BadHead]);
+    // A node that knew no heads yet; and one that crashed before its first.
+    assert!(verify_anchored(&sample.disk, &[], &[]).unwrap().0.intact);
+    sample.write(&[]);
+    assert_eq!(sample.kinds(), []);
+}
+
+#[test]
 fn q7_heads_of_another_node_and_two_heads_of_one_record_are_found() {
     let sample = Sample::new();
     let checkpoint =
@@ -432,7 +443,7 @@ fn q7_an_unfinished_last_line_is_no_tampering() {
 fn a_file_that_no_crash_leaves_is_not_opened() {
     let sample = Sample::new();
     let mut bytes = sample.disk.bytes_of(HEADS_FILE).unwrap();
-    bytes.extend_from_slice(&[b'x'; 600]);
+    bytes.extend_from_slice(&[b'x'; 700]);
     sample.disk.tamper(HEADS_FILE, bytes);
     let fault = Heads::open(Arc::new(sample.disk.clone())).unwrap_err();
     assert!(matches!(fault, crate::fault::Fault::Damaged(_)), "{fault}");

@@ -91,7 +91,11 @@ pub fn lay_book(disk: &dyn Disk, upto: u64, from: &mut dyn Read) -> Result<Hash,
         disk.sync_dir()?;
         Ok(hash(context))
     };
-    lay().map_err(|error| fault(disk, &name, &error))
+    lay().map_err(|error| {
+        // The disk may be full: what is half written must not keep it so.
+        let _ = disk.remove(&name);
+        fault(disk, &name, &error)
+    })
 }
 
 /// Reads what was set aside into `to`, a chunk at a time; the SHA-256 of it, `None` where there is nothing.

@@ -100,7 +100,7 @@ pub struct Report {
     pub segments: u64,
     /// The unfinished end that a crash left (or a write under way).
     pub torn_tail: Option<Torn>,
-    /// Up to which record a noted head vouches for the chain.
+    /// Up to which record a noted head vouches for the chain, all that comes before the first finding.
     pub anchored: Option<u64>,
     /// All that no crash explains, in order of place.
     pub findings: Vec<Finding>,
@@ -296,7 +296,11 @@ impl Walk {
 
     fn anchor(&mut self, chain: Head, at: usize) {
         match self.noted.remove(&chain.no) {
-            Some(hash) if hash == chain.hash => self.report.anchored = Some(chain.no),
+            // Behind what was changed the chain goes on, but it vouches for nothing before.
+            Some(hash) if hash == chain.hash && self.report.findings.is_empty() => {
+                self.report.anchored = Some(chain.no);
+            }
+            Some(hash) if hash == chain.hash => {}
             Some(_) => {
                 let no = chain.no;
                 self.find(

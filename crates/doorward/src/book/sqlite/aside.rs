@@ -54,12 +54,15 @@ fn mark(conn: &Connection) -> rusqlite::Result<Head> {
 pub(super) fn set_aside(conn: &Connection, dir: &Path, disk: &dyn Disk, upto: u64) -> Result<Hash, Fault> {
     let path = dir.join(COPY_FILE);
     remove_database(&path)?;
-    copy(conn, &path)?;
-    without(&path, upto).map_err(|error| fault(&error))?;
-    let mut file = File::open(&path).map_err(|error| Fault::disk(&path, &error))?;
-    let hash = journal::lay_book(disk, upto, &mut file)?;
+    let lay = || {
+        copy(conn, &path)?;
+        without(&path, upto).map_err(|error| fault(&error))?;
+        let mut file = File::open(&path).map_err(|error| Fault::disk(&path, &error))?;
+        journal::lay_book(disk, upto, &mut file)
+    };
+    let laid = lay();
     remove_database(&path)?;
-    Ok(hash)
+    laid
 }
 
 /// Takes the audit rows up to a record out of a copy, so that nothing of them is left in the file.
@@ -99,6 +102,10 @@ pub(super) fn take_if_behind(dir: &Path, disk: &dyn Disk) -> Result<(), Fault> {
     }
     remove_database(&new)?;
     take(disk, &new)?;
+    tracing::warn!(
+        first,
+        "the book was not there, or stood before the journal: it begins with the one set aside"
+    );
     remove_database(&path)?;
     let renamed = fs::rename(&new, &path).and_then(|()| File::open(dir)?.sync_all());
     renamed.map_err(|error| Fault::disk(&path, &error))
