@@ -24,7 +24,7 @@ use crate::book::{Batch, Store, sqlite};
 use crate::fault::Fault;
 use crate::gate::new_attempt;
 use crate::journal::{
-    Checkpoint, Disk, HeadKey, HeadKind, Heads, Noted, RealDisk, SignedHead, verify_anchored,
+    Checkpoint, Disk, HEADS_FILE, HeadKey, HeadKind, Heads, Noted, RealDisk, SignedHead, verify_anchored,
 };
 use crate::streams::{self, StreamLog};
 use crate::vault::Vault;
@@ -299,8 +299,11 @@ fn sign(disk: &Arc<dyn Disk>, vault: &dyn Vault, mut checkpoint: Checkpoint) -> 
 }
 
 fn verify(dir: &Path, header: &Header, vault: &dyn Vault) -> Result<(), Fault> {
-    let keys: Vec<HeadKey> = vault.audit_keys()?.into_iter().map(HeadKey::new).collect();
-    let disk = RealDisk::open_to_read(&dir.join(JOURNAL))?;
+    let journal = dir.join(JOURNAL);
+    // Of a node that has not signed a head yet there are none: the backup's own head stands for all, as it was closed.
+    let keys = if journal.join(HEADS_FILE).exists() { vault.audit_keys()? } else { Vec::new() };
+    let keys: Vec<HeadKey> = keys.into_iter().map(HeadKey::new).collect();
+    let disk = RealDisk::open_to_read(&journal)?;
     let (report, _) = verify_anchored(&disk, &[Noted::Plain(header.head)], &keys)?;
     let wrong = match report.findings.first() {
         Some(finding) => Some(format!("{} at {}: {}", finding.segment, finding.offset, finding.text)),
