@@ -24,7 +24,8 @@ use crate::book::{Batch, Store, sqlite};
 use crate::fault::Fault;
 use crate::gate::new_attempt;
 use crate::journal::{
-    Checkpoint, Disk, HEADS_FILE, HeadKey, HeadKind, Heads, Noted, RealDisk, SignedHead, verify_anchored,
+    Checkpoint, Disk, HEAD_KEYS_FILE, HEADS_FILE, HeadKey, HeadKind, Heads, Noted, RealDisk, SignedHead,
+    verify_anchored,
 };
 use crate::streams::{self, StreamLog};
 use crate::vault::Vault;
@@ -301,7 +302,8 @@ fn sign(disk: &Arc<dyn Disk>, vault: &dyn Vault, mut checkpoint: Checkpoint) -> 
 fn verify(dir: &Path, header: &Header, vault: &dyn Vault) -> Result<(), Fault> {
     let journal = dir.join(JOURNAL);
     // Of a node that has not signed a head yet there are none: the backup's own head stands for all, as it was closed.
-    let keys = if journal.join(HEADS_FILE).exists() { vault.audit_keys()? } else { Vec::new() };
+    let signs = [HEADS_FILE, HEAD_KEYS_FILE].iter().any(|name| journal.join(name).exists());
+    let keys = if signs { vault.audit_keys()? } else { Vec::new() };
     let keys: Vec<HeadKey> = keys.into_iter().map(HeadKey::new).collect();
     let disk = RealDisk::open_to_read(&journal)?;
     let (report, _) = verify_anchored(&disk, &[Noted::Plain(header.head)], &keys)?;
