@@ -15,7 +15,7 @@ table! {
     pub enum Event {
         ServerStarted = "server-started", "A node opened its doors.";
         ServerStopped = "server-stopped", "A node closed its doors in order.";
-        Restored = "restored", "The data were put back from a backup: tokens, links and enrolments begun are void, codes up to then used up.";
+        Restored = "restored", "The data were put back from a backup; what may have been used since is void.";
         ClockSuspect = "clock-suspect", "The wall clock stepped; one-time passwords are not checked until it agrees again.";
         ClockGood = "clock-good", "The wall clock agreed long enough; one-time passwords are checked again.";
         RecordsDropped = "records-dropped", "Records older than they are kept were dropped from the journal.";

@@ -24,7 +24,8 @@ use crate::book::{Batch, Store, sqlite};
 use crate::fault::Fault;
 use crate::gate::new_attempt;
 use crate::journal::{
-    Checkpoint, Disk, HeadKey, HeadKind, Heads, Noted, RealDisk, SignedHead, verify_anchored,
+    Checkpoint, Disk, HEAD_KEYS_FILE, HEADS_FILE, HeadKey, HeadKind, Heads, Noted, RealDisk, SignedHead,
+    verify_anchored,
 };
 use crate::streams::{self, StreamLog};
 use crate::vault::Vault;
@@ -289,18 +290,22 @@ fn settle(dir: &Path, header: Header, to: To<'_>, vault: &dyn Vault, at: Wall) -
 }
 
 /// Signs where the journal stands now, so that nothing of what was put back can be changed unseen.
-fn sign(disk: &Arc<dyn Disk>, vault: &dyn Vault, stands: Checkpoint) -> Result<(), Fault> {
+fn sign(disk: &Arc<dyn Disk>, vault: &dyn Vault, mut checkpoint: Checkpoint) -> Result<(), Fault> {
     let keys = vault.audit_keys()?;
     let newest = keys.last().ok_or_else(|| Fault::Vault("there is no audit key".to_owned()))?;
     let (key, mut heads) = (HeadKey::new(*newest), Heads::open(Arc::clone(disk))?);
-    let checkpoint = Checkpoint { count: heads.next_count(), ..stands };
+    checkpoint.count = heads.next_count();
     let signature = vault.audit_sign(newest, checkpoint.text(&key).as_bytes())?;
     heads.append(SignedHead::new(checkpoint, &key, signature))
 }
 
 fn verify(dir: &Path, header: &Header, vault: &dyn Vault) -> Result<(), Fault> {
-    let keys: Vec<HeadKey> = vault.audit_keys()?.into_iter().map(HeadKey::new).collect();
-    let disk = RealDisk::open_to_read(&dir.join(JOURNAL))?;
+    let journal = dir.join(JOURNAL);
+    // Of a node that has not signed a head yet there are none: the backup's own head stands for all, as it was closed.
+    let signs = [HEADS_FILE, HEAD_KEYS_FILE].iter().any(|name| journal.join(name).exists());
+    let keys = if signs { vault.audit_keys()? } else { Vec::new() };
+    let keys: Vec<HeadKey> = keys.into_iter().map(HeadKey::new).collect();
+    let disk = RealDisk::open_to_read(&journal)?;
     let (report, _) = verify_anchored(&disk, &[Noted::Plain(header.head)], &keys)?;
     let wrong = match report.findings.first() {
         Some(finding) => Some(format!("{} at {}: {}", finding.segment, finding.offset, finding.text)),

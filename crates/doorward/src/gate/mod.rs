@@ -58,7 +58,6 @@ use doorward_core::calendar::{Calendar, Hours, Mode};
 use doorward_core::id::{PersonId, SessionId};
 use doorward_core::identity::net::source_group;
 use doorward_core::identity::policy::Effective;
-use doorward_core::identity::restore::Reach;
 use doorward_core::limits::Limit;
 use doorward_core::machine::Note;
 use doorward_core::time::{ClockGuard, Now, Wall};
@@ -203,8 +202,6 @@ pub struct Gate {
     listening_since: std::sync::atomic::AtomicI64,
     /// No Logon that was signed before is good, by what was written down before the start.
     good_from: Wall,
-    /// How far the data reach, where they were ever restored.
-    reach: Option<Reach>,
     guard: Mutex<Guard>,
     work: Arc<Work>,
     stripes: Vec<tokio::sync::Mutex<()>>,
@@ -225,7 +222,6 @@ impl Gate {
         let sessions = sessions::Sessions::restored(&*vault, store.sessions()?, &store.firms()?);
         let nobodys_key = logon::nobodys_key(&*vault)?;
         let week = store.week()?.into();
-        let reach = restored::last(&*store)?;
         let halts = halts::Halts::restored(&*store)?;
         let stripes = (0..STRIPES).map(|_| tokio::sync::Mutex::default()).collect();
         let mut guard = Guard { clock: ClockGuard::default(), announced: true };
@@ -259,7 +255,6 @@ impl Gate {
             week,
             listening_since: good_from.as_us().into(),
             good_from,
-            reach,
             guard: Mutex::new(guard),
             work: Arc::default(),
             stripes,

@@ -8,8 +8,7 @@ use doorward_core::identity::fix_session::FixSession;
 use doorward_core::identity::restore::{Reach, UnsurePair, unsure_pairs};
 
 use super::Gate;
-use crate::book::{AuditFilter, Store};
-use crate::fault::Fault;
+use crate::book::AuditFilter;
 
 /// For how long after a restore it is told of.
 const TOLD_FOR: Duration = Duration::from_secs(14 * 24 * 3_600);
@@ -23,17 +22,20 @@ pub struct UnsurePairs {
     pub pairs: Vec<UnsurePair>,
 }
 
-/// How far the data reach since the last restore, as it was written down.
-pub(super) fn last(store: &dyn Store) -> Result<Option<Reach>, Fault> {
-    let filter = AuditFilter { event: Some(Event::Restored), ..AuditFilter::default() };
-    Ok(store.audit(&filter, None, 1)?.first().and_then(|(_, entry)| Reach::of(entry)))
-}
-
 impl Gate {
     /// How far the data reach, for two weeks after a restore.
     pub fn reach(&self) -> Option<Reach> {
         let now = self.clock.now().wall;
-        self.reach.filter(|reach| now.since(reach.restored_at) < TOLD_FOR)
+        let filter = AuditFilter {
+            event: Some(Event::Restored),
+            since: Some(now - TOLD_FOR),
+            ..AuditFilter::default()
+        };
+        // Where the book does not answer, readiness says so.
+        let last = self.store.audit(&filter, None, 1).ok()?;
+        last.first()
+            .and_then(|(_, entry)| Reach::of(entry))
+            .filter(|reach| now.since(reach.restored_at) < TOLD_FOR)
     }
 
     /// Key pairs that may not be as they were left, of one firm or of all; by Session ID.
