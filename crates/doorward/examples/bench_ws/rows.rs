@@ -90,74 +90,91 @@ async fn passwords(folder: &Path, rounds: usize, seconds: u64) -> Fallible<()> {
     storm(&folder.join("demo"), rounds, seconds)
 }
 
-/// FIX, while nobody logs in with a password and while as many do as can.
-fn storm(folder: &Path, rounds: usize, seconds: u64) -> Fallible<()> {
-    let binary = std::env::current_exe()?.with_file_name("../doorward");
-    std::fs::create_dir_all(folder)?;
-    let ready = folder.join("ready.json");
-    let words = |words: &[&str]| -> Vec<std::ffi::OsString> {
-        std::iter::once(binary.clone().into_os_string()).chain(words.iter().map(Into::into)).collect()
-    };
-    let quietly = |command: &mut std::process::Command| {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    };
-    let file = ready.to_string_lossy().into_owned();
-    let demo = words(&["demo", "--data", &folder.join("data").to_string_lossy(), "--ready-file", &file]);
-    let _demo = Pinned::start(SERVER_CORE, demo, |command| {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    })?;
-    let mut tries = 0;
-    while !ready.exists() {
-        std::thread::sleep(Duration::from_millis(100));
-        tries += 1;
-        if tries > 600 {
-            return Err("the demo does not start".into());
+/// The demo on the servers' core, and what the clients need of it.
+struct Demo {
+    _process: Pinned,
+    ready: String,
+    url: String,
+}
+
+impl Demo {
+    fn start(folder: &Path) -> Fallible<Self> {
+        std::fs::create_dir_all(folder)?;
+        let ready = folder.join("ready.json");
+        let (data, file) = (folder.join("data"), ready.to_string_lossy().into_owned());
+        let demo = words(&["demo", "--data", &data.to_string_lossy(), "--ready-file", &file])?;
+        let process = Pinned::start(SERVER_CORE, demo, |command| {
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        })?;
+        let mut tries = 0;
+        while !ready.exists() {
+            std::thread::sleep(Duration::from_millis(100));
+            tries += 1;
+            if tries > 600 {
+                return Err("the demo does not start".into());
+            }
         }
+        let about: Value = serde_json::from_slice(&std::fs::read(&ready)?)?;
+        let url = about["websocket"].as_str().ok_or("no WebSocket door")?.to_owned();
+        Ok(Self { _process: process, ready: file, url })
     }
-    let about: Value = serde_json::from_slice(&std::fs::read(&ready)?)?;
-    let url = about["websocket"].as_str().ok_or("no WebSocket door")?.to_owned();
-    let span = seconds.to_string();
-    let ping = || -> Fallible<f64> {
-        let ping = [
-            "load",
-            "fix",
-            "--ready",
-            &file,
-            "--mode",
-            "ping",
-            "--duration-s",
-            &span,
-            "--warm-up-s",
-            "1",
-            "--json",
-        ];
-        let mut client = Pinned::start(CLIENT_CORE, words(&ping), quietly)?;
-        let text: Vec<String> = client.lines()?.collect();
-        let told: Value = serde_json::from_str(&text.join("\n"))?;
-        Ok(told["latency_us"]["ping"]["p99"].as_f64().ok_or_else(|| format!("no p99: {told}"))? / 1_000.0)
-    };
-    let (mut quiet, mut stormy, mut rates) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        quiet.push(ping()?);
-        let longer = (seconds + 2).to_string();
-        let storm = [
-            "load",
+
+    /// `doorward load` with arguments, on the clients' core.
+    fn load(arguments: &[&str]) -> Fallible<Pinned> {
+        let all = words(&[&["load"], arguments, &["--json"]].concat())?;
+        Pinned::start(CLIENT_CORE, all, |command| {
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        })
+    }
+
+    /// p99 of Test Request to Heartbeat, in milliseconds.
+    fn ping_ms(&self, seconds: &str) -> Fallible<f64> {
+        let ping =
+            ["fix", "--ready", &self.ready, "--mode", "ping", "--duration-s", seconds, "--warm-up-s", "1"];
+        let told = told_by(Self::load(&ping)?)?;
+        let p99 = told["latency_us"]["ping"]["p99"].as_f64();
+        Ok(p99.ok_or_else(|| format!("no p99: {told}"))? / 1_000.0)
+    }
+
+    /// Password logins for so long.
+    fn logins(&self, seconds: &str) -> Fallible<Pinned> {
+        let logins = [
             "ws",
             "--url",
-            &url,
+            &self.url,
             "--users-file",
-            &file,
+            &self.ready,
             "--connections",
             "8",
             "--duration-s",
-            &longer,
-            "--json",
+            seconds,
         ];
-        let mut logins = Pinned::start(CLIENT_CORE, words(&storm), quietly)?;
-        stormy.push(ping()?);
-        let text: Vec<String> = logins.lines()?.collect();
-        let told: Value = serde_json::from_str(&text.join("\n"))?;
-        rates.push(told["rate_per_s"].as_f64().unwrap_or_default());
+        Self::load(&logins)
+    }
+}
+
+/// `doorward` and its arguments.
+fn words(arguments: &[&str]) -> Fallible<Vec<std::ffi::OsString>> {
+    let binary = std::env::current_exe()?.with_file_name("../doorward").into_os_string();
+    Ok(std::iter::once(binary).chain(arguments.iter().map(Into::into)).collect())
+}
+
+/// The JSON that a program prints.
+fn told_by(mut program: Pinned) -> Fallible<Value> {
+    let text: Vec<String> = program.lines()?.collect();
+    Ok(serde_json::from_str(&text.join("\n"))?)
+}
+
+/// FIX, while nobody logs in with a password and while as many do as can.
+fn storm(folder: &Path, rounds: usize, seconds: u64) -> Fallible<()> {
+    let demo = Demo::start(folder)?;
+    let (span, longer) = (seconds.to_string(), (seconds + 2).to_string());
+    let (mut quiet, mut stormy, mut rates) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        quiet.push(demo.ping_ms(&span)?);
+        let logins = demo.logins(&longer)?;
+        stormy.push(demo.ping_ms(&span)?);
+        rates.push(told_by(logins)?["rate_per_s"].as_f64().unwrap_or_default());
     }
     told("FIX Test Request → Heartbeat, p99 ms, quiet", quiet.clone());
     told("the same beside password logins, p99 ms", stormy.clone());

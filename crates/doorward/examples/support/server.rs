@@ -75,7 +75,7 @@ impl Pinned {
     pub(crate) fn memory_kib(&self, what: &str) -> Fallible<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(what)).ok_or("no such memory")?;
-        Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse()?)
+        Ok(line.split_whitespace().next().ok_or("no number")?.parse()?)
     }
 
     /// Ends it in order.
