@@ -12,6 +12,7 @@ use doorward_core::trace::Check;
 
 use super::Origin;
 use super::testing::{GOOD, World, origin, secret, world};
+use crate::hashing::HashParams;
 
 /// Any bytes in PKCS#1 v1.5, encrypted with the present challenge key.
 pub(super) fn encrypted_bytes(world: &World, message: &[u8]) -> Encrypted {
@@ -156,4 +157,25 @@ async fn s4_past_a_hundred_wrong_over_all_sources_and_doors_only_known_sources_g
     assert!(matches!(known, Verdict::Granted(_)), "the person's own source: {known:?}");
     let stranger = guess(strangers.end, GOOD).await;
     assert!(matches!(stranger, Verdict::Granted(_)), "a right one ended the row: {stranger:?}");
+}
+
+#[tokio::test]
+async fn s1_what_back_off_refuses_is_answered_after_the_time_of_a_hash_and_without_one() {
+    let world = world();
+    world.person("julian", AuthSystem::Password, false).await;
+    for _ in 0..5 {
+        assert_eq!(world.login("julian", "not the password", None).await, Verdict::Refused);
+    }
+    // A pool that has hashed nothing yet takes hashes for far slower than those of this test are.
+    let world = world.reopened(HashParams::tiny());
+    let typical = world.gate.hashes.typical();
+    assert!(typical.as_millis() >= 50, "{typical:?}");
+    let password = GivenPassword::Encrypted(world.encrypted(GOOD, Padding::OaepSha256));
+    let ask = Ask::Login { userid: "julian".to_owned(), password, code: None };
+    let (compared, began) = (world.gate.hashes.compared(), std::time::Instant::now());
+    assert_eq!(world.ask(1, ask).await, Verdict::Refused);
+    let took = began.elapsed();
+    assert!(took >= typical, "answered after {took:?}, a hash takes {typical:?}");
+    assert_eq!(world.gate.hashes.compared(), compared);
+    assert_eq!(world.entries(1)[0].reason, Some(Deny::BackedOff));
 }
