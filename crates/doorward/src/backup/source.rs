@@ -126,7 +126,8 @@ fn segments(
         }
         let Some(newest) = Newest::read(disk, &file, node)? else { continue };
         ends(newest.head);
-        is_growing = newest.frames == 0;
+        // A segment of the stream log is made ahead; one of the journal only when the one before it is sealed.
+        is_growing = newest.frames == 0 && folder == STREAMS;
         let length = newest.length;
         let mut piece = Piece::here(name, newest.bytes);
         piece.file.length = length;

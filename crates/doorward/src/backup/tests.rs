@@ -176,6 +176,25 @@ fn a_backup_while_records_and_messages_come_is_one_moment_of_them() {
 }
 
 #[test]
+fn a_segment_that_was_only_just_begun_follows_on_a_sealed_one() {
+    let world = World::new();
+    write(&world.store("data"), 60);
+    let journal = world.path("data/journal");
+    let names = fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().path());
+    let last = names.filter(|name| name.extension().is_some_and(|ending| ending == "seg")).max().unwrap();
+    let first: u64 = last.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    assert!(first > 1);
+    // As it is between its making and its first batch.
+    let mut bytes = fs::read(&last).unwrap();
+    bytes[512..].fill(0);
+    fs::write(&last, bytes).unwrap();
+    fs::remove_file(world.path("data/book.db")).unwrap();
+    let header = world.make("b").unwrap();
+    assert_eq!((header.head.no, header.book), (first - 1, None));
+    assert_eq!(world.restore("b", "new").unwrap().record, first);
+}
+
+#[test]
 fn v9_every_changed_byte_cut_and_addition_is_found() {
     let world = World::new();
     write(&world.store("data"), 30);
