@@ -42,8 +42,10 @@ def add_user(demo, userid, firm, initial_password):
     command([BINARY, "user", "add", userid, *arguments, *where], stdin=initial_password + "\n")
 
 
-def command(words, stdin=""):
-    done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=CLIENT_S_MAX)
+def command(words, stdin="", environment=None):
+    """Runs it, with these variables beside ours; gives what it printed."""
+    env = dict(os.environ, **environment) if environment else None
+    done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=CLIENT_S_MAX, env=env)
     if done.returncode != 0:
         raise AssertionError(f"{' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -55,7 +57,7 @@ def command(words, stdin=""):
 class Demo:
     """A running demo; `ready` is what it wrote once all doors listened."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *more):
         self.log_path = folder / "demo.log"
         self.log = open(self.log_path, "a", encoding="utf-8")
         # How far its clock was moved.
@@ -64,7 +66,7 @@ class Demo:
         # An earlier demo on the same data may have left one.
         ready_file.unlink(missing_ok=True)
         self.process = subprocess.Popen(
-            demo_command(folder / "data", ready_file), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
+            [*demo_command(folder / "data", ready_file), *more], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
         )
         self.ready = None
         give_up = time.monotonic() + START_S_MAX

@@ -4,6 +4,7 @@ mod mutants;
 mod reference;
 mod security;
 mod tidy;
+mod timing;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,7 +21,8 @@ const USAGE: &str = "usage: cargo xtask <command>
               --check          whether each still fits the tree
   security    write docs/security.md: each rule, its tests and how they went
               --results FILE   of this JUnit file of nextest
-              --out FILE       to another place";
+              --out FILE       to another place
+  timing      try and judge whether refusals can be told apart by their time; see docs/timing.md";
 
 fn main() -> Result<ExitCode> {
     let root = root();
@@ -32,6 +34,7 @@ fn main() -> Result<ExitCode> {
             println!("docs: wrote {path}");
             Ok(ExitCode::SUCCESS)
         }
+        ["timing", ..] => timing::run(&root, &arguments[1..]),
         ["mutants", ref more @ ..] => mutants::command(&root, more),
         ["security", ref more @ ..] => security::command(&root, more),
         [] | ["help" | "--help" | "-h"] => {

@@ -1,6 +1,7 @@
 //! Client library of Doorward: FIX sessions, WebSocket login, password encryption, local administration, one-time passwords.
 //!
-//! - [`ws::WsClient`] logs in over WebSocket and answers pings while it is polled.
+//! - [`ws::WsClient`] logs in over WebSocket and answers pings while it is polled; programs have logins verified, look
+//!   after tokens and users.
 //! - [`fix::FixClient`] logs on over FIX with a key pair or as a person, and keeps the session.
 //! - [`password`] encrypts a password with a challenge key, as every door wants it.
 //! - [`api::AdminClient`] speaks the HTTP API over the server's local socket.

@@ -15,8 +15,10 @@ table! {
     pub enum Event {
         ServerStarted = "server-started", "A node opened its doors.";
         ServerStopped = "server-stopped", "A node closed its doors in order.";
+        Restored = "restored", "The data were put back from a backup; what may have been used since is void.";
         ClockSuspect = "clock-suspect", "The wall clock stepped; one-time passwords are not checked until it agrees again.";
         ClockGood = "clock-good", "The wall clock agreed long enough; one-time passwords are checked again.";
+        RecordsDropped = "records-dropped", "Records older than they are kept were dropped from the journal.";
         LoginGranted = "login-granted", "A person or program was let in.";
         LoginRefused = "login-refused", "A login was refused.";
         LoginVerified = "login-verified", "A program had a customer's login verified; nobody was let in by it.";
@@ -47,7 +49,7 @@ table! {
         StepRefused = "step-refused", "A step on somebody, or on the own factors, was refused.";
         FactorProved = "factor-proved", "A one-time password was given for a step that asks for a fresh one.";
         SessionEnded = "session-ended", "A browser session was ended.";
-        RightsChanged = "rights-changed", "The rights of an administrator were changed.";
+        RightsChanged = "rights-changed", "What an administrator or a program may do was changed.";
         NoticesChanged = "notices-changed", "What an administrator is told of by mail was changed.";
         EmailChanged = "email-changed", "Somebody's mail address was changed.";
         MailQueued = "mail-queued", "A mail waits to be sent.";

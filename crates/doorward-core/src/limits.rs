@@ -54,7 +54,7 @@ table! {
         LogonsSeen = "logons-seen", "Good signatures remembered, for 10 s or over a step of the clock; one more Logon must wait.";
         TokensPerPerson = "tokens-per-person", "Tokens of one person that are good; one more ends the oldest.";
         MailsPerHour = "mails-per-hour", "Mails of one kind to one recipient an hour; more become one mail with a count.";
-        DiskFreeMiB = "disk-free-mib", "MiB that are free on the journal's disk; below, closed connections are only counted, and /readyz warns.";
+        DiskFreeMiB = "disk-free-mib", "MiB free on the journal's disk; below, closed connections are only counted, and /readyz warns.";
         RefusalSources = "refusal-sources", "Sources whose closed connections are counted apart; beyond, they are counted together.";
     }
 }

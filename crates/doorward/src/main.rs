@@ -31,6 +31,10 @@ enum Command {
     Config(cli::ConfigArgs),
     /// Rebuild the book (the database) from the journal
     Book(cli::BookArgs),
+    /// Back up a node's data into one sealed file, while it runs or without it
+    Backup(cli::BackupArgs),
+    /// Restore a backup into a new data directory
+    Restore(Box<cli::RestoreArgs>),
     /// Firms, on a running node
     Firm(cli::FirmArgs),
     /// People and programs, on a running node
@@ -112,6 +116,8 @@ async fn run(command: Command) -> Result<Exit, CliError> {
         Command::Demo(args) => cli::run_demo(args).await,
         Command::Config(args) => cli::run_config(&args),
         Command::Book(args) => cli::run_book(&args),
+        Command::Backup(args) => cli::run_backup(&args),
+        Command::Restore(args) => cli::run_restore(&args),
         Command::Firm(args) => cli::run_firm(args).await,
         Command::User(args) => cli::run_user(args).await,
         Command::Halt(args) => cli::run_halt(args).await,

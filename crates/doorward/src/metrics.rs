@@ -177,6 +177,8 @@ measurements! {
         "Room left on the disk of the journal.";
     Gauge journal_unanchored() = "doorward_journal_unanchored", "records",
         "Records of the journal behind its last signed head.";
+    Counter journal_head_failed() = "doorward_journal_heads_failed_total", "heads",
+        "Heads of the journal that could not be signed or written.";
     Gauge book_mark() = "doorward_book_mark", "records",
         "Number of the last journal record that the book holds.";
     Counter book_conflict() = "doorward_book_conflicts_total", "decisions",

@@ -1,6 +1,7 @@
 //! A node from its configuration: vault, store, gate and doors are opened in order, and closed in the reverse one.
 
 mod listener_tls;
+mod mail;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -18,12 +19,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::listener_tls::{OpenTls, open_tls};
+use self::mail::{mail_office, mail_server};
 use crate::backend::sim::Sim;
 use crate::backend::{Backend, Echo};
 use crate::book::{Store, sqlite};
 use crate::clock::Clock;
 use crate::config::value::is_loopback;
-use crate::config::{Config, FixBackend, MailWay, PublicUrl, VaultProvider};
+use crate::config::{Config, FixBackend, PublicUrl, VaultProvider};
 use crate::doors::accept::listen;
 use crate::doors::admission::{Admission, Limits, raise_descriptors};
 use crate::doors::certificates::Certificates;
@@ -41,9 +43,7 @@ use crate::http::web::site::Site;
 use crate::http::web::tokens::Tokens;
 use crate::http::web::{self, WebState};
 use crate::journal::{Disk, FullDisk, RealDisk};
-use crate::mail::letter::Letterhead;
-use crate::mail::outbox::{Office, Outbox};
-use crate::mail::{Folder, Post, Smtp, SmtpSettings};
+use crate::mail::outbox::Outbox;
 use crate::metrics;
 use crate::streams;
 use crate::vault::{ChallengeSettings, FaultyVault, Protection, SoftVault, Vault};
@@ -54,8 +54,6 @@ const QUEUE_SHARE: usize = 4;
 const CREDENTIALS_ENV: &str = "CREDENTIALS_DIRECTORY";
 /// The credential under which the key file is sealed.
 const CREDENTIAL: &str = "doorward-vault";
-/// Longest time for reaching the mail server, and for one mail.
-const MAIL_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often the node looks after itself.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -402,9 +400,13 @@ fn open_fix(
     Ok(Some(running))
 }
 
-/// Ticks each second, and signs heads, until the node stops.
+/// Ticks each second, signs heads and drops old records, until the node stops.
 async fn look_after(gate: Arc<Gate>, handle: PrometheusHandle, stopping: watch::Receiver<bool>) {
-    tokio::join!(gate.checkpoint_by_count(stopped(stopping.clone())), tick(&gate, &handle, stopping));
+    tokio::join!(
+        gate.checkpoint_by_count(stopped(stopping.clone())),
+        gate.drop_old_records_hourly(stopped(stopping.clone())),
+        tick(&gate, &handle, stopping)
+    );
 }
 
 async fn tick(gate: &Gate, handle: &PrometheusHandle, stopping: watch::Receiver<bool>) {
@@ -468,7 +470,12 @@ fn breach_list(config: &Config) -> Result<BreachList, StartError> {
 /// How a key file is protected: by the configuration, else by the service manager's credential, else by the file
 /// beside it.
 pub fn protection(config: &Config) -> Protection {
-    protection_by(config.vault.passphrase.as_ref(), |name| std::env::var_os(name))
+    protection_of(config.vault.passphrase.as_ref())
+}
+
+/// The same by a passphrase, where there is one.
+pub fn protection_of(passphrase: Option<&Secret<String>>) -> Protection {
+    protection_by(passphrase, |name| std::env::var_os(name))
 }
 
 fn protection_by(passphrase: Option<&Secret<String>>, env: impl Fn(&str) -> Option<OsString>) -> Protection {
@@ -527,51 +534,15 @@ fn gate_settings(config: &Config, public_url: Option<&PublicUrl>, delay: Duratio
         pkcs1: config.vault.pkcs1,
         register_url: public_url.map(|url| register_url(url.as_str())),
         mail: config.mail.is_some(),
-        token_valid: std::time::Duration::from_secs(12 * 3_600),
+        token_valid: config.ws.token_valid,
         portal_url: public_url.map(|url| url.as_str().trim_end_matches('/').to_owned()),
         product_names: config.passwords.product_names.clone(),
         password_bytes_max: carried.min(Limit::PasswordBytes.max()),
         calendar: Arc::clone(&config.calendar),
+        keep_records: config.keep_records,
         delay,
         ..Settings::default()
     }
-}
-
-/// What mails are made with, where they leave at all.
-fn mail_office(config: &Config, public_url: Option<&PublicUrl>) -> Result<Option<Office>, StartError> {
-    let Some(mail) = &config.mail else { return Ok(None) };
-    let post = match &mail.by {
-        MailWay::Folder(folder) => Post::Folder(Folder::open(folder)?),
-        MailWay::Server { .. } => match mail_server(config)? {
-            Some(smtp) => Post::Smtp(smtp),
-            None => return Ok(None),
-        },
-    };
-    let head = Letterhead {
-        sender: Settings::default().issuer,
-        portal: public_url.map(|url| url.as_str().trim_end_matches('/').to_owned()),
-    };
-    Ok(Some(Office { head, from: mail.from.clone(), reply_to: mail.reply_to.clone(), post }))
-}
-
-/// The mail server, where mails leave by one; nothing is connected yet.
-fn mail_server(config: &Config) -> Result<Option<Smtp>, StartError> {
-    let Some(mail) = &config.mail else { return Ok(None) };
-    let MailWay::Server { server, port, security, tls_ca, credentials } = &mail.by else { return Ok(None) };
-    let read = |path: &PathBuf| {
-        std::fs::read(path)
-            .map_err(|error| StartError::Config(format!("mail.tls_ca: {}: {error}", path.display())))
-    };
-    let settings = SmtpSettings {
-        server: server.clone(),
-        port: *port,
-        security: *security,
-        credentials: credentials.clone(),
-        roots: tls_ca.as_ref().map(read).transpose()?,
-        sender: mail.from.email.clone(),
-        wait_max: MAIL_WAIT_MAX,
-    };
-    Ok(Some(Smtp::new(settings).map_err(StartError::Config)?))
 }
 
 /// Where somebody registers an authenticator, at a portal.

@@ -328,7 +328,9 @@ fn q7_audit_verify_finds_an_edited_byte_and_forgives_a_torn_tail() {
     std::fs::write(&segment, &torn).unwrap();
     let text = fails(dir.path(), &verify, 2);
     assert!(text.contains("torn tail") && text.contains("anchor"), "{text}");
-    std::fs::remove_file(dir.path().join("data/journal/heads")).unwrap();
+    for name in ["heads", "heads.pem"] {
+        std::fs::remove_file(dir.path().join("data/journal").join(name)).unwrap();
+    }
     let text = done(dir.path(), &verify);
     assert!(text.contains("torn tail") && text.contains("anchored: nothing"), "{text}");
     // That batch was acknowledged, and the book knows: a node does not go on as if it had never been.

@@ -64,6 +64,28 @@ async fn registration_required(demo: &Server) -> Seen {
     peer.into_results()
 }
 
+/// What a program that serves others hears beside.
+async fn by_a_program(demo: &Server) -> Seen {
+    let mut web = demo.enter(&demo.service(&["verify", "token", "add", "change"]).await).await;
+    let customer = demo.trader().await;
+    let missing = web.verify(&customer, json!({"gentoken": true})).await;
+    assert_eq!(missing, json!({"result": "2fa token missing", "type": "verifylogin"}));
+    let there = web.step(json!({"userid": customer.userid}), &[("pass", "handed over on paper")]).await;
+    assert_eq!(there, json!({"result": "user already exists", "type": "adduser"}));
+    let foreign = json!({"userid": "new@south.example", "firm": "SOUTH"});
+    let unknown = web.step(foreign, &[("pass", "handed over on paper")]).await;
+    assert_eq!(unknown, json!({"result": "unknown firm", "type": "adduser"}));
+    let unknown = web.ask(json!({"type": "getuser", "userid": "plain@south.example"})).await;
+    assert_eq!(unknown, json!({"result": "unknown user", "type": "getuser"}));
+    let reset = json!({"userid": customer.userid, "updateprof": true, "resetpass": true});
+    let denied = web.step(reset, &[("newpass", "handed over on paper")]).await;
+    assert_eq!(denied, json!({"result": "permission denied", "type": "adduser", "field": "resetpass"}));
+    let moved = json!({"userid": customer.userid, "updateprof": true, "firm": "SOUTH"});
+    let invalid = web.step(moved, &[]).await;
+    assert_eq!(invalid, json!({"result": "invalid field", "type": "adduser", "field": "firm"}));
+    web.into_results()
+}
+
 /// P11: an initial password lets nobody do anything but change it.
 async fn initial_password(demo: &Server) -> Seen {
     let trader = demo.person(json!({"auth_system": "password"})).await;
@@ -81,7 +103,7 @@ async fn initial_password(demo: &Server) -> Seen {
     assert_eq!(answer, json!({"result": "missing field", "type": "adduser", "field": "newpass"}));
     let mut of_another = change;
     of_another["userid"] = "plain@north.example".into();
-    assert_eq!(peer.ask(of_another).await["result"], "permission denied");
+    assert_eq!(peer.ask(of_another).await["result"], "password change required");
     let answer = peer.change_password(&trader.password, "short").await;
     assert_eq!(answer["result"], "password issue");
     assert!(answer["reason"].is_string(), "{answer}");
@@ -169,13 +191,14 @@ async fn slow_gate() -> Seen {
 async fn every_answer_of_the_table_comes_over_the_wire() {
     let demo = Server::demo(&[]).await;
     let at_the_demo = async {
-        let (a, b, c, d) = tokio::join!(
+        let (a, b, c, d, e) = tokio::join!(
             on_the_way_in(&demo),
             refused(&demo),
             registration_required(&demo),
-            initial_password(&demo)
+            initial_password(&demo),
+            by_a_program(&demo)
         );
-        [a, b, c, d]
+        [a, b, c, d, e]
     };
     let (some, faults, busy, slow) = tokio::join!(at_the_demo, with_faults(), busy(), slow_gate());
     let seen: Seen = some.into_iter().chain([faults, busy, slow]).flatten().collect();

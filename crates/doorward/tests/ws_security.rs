@@ -327,6 +327,76 @@ async fn s5_every_path_that_verifies_a_secret_is_counted_and_held_back() {
     assert_eq!(answer["result"], "invalid token", "the right one waits, too");
 }
 
+/// A program of the firm NORTH, logged in from an address of its own.
+async fn program(demo: &Server, from: IpAddr) -> Peer {
+    let grant = json!({
+        "firms": ["NORTH"], "rights": ["verify", "token", "change", "token-on-password"], "sources": ["127.0.0.0/8"]
+    });
+    let userid = format!("program-{from}");
+    let new = json!({"userid": userid, "kind": "service", "initial": false, "grant": grant});
+    let added = demo.api().post("/api/v1/people", &new).await.unwrap();
+    let mut peer = demo.connect(from).await;
+    peer.challenge().await;
+    let answer = peer.login(&userid, added["password"].as_str().unwrap(), None).await;
+    assert_eq!(answer["result"], "OK", "{answer}");
+    peer
+}
+
+#[tokio::test]
+async fn s5_what_programs_ask_with_a_customers_secret_is_counted_and_held_back() {
+    let demo = shared_demo().await;
+    let waiting = async |user: &User, from: &str| {
+        let attempts = demo.known(user).await["attempts"].clone();
+        let waiting = attempts["waiting"].as_array().unwrap();
+        waiting.iter().any(|source| source["source"] == from && source["wrong"] == 5)
+    };
+    let from = source();
+    let mut program = program(demo, from).await;
+    // verified login: by the customer's address
+    let trader = demo.trader().await;
+    let verify = |peer: &Peer, password: &str| {
+        let (pass, padding) = (peer.encrypted(password), peer.padding.name());
+        json!({"type": "verifylogin", "userid": trader.userid, "pass": pass, "padding": padding,
+            "source": "198.51.100.7", "gentoken": true})
+    };
+    let message = verify(&program, &trader.password);
+    let token = program.ask(message).await["token"].as_str().unwrap().to_owned();
+    for _ in 0..5 {
+        let message = verify(&program, "a guess like any other");
+        assert_eq!(program.ask(message).await["result"], "invalid user/password");
+    }
+    assert!(waiting(&trader, "198.51.100.7").await);
+    let message = verify(&program, &trader.password);
+    let answer = program.ask(message).await;
+    assert_eq!(answer["result"], "invalid user/password", "the right one waits, too");
+    // login with a token
+    let strange = source();
+    let by_token = async |token: &str| {
+        let mut peer = demo.connect(strange).await;
+        peer.ask(json!({"type": "login", "userid": trader.userid, "token": token})).await
+    };
+    for _ in 0..5 {
+        assert_eq!(by_token("a guess").await["result"], "invalid token");
+    }
+    assert!(waiting(&trader, &strange.to_string()).await);
+    assert_eq!(by_token(&token).await["result"], "invalid token", "the right one waits, too");
+    // password change for another: by the program's address
+    let trader = demo.trader().await;
+    let change = async |peer: &mut Peer, present: &str| {
+        let (pass, newpass) = (peer.encrypted(present), peer.encrypted("a wholly new pass phrase"));
+        let padding = peer.padding.name();
+        peer.ask(json!({"type": "adduser", "userid": trader.userid, "updateprof": true, "pass": pass,
+            "newpass": newpass, "padding": padding}))
+            .await
+    };
+    for _ in 0..5 {
+        assert_eq!(change(&mut program, "a guess like any other").await["result"], "password issue");
+    }
+    assert!(waiting(&trader, &from.to_string()).await);
+    let answer = change(&mut program, &trader.password).await;
+    assert_ne!(answer["result"], "OK", "the right one waits, too: {answer}");
+}
+
 #[tokio::test]
 async fn s12_one_address_floods_and_another_logs_in_within_2_s() {
     const FLOOD: usize = 120;

@@ -51,6 +51,8 @@ const RULES: &[Rule] = &[
             // Commands that work on files: `book rebuild`, `audit verify`, `audit export`, `audit key`, `init`.
             "doorward::cli::book", "doorward::cli::audit_verify", "doorward::cli::audit_export",
             "doorward::cli::audit_key", "doorward::cli::init",
+            // Backups: what reads all files beside their owner, and its two commands.
+            "doorward::backup", "doorward::cli::backup", "doorward::cli::restore", "doorward::cli::restore_since",
         ],
         tests_too: false,
         why: "only the gate uses book, vault and journal: ask the gate",
@@ -63,6 +65,8 @@ const RULES: &[Rule] = &[
             "doorward::doors::fix",
             // Construction: what opens the log's disk.
             "doorward::serve", "doorward::cli::serve", "doorward::demo", "doorward::cli::demo",
+            // A restored log, before there is a FIX thread.
+            "doorward::backup",
         ],
         tests_too: false,
         why: "the stream log has one owner, the FIX thread: send it a command",

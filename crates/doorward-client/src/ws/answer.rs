@@ -7,11 +7,11 @@ use serde_json::Value;
 pub struct Reply<T> {
     /// What it means.
     pub answer: T,
-    /// The message as it came, for display.
+    /// The message as it came, for display; without tokens and seeds, which the answer holds.
     pub raw: Value,
 }
 
-/// The answer to `login` and `send2fatoken`.
+/// The answer to `login`, by password or token, and to `send2fatoken`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LoginAnswer {
     /// Logged in. Where the password must be changed, nothing else is served before that.
@@ -23,7 +23,7 @@ pub enum LoginAnswer {
     CodeRequired,
     /// Wrong user or password, or one of the reasons that are told no further; the server closes.
     Refused,
-    /// The one-time password was wrong or used; the connection waits for another.
+    /// The one-time password was wrong or used, and the connection waits for another; or the token is not good.
     InvalidToken,
     /// The user must register an authenticator first; the server closes.
     RegistrationRequired {
@@ -110,10 +110,10 @@ impl ChangeAnswer {
     }
 }
 
-fn result(raw: &Value) -> &str {
+pub(super) fn result(raw: &Value) -> &str {
     raw["result"].as_str().unwrap_or_default()
 }
 
-fn retry_ms(raw: &Value) -> u64 {
+pub(super) fn retry_ms(raw: &Value) -> u64 {
     raw["retry_ms"].as_u64().unwrap_or(1_000)
 }

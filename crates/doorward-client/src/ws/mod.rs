@@ -1,4 +1,5 @@
-//! WebSocket login: connect, challenge, log in, send a code, change the password, stay, leave.
+//! The WebSocket door: connect, challenge, log in, send a code, change the password, stay, leave; and what programs and
+//! administrators ask for others.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,11 +24,18 @@ use crate::password::{Challenge, encrypt};
 use crate::{ClientError, Closing};
 
 mod answer;
+mod served;
+mod serving;
 mod target;
 #[cfg(test)]
 mod tests;
 
 pub use answer::{ChangeAnswer, LoginAnswer, Reply};
+pub use served::{
+    Declined, KnownUser, LoginToken, NewSeed, StepAnswer, StepDone, TokenAnswer, UserAnswer, VerifiedLogin,
+    VerifyAnswer,
+};
+pub use serving::{PasswordStep, UserDetails, VerifyLogin};
 use target::Target;
 
 /// How to connect and how long to wait.

@@ -1,5 +1,7 @@
 //! The client against a small server that speaks what the WebSocket page documents.
 
+mod serving;
+
 use std::collections::VecDeque;
 
 use tokio::net::{TcpListener, TcpStream};

@@ -67,8 +67,10 @@ impl Calendar {
 
     /// The week that opened last at an instant. Good to be kept until its [`Week::next_open`].
     pub fn week_at(&self, at: Wall) -> Week {
-        // Each week that does not open has a holiday of its own.
-        let tries = self.hours.holidays.len() as i64 + 3;
+        // Each week that does not open has a holiday of its own, or is less than what daylight saving skipped of it,
+        // which happens a few times a year.
+        let holidays = self.hours.holidays.len() as i64;
+        let tries = holidays + holidays / 8 + 4;
         let near = self.hours.week_of(self.local(at).date());
         let opened = (0..tries).map(|back| near + 1 - back).find_map(|number| {
             let span = self.span(number)?;

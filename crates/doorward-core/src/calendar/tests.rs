@@ -215,6 +215,17 @@ fn a_skipped_time_is_taken_later_and_one_that_comes_twice_the_first_time() {
 }
 
 #[test]
+fn a_week_that_daylight_saving_skips_does_not_open_and_the_one_before_goes_on() {
+    let calendar = with(hours("Europe/Berlin", "sunday 02:30", "sunday 03:00"), &[]);
+    let week = calendar.week_at(at("2028-03-20T12:00:00Z"));
+    // 02:30 on the 26th is taken as 03:30, after the close.
+    assert_eq!(week.next_open, at("2028-04-02T00:30:00Z"));
+    for time in ["2028-03-26T12:00:00Z", "2028-04-01T12:00:00Z", "2028-04-02T00:29:59Z"] {
+        assert_eq!(calendar.week_at(at(time)), week, "{time}");
+    }
+}
+
+#[test]
 fn a_week_may_begin_and_end_on_any_day() {
     let monday = with(hours("Europe/London", "monday 00:00", "friday 23:59"), &[]);
     let week = monday.week_at(at("2026-11-21T12:00:00Z"));

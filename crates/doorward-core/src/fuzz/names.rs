@@ -3,14 +3,21 @@
 use std::time::Duration;
 
 use crate::ask::KeyId;
-use crate::id::{FirmCode, PersonId, UserId};
+use crate::calendar::{Date, DayTime, WeekTime};
+use crate::id::{AccessKeyId, CompId, FirmCode, OperatorId, PersonId, UserId};
+use crate::identity::halt::HaltScope;
+use crate::identity::link::LinkHash;
 use crate::identity::net::Network;
 use crate::identity::password::{self, Against};
+use crate::identity::token::TokenHash;
+use crate::stream::{Epoch, StreamKey};
 use crate::time::Wall;
 
 /// Reads bytes as each kind of name and as a new password: never panics, and what was taken reads back as itself.
 pub fn names(bytes: &[u8]) {
+    session(bytes);
     let Ok(text) = std::str::from_utf8(bytes) else { return };
+    kept(text);
     if let Ok(userid) = UserId::parse(text) {
         assert_eq!(UserId::parse(userid.as_str()).as_ref(), Ok(&userid), "not canonical");
         assert!((1..=UserId::CHARS_MAX).contains(&userid.as_str().chars().count()));
@@ -37,6 +44,49 @@ pub fn names(bytes: &[u8]) {
         assert!(close, "{instant} for {text:?}");
     }
     new_password(text);
+}
+
+/// Names of a FIX session, which are bytes on the wire.
+fn session(bytes: &[u8]) {
+    if let Some(id) = CompId::parse(bytes) {
+        assert_eq!(id.to_bytes().as_slice(), bytes);
+        assert_eq!(id.to_string().as_bytes(), bytes);
+    }
+    if let Some(id) = OperatorId::parse(bytes) {
+        assert_eq!(OperatorId::parse(id.as_str().as_bytes()).as_ref(), Some(&id), "not canonical");
+        assert!(id.as_str().as_bytes().eq_ignore_ascii_case(bytes));
+    }
+    if let Some(id) = AccessKeyId::parse(bytes) {
+        assert_eq!(id.to_string().as_bytes(), bytes);
+    }
+}
+
+/// What is written down by us, in one way only.
+fn kept(text: &str) {
+    if let Some(stream) = StreamKey::parse(text) {
+        assert_eq!(stream.to_string(), text);
+    }
+    if let Some(scope) = HaltScope::parse(text) {
+        assert_eq!(HaltScope::parse(&scope.to_string()), Some(scope));
+    }
+    if let Some(epoch) = Epoch::parse(text) {
+        assert_eq!(Epoch::parse(&epoch.to_string()), Some(epoch));
+    }
+    if let Some(hash) = LinkHash::parse(text) {
+        assert_eq!(hash.to_string(), text);
+    }
+    if let Some(hash) = TokenHash::parse(text) {
+        assert_eq!(hash.to_string(), text);
+    }
+    if let Ok(time) = DayTime::parse(text) {
+        assert_eq!(time.to_string(), text);
+    }
+    if let Ok(time) = WeekTime::parse(text) {
+        assert_eq!(WeekTime::parse(&time.to_string()), Ok(time));
+    }
+    if let Ok(date) = Date::parse(text) {
+        assert_eq!(date.to_string(), text);
+    }
 }
 
 fn new_password(text: &str) {

@@ -18,23 +18,34 @@ impl Random {
     }
 }
 
+/// The files of a folder in the order of their names; none where there is no folder.
 #[expect(clippy::disallowed_methods, reason = "a test may read its corpus")]
-fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| {
-            let bytes = std::fs::read(&path).unwrap();
-            // The newline at the end is the file's, not the input's.
-            let input = bytes.strip_suffix(b"\n").unwrap_or(&bytes).to_vec();
-            (path.file_name().unwrap().to_string_lossy().into_owned(), input)
-        })
-        .collect();
-    files.sort();
-    assert!(files.len() >= 10, "{} files of {name}", files.len());
-    assert!(files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() <= 16 * 1024);
-    files
+fn folder(path: PathBuf) -> Vec<Vec<u8>> {
+    let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+/// The named inputs of a body.
+fn corpus(name: &str) -> Vec<Vec<u8>> {
+    let mut inputs = folder(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name));
+    for input in &mut inputs {
+        // The newline at the end is the file's, not the input's.
+        if input.last() == Some(&b'\n') {
+            input.pop();
+        }
+    }
+    assert!(inputs.len() >= 10, "{} files of {name}", inputs.len());
+    assert!(inputs.iter().map(Vec::len).sum::<usize>() <= 16 * 1024);
+    inputs
+}
+
+/// What libFuzzer found worth keeping, byte by byte.
+fn found(name: &str) -> Vec<Vec<u8>> {
+    let inputs = folder(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(name));
+    assert!(inputs.iter().map(Vec::len).sum::<usize>() <= 1024 * 1024);
+    inputs
 }
 
 fn mutated(random: &mut Random, from: &[u8], other: &[u8]) -> Vec<u8> {
@@ -63,14 +74,12 @@ fn mutated(random: &mut Random, from: &[u8], other: &[u8]) -> Vec<u8> {
 }
 
 fn replay(name: &str, mutations: usize, body: fn(&[u8])) {
-    let files = corpus(name);
-    for (_, bytes) in &files {
-        body(bytes);
-    }
+    let inputs = corpus(name);
+    inputs.iter().chain(&found(name)).for_each(|bytes| body(bytes));
     let mut random = Random(0x5EED_0002);
     for _ in 0..mutations {
-        let (from, other) = (random.below(files.len()), random.below(files.len()));
-        body(&mutated(&mut random, &files[from].1, &files[other].1));
+        let (from, other) = (random.below(inputs.len()), random.below(inputs.len()));
+        body(&mutated(&mut random, &inputs[from], &inputs[other]));
     }
 }
 
@@ -82,6 +91,26 @@ fn any_bytes_are_a_message_or_are_said_not_to_be() {
 #[test]
 fn any_text_is_a_name_that_reads_back_or_none() {
     replay("names", 20_000, super::names);
+}
+
+#[test]
+fn any_text_is_shown_without_what_cannot_be_seen() {
+    replay("text", 20_000, super::text);
+}
+
+#[test]
+fn any_hours_make_weeks_that_follow_each_other() {
+    replay("calendar", 5_000, super::calendar);
+}
+
+#[test]
+fn any_attempts_are_admitted_by_the_rules() {
+    replay("attempts", 20_000, super::attempts);
+}
+
+#[test]
+fn any_record_is_written_in_one_way() {
+    replay("record", 20_000, super::record);
 }
 
 #[test]

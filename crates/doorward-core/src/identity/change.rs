@@ -190,6 +190,12 @@ pub enum Change {
         /// On whom.
         person: PersonId,
     },
+    /// The data were put back from a backup: of all people, what may have been used since is void (V8).
+    Restored {
+        /// When.
+        #[serde(rename = "at_us")]
+        at: Wall,
+    },
 }
 
 /// What a change touches.
@@ -215,6 +221,8 @@ pub enum Target {
     Mail(MailId),
     /// An emergency switch; not versioned, the last word holds.
     Halt(HaltScope),
+    /// All people at once; versioned each, and only while no node serves.
+    Everybody,
 }
 
 impl Change {
@@ -242,6 +250,7 @@ impl Change {
             Self::Stream { stream, .. } => Target::Stream(*stream),
             Self::Week { .. } => Target::Week,
             Self::Attempt { person, .. } | Self::AttemptsForgotten { person } => Target::Access(*person),
+            Self::Restored { .. } => Target::Everybody,
         }
     }
 }
@@ -282,6 +291,11 @@ impl Person {
             Change::Recovery { codes, .. } => self.recovery.clone_from(codes),
             Change::Notices { notices, .. } => self.notices.clone_from(notices),
             Change::Tokens { tokens, .. } => self.tokens.clone_from(tokens),
+            Change::Restored { at } => {
+                if !self.restored(*at) {
+                    return;
+                }
+            }
             Change::VenuePolicy { .. }
             | Change::Firm { .. }
             | Change::FixSession { .. }
@@ -331,7 +345,8 @@ impl Access {
             | Change::Tokens { .. }
             | Change::MailQueued { .. }
             | Change::MailState { .. }
-            | Change::Halt { .. } => {}
+            | Change::Halt { .. }
+            | Change::Restored { .. } => {}
         }
     }
 }

@@ -162,7 +162,8 @@ impl SessionUse {
             | Change::Tokens { .. }
             | Change::MailQueued { .. }
             | Change::MailState { .. }
-            | Change::Halt { .. } => {}
+            | Change::Halt { .. }
+            | Change::Restored { .. } => {}
         }
     }
 }

@@ -25,6 +25,7 @@ table! {
         Disabled = "disabled", "To the owner: they were disabled.";
         Notice = "notice", "To an administrator: something happened that they asked to be told of.";
         OperatorRecovered = "operator-recovered", "To all operators of the desk: one was recovered at the machine.";
+        PairsUnsure = "pairs-unsure", "To a firm's administrators: after a restore, key pairs that may not be as they were.";
     }
 }
 
@@ -44,6 +45,7 @@ impl MailKind {
             Self::Disabled => "Account disabled",
             Self::Notice => "Notice to an administrator",
             Self::OperatorRecovered => "Operator recovered",
+            Self::PairsUnsure => "Key pairs unsure after a restore",
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod password;
 pub mod person;
 pub mod policy;
 pub mod recovery;
+pub mod restore;
 pub mod sealed;
 pub mod token;
 pub mod totp;

@@ -18,7 +18,7 @@ table! {
         PasswordChanged = "password-changed", "Somebody changed the own password.";
         PasswordSet = "password-set", "An initial password was set for somebody.";
         NewAdministrator = "new-administrator", "An administrator was added.";
-        RightsChanged = "rights-changed", "The rights or notices of an administrator were changed.";
+        RightsChanged = "rights-changed", "The rights or notices of an administrator, or the rights of a program, were changed.";
         KeyPairCreated = "key-pair-created", "A key pair was made.";
         KeyPairDownloaded = "key-pair-downloaded", "A secret key was shown.";
         KeyPairDeleted = "key-pair-deleted", "A key pair was deleted.";
@@ -52,7 +52,8 @@ impl Notice {
                 record.changes.iter().any(adds_administrator).then_some(Notice::NewAdministrator)
             }
             #[rustfmt::skip]
-            Event::ServerStarted | Event::ServerStopped | Event::ClockSuspect | Event::ClockGood
+            Event::ServerStarted | Event::ServerStopped | Event::Restored | Event::ClockSuspect | Event::ClockGood
+            | Event::RecordsDropped
             | Event::LoginGranted | Event::CodeAsked | Event::RegistrationAsked | Event::LoggedOut
             | Event::ConnectionRefused | Event::RefusalsCounted | Event::PasswordChangeRefused
             | Event::AuthenticatorIssued | Event::LinkRevoked | Event::LinkRefused | Event::EnrolmentRefused

@@ -57,6 +57,18 @@ impl Right {
         Self::ViewAudit,
     ];
 
+    /// What a service user can be given.
+    pub const PROGRAM: &'static [Self] = &[
+        Self::Verify,
+        Self::Token,
+        Self::Add,
+        Self::Change,
+        Self::ResetPassword,
+        Self::ResetAuthenticator,
+        Self::LastingPassword,
+        Self::TokenOnPassword,
+    ];
+
     /// Whether it weakens or takes what a person proves themselves with: off unless the desk gives it.
     pub const fn is_reset(self) -> bool {
         match self {

@@ -134,7 +134,9 @@ pub fn ends(person: &Person, change: &Change) -> bool {
         | Change::Stream { .. }
         | Change::Week { .. }
         | Change::Attempt { .. }
-        | Change::AttemptsForgotten { .. } => false,
+        | Change::AttemptsForgotten { .. }
+        // It voids them itself, with all else that may have been used since.
+        | Change::Restored { .. } => false,
     }
 }
 

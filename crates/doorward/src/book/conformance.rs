@@ -19,12 +19,12 @@ use doorward_core::identity::key_pair::{Environment, Kept, KeyPair, LastUse};
 use doorward_core::identity::person::{KeyCodes, Kind, Password, Person, Phc, Profile, Standing};
 use doorward_core::identity::policy::{AuthSystem, Policy};
 use doorward_core::identity::sealed::Sealed;
-use doorward_core::identity::token::Tokens;
+use doorward_core::identity::token::{Token, TokenHash, Tokens};
 use doorward_core::identity::totp::Parameters;
 use doorward_core::stream::{Epoch, Numbers, StreamKey};
 use doorward_core::time::Wall;
 
-use super::{AuditFilter, Batch, CommitError, Committed, Expect, Load, PeopleFilter, Store};
+use super::{AuditFilter, Batch, CommitError, Committed, Expect, Load, PeopleFilter, Snapshot, Store};
 
 /// Runs the whole suite; `fresh` makes an empty store.
 pub(crate) fn conforms<S: Store>(fresh: impl Fn() -> S) {
@@ -38,10 +38,12 @@ pub(crate) fn conforms<S: Store>(fresh: impl Fn() -> S) {
     attempts_wait_but_queries_see_them(&fresh());
     audit_is_filtered_and_newest_first(&fresh());
     people_are_listed_in_pages(&fresh());
+    somebody_is_found_by_each_of_their_tokens_until_it_ends(&fresh());
     sessions_are_versioned_and_their_keys_unique_for_ever(&fresh());
     what_logons_do_waits_but_queries_see_it(&fresh());
     the_week_is_rolled_to_once(&fresh());
     a_callback_hears_the_answer_once(&fresh());
+    q6_who_waits_for_a_record_is_told_once_it_is_there(&fresh());
     post::conforms(fresh);
 }
 
@@ -134,6 +136,22 @@ pub(crate) fn password(text: &str) -> Password {
     Password::Own { phc: Phc(text.to_owned()), set_us: Wall::from_s(2) }
 }
 
+/// So many tokens of somebody, all good until 9 seconds.
+pub(crate) fn tokens(person: PersonId, count: u8) -> Tokens {
+    let with = |tokens: Tokens, n: u8| {
+        let (made_at, expires_at, by) = (Wall::from_s(4), Wall::from_s(9), id(77));
+        tokens.with(Token { hash: token_hash(person, n), made_at, expires_at, by, level: n % 2 }, made_at)
+    };
+    (0..count).fold(Tokens::default(), with)
+}
+
+/// The hash of somebody's token of this number; no two are the same.
+pub(crate) fn token_hash(person: PersonId, n: u8) -> TokenHash {
+    let mut hash = [n; 32];
+    hash[..8].copy_from_slice(&person.as_u64().to_be_bytes());
+    TokenHash(hash)
+}
+
 pub(crate) fn registered() -> Authenticator {
     let sealed = Sealed { key: "k1".to_owned(), blob: "AAAA".to_owned() };
     let seed = Seed { sealed, version: 1, parameters: Parameters::default() };
@@ -200,6 +218,9 @@ fn what_was_committed_is_read_and_counted(store: &dyn Store) {
     commit(store, add(&alice)).unwrap();
     let snapshot = store.load(&Load::UserId(alice.userid.clone())).unwrap();
     assert_eq!((snapshot.person, snapshot.firm), (Some(alice.clone()), Some(acme.clone())));
+    // Whatever is read for somebody who is not there (S1), nothing of others comes of it.
+    let nobody = store.load(&Load::UserId(UserId::parse("nobody").unwrap())).unwrap();
+    assert_eq!(nobody, super::Snapshot::default());
 
     let changed = batch(
         vec![Expect::Person(alice.id, 1), Expect::Firm(acme.code.clone(), 1), Expect::Venue(0)],
@@ -499,6 +520,36 @@ fn people_are_listed_in_pages(store: &dyn Store) {
     }
 }
 
+fn somebody_is_found_by_each_of_their_tokens_until_it_ends(store: &dyn Store) {
+    let (acme, alice, bob) = (firm("ACME"), person(1, "alice"), person(2, "bob"));
+    commit(store, batch(Vec::new(), vec![Change::Firm { firm: acme.clone() }])).unwrap();
+    commit(store, add(&alice)).unwrap();
+    commit(store, add(&bob)).unwrap();
+    let found = |of: &Person, n: u8| store.load(&Load::Token(token_hash(of.id, n))).unwrap();
+    let set = |of: &Person, tokens: Tokens| {
+        commit(store, batch(Vec::new(), vec![Change::Tokens { person: of.id, tokens }])).unwrap();
+    };
+    assert_eq!(found(&alice, 0).person, None);
+    set(&alice, tokens(alice.id, 3));
+    set(&bob, tokens(bob.id, 1));
+    for n in 0..3 {
+        let snapshot = found(&alice, n);
+        let person = snapshot.person.unwrap();
+        assert_eq!((person.id, snapshot.firm), (alice.id, Some(acme.clone())));
+        assert_eq!(person.tokens, tokens(alice.id, 3));
+    }
+    assert_eq!(found(&alice, 3), Snapshot { person: None, firm: None, ..found(&alice, 3) });
+    assert_eq!(found(&bob, 0).person.unwrap().id, bob.id);
+    set(&alice, tokens(alice.id, 3).without(&token_hash(alice.id, 1)));
+    let there = |of: &Person| -> Vec<u8> { (0..4).filter(|n| found(of, *n).person.is_some()).collect() };
+    assert_eq!(there(&alice), [0, 2]);
+    // What ends them is no change of their own.
+    let standing = Standing::Disabled;
+    commit(store, batch(Vec::new(), vec![Change::Standing { person: alice.id, standing }])).unwrap();
+    assert_eq!((there(&alice), there(&bob)), (Vec::new(), vec![0]));
+    assert!(loaded(store, alice.id).tokens.is_empty());
+}
+
 fn sessions_are_versioned_and_their_keys_unique_for_ever(store: &dyn Store) {
     commit(store, batch(Vec::new(), vec![Change::Firm { firm: firm("ACME") }])).unwrap();
     let (one, two) = (fix_session(1, 1), fix_session(2, 2));
@@ -580,6 +631,22 @@ fn the_week_is_rolled_to_once(store: &dyn Store) {
     assert_eq!(conflict(commit(store, roll(0, 2_900))), "trading week 0: it is at 2900");
     commit(store, roll(2_900, 2_901)).unwrap();
     assert_eq!(store.week().unwrap(), 2_901);
+}
+
+fn q6_who_waits_for_a_record_is_told_once_it_is_there(store: &dyn Store) {
+    use tokio::sync::oneshot::error::TryRecvError;
+
+    let mut third = store.reached(3);
+    for _ in 0..2 {
+        commit(store, batch(Vec::new(), Vec::new())).unwrap();
+    }
+    assert_eq!(third.try_recv(), Err(TryRecvError::Empty));
+    commit(store, batch(Vec::new(), vec![attempt(id(1), 1, 1)])).unwrap();
+    third.blocking_recv().unwrap();
+    store.reached(2).blocking_recv().unwrap();
+    let mut replaced = store.reached(9);
+    let _later = store.reached(10);
+    assert_eq!(replaced.try_recv(), Err(TryRecvError::Closed), "one waits at a time");
 }
 
 fn a_callback_hears_the_answer_once(store: &dyn Store) {

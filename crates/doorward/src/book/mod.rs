@@ -9,6 +9,7 @@ pub mod sqlite;
 pub(crate) mod conformance;
 
 use std::fmt;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -28,7 +29,7 @@ use doorward_core::time::Wall;
 use tokio::sync::oneshot;
 
 use crate::fault::Fault;
-pub use crate::journal::Head;
+pub use crate::journal::{Hash, Head};
 
 /// What is loaded for one decision, all of one moment.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -394,6 +395,22 @@ pub trait Store: Send + Sync + 'static {
     /// Resolves when a record of this number, or a later one, is acknowledged. One waits at a time: whoever asked before
     /// hears an error, as when the store ends.
     fn reached(&self, no: u64) -> oneshot::Receiver<()>;
+
+    /// Writes the book, as it is now, into a new file, durably (mode 0600), while everything goes on; up to which record
+    /// it is. With the journal up to that record or beyond it is all that this store knows.
+    fn snapshot(&self, to: &Path) -> Result<Head, Fault>;
+
+    /// The last record that may be dropped, where any may be: with it a segment ends, and up to it all are older than
+    /// `before`.
+    fn droppable(&self, before: Wall) -> Result<Option<Head>, Fault>;
+
+    /// Sets aside, durably, all that the book shows without the records up to `upto`, which are to be dropped; the SHA-256
+    /// of it, to be signed before they are.
+    fn set_aside(&self, upto: u64) -> Result<Hash, Fault>;
+
+    /// Drops the records up to `upto`, from journal and book, for which a book of this SHA-256 was set aside; how many
+    /// segments went. [`Fault::Damaged`] where it is not there, and nothing is dropped then.
+    fn drop_to(&self, upto: u64, book: &Hash) -> Result<u64, Fault>;
 
     /// How the store is doing; does not wait for anything.
     fn status(&self) -> Result<Status, Fault>;

@@ -160,6 +160,16 @@ async fn people_on_the_command_line() {
         let bot = desk.json("user set bot --grant-sources 127.0.0.1,10.0.0.0/8").await;
         assert_eq!(bot["grant"]["firms"], serde_json::json!(["ACME"]), "what is not given stays");
         assert_eq!(bot["grant"]["sources"], serde_json::json!(["127.0.0.1/32", "10.0.0.0/8"]));
+        let weaker = "verify,reset-password,reset-authenticator,lasting-password,token-on-password";
+        let bot = desk.json(&format!("user set bot --grant-rights {weaker}")).await;
+        assert_eq!(bot["grant"]["rights"].as_array().unwrap().len(), 5, "{bot}");
+        let written = desk.json("audit --event rights-changed --userid bot").await;
+        let words = written["items"][0]["detail"].as_str().unwrap();
+        assert!(
+            words.contains("reset-authenticator; firms: ACME; from: 127.0.0.1/32, 10.0.0.0/8"),
+            "{words}"
+        );
+        assert_eq!(desk.refused("user set bot --grant-rights edit-people").await.0, Exit::Refused);
 
         let table = desk.ok("user list --kind trader").await;
         assert!(table.starts_with("USERID") && table.lines().count() == 3, "{table}");

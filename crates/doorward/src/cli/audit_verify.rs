@@ -132,6 +132,7 @@ fn json(report: &Report, anchoring: &Anchoring, keys: &Keys) -> Value {
             "heads": anchoring.heads, "last": anchoring.last.as_ref().map(ToString::to_string),
             "signatures_good": anchoring.good, "signatures_unchecked": anchoring.unchecked, "keys": keys.kept,
             "torn_line": anchoring.torn.is_some(),
+            "dropped": anchoring.dropped.as_ref().map(ToString::to_string),
         },
     })
 }
@@ -151,6 +152,14 @@ fn print(out: &mut impl Write, report: &Report, anchoring: &Anchoring, keys: &Ke
     if let Some(last) = &anchoring.last {
         let (at, key) = (last.checkpoint.at, &last.key);
         writeln!(out, "signed heads: {}, the last at {at} with key {key}", anchoring.heads)?;
+    }
+    if let Some(said) = &anchoring.dropped {
+        let (no, at) = (said.checkpoint.head.no, said.checkpoint.at);
+        writeln!(
+            out,
+            "dropped: records up to {no}, as signed at {at}; the journal holds those from {} on",
+            report.first
+        )?;
     }
     let good = anchoring.good;
     match keys.kept {

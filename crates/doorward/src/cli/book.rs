@@ -44,7 +44,15 @@ pub(super) fn run(args: &BookArgs) -> Result<Exit, CliError> {
         writeln!(
             out,
             "{:#}",
-            serde_json::json!({ "records": rebuilt.records, "head": rebuilt.head.to_string() })
+            serde_json::json!({
+                "records": rebuilt.records, "set_aside": rebuilt.set_aside, "head": rebuilt.head.to_string(),
+            })
+        )?;
+    } else if let Some(no) = rebuilt.set_aside {
+        writeln!(
+            out,
+            "book rebuilt from the one set aside at record {no} and {} records, up to {}",
+            rebuilt.records, rebuilt.head
         )?;
     } else {
         writeln!(out, "book rebuilt from {} records, up to {}", rebuilt.records, rebuilt.head)?;

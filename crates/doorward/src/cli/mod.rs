@@ -6,6 +6,7 @@ mod audit;
 mod audit_export;
 mod audit_key;
 mod audit_verify;
+mod backup;
 mod book;
 mod config;
 mod demo;
@@ -28,6 +29,8 @@ mod load_report;
 mod load_users;
 mod load_ws;
 mod policy;
+mod restore;
+mod restore_since;
 mod serve;
 mod server;
 mod server_process;
@@ -46,6 +49,7 @@ pub use audit::AuditListArgs;
 pub use audit_export::ExportArgs;
 pub use audit_key::AuditKeyArgs;
 pub use audit_verify::VerifyArgs;
+pub use backup::BackupArgs;
 pub use book::BookArgs;
 pub use config::{ConfigArgs, ConfigFile};
 pub use demo::DemoArgs;
@@ -58,6 +62,7 @@ pub use init::InitArgs;
 pub use key::KeyArgs;
 pub use load::LoadArgs;
 pub use policy::PolicyArgs;
+pub use restore::RestoreArgs;
 pub use serve::ServeArgs;
 pub use session::SessionArgs;
 pub use sign::SignArgs;
@@ -137,6 +142,22 @@ pub async fn run_demo(args: DemoArgs) -> Result<Exit, CliError> {
 /// [`CliError`] with the exit code to leave with.
 pub fn run_config(args: &ConfigArgs) -> Result<Exit, CliError> {
     config::run(args)
+}
+
+/// Runs `doorward backup`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub fn run_backup(args: &BackupArgs) -> Result<Exit, CliError> {
+    backup::run(args)
+}
+
+/// Runs `doorward restore`.
+///
+/// # Errors
+/// [`CliError`] with the exit code to leave with.
+pub fn run_restore(args: &RestoreArgs) -> Result<Exit, CliError> {
+    restore::run(args)
 }
 
 /// Runs `doorward book …`.

@@ -1,4 +1,7 @@
-//! `doorward ws login`: log in over WebSocket, asking for what is missing.
+//! `doorward ws`: what programs say at the WebSocket door. `login` asks for what is missing.
+
+#[path = "ws_serving.rs"]
+mod serving;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -17,7 +20,7 @@ use super::terminal::{PasswordFrom, Question, ask, secret_env, secret_file};
 use super::{CliError, Exit};
 use crate::clock::Clock;
 
-/// Log in over WebSocket, as a venue's program does
+/// Log in over WebSocket, as a venue's program does; verify customers and serve users, as a web back end does
 #[derive(Args, Debug)]
 pub struct WsArgs {
     #[command(subcommand)]
@@ -28,6 +31,18 @@ pub struct WsArgs {
 enum Command {
     /// Log in and say what the server answers; asks for what is missing
     Login(LoginArgs),
+    /// Verify a customer's login, as a service user
+    Verify(serving::VerifyArgs),
+    /// Ask whose a token is and until when it is good, as a service user
+    CheckToken(serving::TokenArgs),
+    /// End a token, as a service user
+    RevokeToken(serving::TokenArgs),
+    /// Show what is known of a trader who is served, or of oneself
+    GetUser(serving::GetUserArgs),
+    /// Add a trader, as a service user or an administrator
+    AddUser(serving::AddUserArgs),
+    /// Change a trader: what is known of them, password, one-time passwords; as a service user or an administrator
+    UpdateUser(serving::UpdateUserArgs),
 }
 
 #[derive(Args, Debug)]
@@ -61,6 +76,9 @@ struct LoginArgs {
     /// Change the password to the one in this file after the login
     #[arg(long, value_name = "FILE")]
     new_password_file: Option<PathBuf>,
+    /// Log in with the token in this environment variable, in place of password and one-time password
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["password_source", "code", "seed_env", "new_password_file"])]
+    token_env: Option<String>,
     /// Print each answer as it came, one JSON object a line
     #[arg(long)]
     json: bool,
@@ -90,8 +108,16 @@ const RETRY_MS_MAX: u64 = 5_000;
 type Ask = fn(Question) -> Result<Secret<String>, CliError>;
 
 pub(super) async fn run(args: WsArgs) -> Result<Exit, CliError> {
-    let Command::Login(args) = args.command;
-    login(&args, &mut io::stdout(), ask).await
+    let out = &mut io::stdout();
+    match args.command {
+        Command::Login(args) => login(&args, out, ask).await,
+        Command::Verify(args) => serving::verify(&args, out, ask).await,
+        Command::CheckToken(args) => serving::token(&args, false, out, ask).await,
+        Command::RevokeToken(args) => serving::token(&args, true, out, ask).await,
+        Command::GetUser(args) => serving::get_user(&args, out, ask).await,
+        Command::AddUser(args) => serving::add_user(&args, out, ask).await,
+        Command::UpdateUser(args) => serving::update_user(&args, out, ask).await,
+    }
 }
 
 async fn login(args: &LoginArgs, out: &mut (dyn Write + Send), ask: Ask) -> Result<Exit, CliError> {
@@ -99,9 +125,15 @@ async fn login(args: &LoginArgs, out: &mut (dyn Write + Send), ask: Ask) -> Resu
         Some(user) => user.clone(),
         None => ask(USER)?.expose().clone(),
     };
-    let password = match args.password.read()? {
-        Some(password) => password,
-        None => ask(PASSWORD)?,
+    let token = match &args.token_env {
+        Some(name) => Some(secret_env("--token-env", name)?),
+        None => None,
+    };
+    let password = match (&token, args.password.read()?) {
+        // Not asked for, and not sent.
+        (Some(_), _) => Secret::new(String::new()),
+        (None, Some(password)) => password,
+        (None, None) => ask(PASSWORD)?,
     };
     let new_password = match &args.new_password_file {
         Some(path) => Some(secret_file("--new-password-file", path)?),
@@ -118,7 +150,11 @@ async fn login(args: &LoginArgs, out: &mut (dyn Write + Send), ask: Ask) -> Resu
     };
     let client = WsClient::connect(&args.url, &options).await?;
     let code = args.code.clone();
-    Session { client, out, ask, json: args.json, seed, code, user }.run(args, password, new_password).await
+    let session = Session { client, out, ask, json: args.json, seed, code, user };
+    match token {
+        Some(token) => session.run_by_token(args, &token).await,
+        None => session.run(args, password, new_password).await,
+    }
 }
 
 /// One login from the first message to the close.
@@ -171,6 +207,17 @@ impl Session<'_> {
         if must_change || new_password.is_some() {
             self.change_password(&password, new_password, must_change).await?;
         }
+        self.leave(args.hold).await
+    }
+
+    async fn run_by_token(mut self, args: &LoginArgs, token: &Secret<String>) -> Result<Exit, CliError> {
+        let reply = self.client.login_by_token(&self.user, token).await?;
+        self.show(&reply.raw)?;
+        if !matches!(reply.answer, LoginAnswer::In { .. }) {
+            return self.refused(&reply).await;
+        }
+        let user = printable(&self.user).into_owned();
+        self.say(&format!("logged in as {user}"))?;
         self.leave(args.hold).await
     }
 
@@ -295,23 +342,8 @@ impl Session<'_> {
     }
 
     async fn refused(mut self, reply: &Reply<LoginAnswer>) -> Result<Exit, CliError> {
-        let (text, closes) = match &reply.answer {
-            LoginAnswer::Refused => (String::from("refused: invalid user/password"), true),
-            LoginAnswer::RegistrationRequired { url: Some(url) } => {
-                (format!("refused: an authenticator must be registered first, at {}", printable(url)), true)
-            }
-            LoginAnswer::RegistrationRequired { url: None } => {
-                (String::from("refused: an authenticator must be registered first"), true)
-            }
-            LoginAnswer::InvalidToken => (String::from("refused: the code is wrong or used"), false),
-            LoginAnswer::ChallengeRequired
-            | LoginAnswer::Busy { .. }
-            | LoginAnswer::TryAgainLater { .. }
-            | LoginAnswer::Other(_)
-            | LoginAnswer::CodeRequired
-            | LoginAnswer::In { .. } => (format!("refused: {}", result(&reply.raw)), false),
-        };
-        self.say(&text)?;
+        self.say(&refusal(reply))?;
+        let closes = matches!(reply.answer, LoginAnswer::Refused | LoginAnswer::RegistrationRequired { .. });
         if closes {
             let limit = Duration::from_secs(5);
             if let Ok(closing) = tokio::time::timeout(limit, self.client.closed()).await {
@@ -361,6 +393,29 @@ impl Session<'_> {
     fn show_closing(&mut self, closing: &Closing) -> Result<(), CliError> {
         show_closing(self.out, self.json, closing)
     }
+}
+
+fn refusal(reply: &Reply<LoginAnswer>) -> String {
+    let why = match &reply.answer {
+        LoginAnswer::RegistrationRequired { url: Some(url) } => {
+            format!("an authenticator must be registered first, at {}", printable(url))
+        }
+        LoginAnswer::RegistrationRequired { url: None } => {
+            String::from("an authenticator must be registered first")
+        }
+        LoginAnswer::InvalidToken if reply.raw["type"] == "login" && reply.raw.get("2fa").is_none() => {
+            String::from("the token is not good")
+        }
+        LoginAnswer::InvalidToken => String::from("the code is wrong or used"),
+        LoginAnswer::Refused
+        | LoginAnswer::ChallengeRequired
+        | LoginAnswer::Busy { .. }
+        | LoginAnswer::TryAgainLater { .. }
+        | LoginAnswer::Other(_)
+        | LoginAnswer::CodeRequired
+        | LoginAnswer::In { .. } => result(&reply.raw),
+    };
+    format!("refused: {why}")
 }
 
 fn show_closing(out: &mut (dyn Write + Send), json: bool, closing: &Closing) -> Result<(), CliError> {

@@ -26,9 +26,21 @@ struct Line {
     args: WsArgs,
 }
 
+/// The command of a line.
+pub(super) fn command(words: &[&str]) -> Result<Command, clap::Error> {
+    Line::try_parse_from(["ws"].iter().chain(words)).map(|line| line.args.command)
+}
+
+fn login_args(words: &[&str]) -> LoginArgs {
+    match command(&[&["login"], words].concat()).unwrap() {
+        Command::Login(args) => args,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Serves one connection: the answers in order, to challenges those of their own before a key; after one with
 /// `"close"` it closes. Gives what it was sent.
-async fn serve(listener: TcpListener, answers: Vec<Value>, no_keys: Vec<Value>) -> Vec<Value> {
+pub(super) async fn serve(listener: TcpListener, answers: Vec<Value>, no_keys: Vec<Value>) -> Vec<Value> {
     let challenge = json!({"result": "OK", "type": "challenge", "key": *KEY, "keyid": "k1"});
     let mut ws = accept_async(listener.accept().await.unwrap().0).await.unwrap();
     let (mut answers, mut no_keys, mut seen) = (answers.into_iter(), no_keys.into_iter(), Vec::new());
@@ -73,8 +85,7 @@ async fn run_line_with(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let server = tokio::spawn(serve(listener, answers, no_keys));
-    let line = ["ws", "login", "--url", &url].into_iter().chain(words.iter().copied());
-    let Command::Login(args) = Line::try_parse_from(line).unwrap().args.command;
+    let args = login_args(&[&["--url", &url], words].concat());
     let mut out = Vec::new();
     let end = login(&args, &mut out, ask).await;
     (end, String::from_utf8(out).unwrap(), server.await.unwrap())
@@ -199,7 +210,7 @@ async fn a_challenge_that_is_refused_is_told_like_a_login() {
 
 #[tokio::test]
 async fn where_nobody_can_be_asked_the_option_is_named() {
-    let Command::Login(args) = Line::try_parse_from(["ws", "login", "--user", "u"]).unwrap().args.command;
+    let args = login_args(&["--user", "u"]);
     let error = login(&args, &mut Vec::new(), nobody).await.unwrap_err();
     assert_eq!(
         (error.exit(), error.to_string().as_str()),
@@ -212,8 +223,7 @@ async fn a_server_that_is_not_there_is_exit_code_3() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     drop(listener);
-    let Command::Login(args) =
-        Line::try_parse_from(["ws", "login", "--user", "u", "--url", &url]).unwrap().args.command;
+    let args = login_args(&["--user", "u", "--url", &url]);
     let error = login(&args, &mut Vec::new(), answer).await.unwrap_err();
     assert_eq!(error.exit(), Exit::Unreachable);
 }
@@ -224,8 +234,25 @@ fn wrong_words_are_refused() {
         &["--padding", "OAEP"][..],
         &["--password-file", "f", "--password-env", "E"],
         &["--code", "1", "--seed-env", "E"],
+        &["--token-env", "T", "--code", "1"],
+        &["--token-env", "T", "--password-env", "E"],
     ] {
-        let line = ["ws", "login"].iter().chain(words);
-        assert!(Line::try_parse_from(line).is_err(), "{words:?}");
+        assert!(command(&[&["login"], words].concat()).is_err(), "{words:?}");
     }
+}
+
+#[tokio::test]
+async fn a_token_takes_the_place_of_password_and_code() {
+    // A variable that is always there stands for the token's.
+    let token = std::env::var("PATH").unwrap();
+    let words = ["--user", "u", "--token-env", "PATH"];
+    let (end, out, seen) = run_line(&words, vec![json!({"result": "OK"})], nobody).await;
+    assert_eq!(end.unwrap(), Exit::Done);
+    assert_eq!(out, "logged in as u\nclosed: code 1000 (logout)\n");
+    assert_eq!(seen[0], json!({"type": "login", "userid": "u", "token": token, "id": 1}));
+
+    let refused = json!({"result": "invalid token", "type": "login"});
+    let (end, out, _) = run_line(&words, vec![refused], nobody).await;
+    assert_eq!(end.unwrap(), Exit::Refused);
+    assert!(out.starts_with("refused: the token is not good\n"), "{out}");
 }

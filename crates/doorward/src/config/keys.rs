@@ -245,6 +245,14 @@ pub const KEYS: &[Key] = &[
     Key::new("ws.login_s_max", within(1, 600), Preset::Toml("30"), "Time in all to finish logging in, both steps.")
         .unit("seconds"),
     Key::new(
+        "ws.token_valid_s",
+        within(60, 604_800),
+        Preset::Toml("43200"),
+        "For how long a token lets a customer in whose login a program had verified. It ends before that with their \
+         password, second factor, lock or disabling. A token that is there keeps the end that it was given.",
+    )
+    .unit("seconds"),
+    Key::new(
         "ws.outbound_bytes_max",
         within(64 * KIB, 64 * MIB),
         Preset::Toml("1048576"),
@@ -589,6 +597,14 @@ pub const KEYS: &[Key] = &[
         within(1, 3_650),
         Preset::Toml("30"),
         "How long FIX messages are kept at least; files all of whose messages are older are removed.",
+    )
+    .unit("days"),
+    Key::new(
+        "journal.keep_records_days",
+        within(0, 36_500),
+        Preset::Toml("0"),
+        "How long records are kept at least; files all of whose records are older are removed, by a signed statement. \
+         0 keeps them for ever.",
     )
     .unit("days"),
     Key::new(

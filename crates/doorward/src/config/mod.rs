@@ -74,6 +74,8 @@ pub struct Config {
     pub stream_segment_bytes: u64,
     /// `journal.keep_days`.
     pub keep_days: u32,
+    /// `journal.keep_records_days`; `None`: for ever.
+    pub keep_records: Option<Duration>,
     /// `shutdown.drain_s`.
     pub drain: Duration,
     settings: Settings,
@@ -110,6 +112,8 @@ pub struct Ws {
     pub origins: Vec<OriginRule>,
     /// `ws.login_s_max`.
     pub login_max: Duration,
+    /// `ws.token_valid_s`.
+    pub token_valid: Duration,
     /// `ws.outbound_bytes_max`.
     pub outbound_bytes_max: usize,
     /// `ws.ping_s`.
@@ -331,10 +335,15 @@ impl Config {
             segment_bytes: all.number("journal.segment_bytes"),
             stream_segment_bytes: all.number("journal.stream_segment_bytes"),
             keep_days: all.small("journal.keep_days"),
+            keep_records: keep_records(all.number("journal.keep_records_days")),
             drain: all.seconds("shutdown.drain_s"),
             settings,
         }
     }
+}
+
+fn keep_records(days: u64) -> Option<Duration> {
+    (days > 0).then(|| Duration::from_secs(days * 86_400))
 }
 
 fn ws(all: &Typed<'_>) -> Ws {
@@ -344,6 +353,7 @@ fn ws(all: &Typed<'_>) -> Ws {
         insecure_off_loopback: all.bool("ws.insecure_off_loopback"),
         origins: all.origins("ws.origins"),
         login_max: all.seconds("ws.login_s_max"),
+        token_valid: all.seconds("ws.token_valid_s"),
         outbound_bytes_max: all.size("ws.outbound_bytes_max"),
         ping: all.seconds("ws.ping_s"),
         connections_max: Some(all.size("ws.connections_max")).filter(|max| *max > 0),
@@ -470,5 +480,24 @@ impl Typed<'_> {
     /// The pair, where both are given; one without the other is a fault that `check` tells.
     fn tls(&self, certificate: &'static str, key: &'static str) -> Option<TlsFiles> {
         Some(TlsFiles { certificate: self.path(certificate)?, key: self.path(key)?, clients: None })
+    }
+}
+
+/// Body for fuzzing: any text is a configuration that shows itself as one, or faults that can be looked at.
+pub fn fuzz(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let parse = |text: &str| Config::parse(text, "doorward.toml", Path::new("."), &|_| None);
+    match parse(text) {
+        Ok(config) => {
+            let _ = (config.warnings(), config.show_json());
+            let shown = config.show();
+            assert!(shown.parse::<toml::Table>().is_ok(), "what is shown is no TOML: {shown}");
+        }
+        Err(errors) => {
+            let told = errors.to_string();
+            assert!(!told.is_empty() && errors.errors.iter().all(|error| !error.text.is_empty()));
+            let unseen = told.chars().find(|c| *c != '\n' && doorward_core::text::is_unseen(*c));
+            assert!(unseen.is_none(), "{told:?}");
+        }
     }
 }

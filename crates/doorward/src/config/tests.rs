@@ -29,6 +29,7 @@ fn an_empty_file_is_the_defaults() {
     assert_eq!(config.log, Log { format: LogFormat::Human, level: tracing::Level::INFO });
     assert_eq!(config.ws.listen, ["127.0.0.1:7402".parse().unwrap()]);
     assert_eq!(config.ws.login_max, Duration::from_secs(30));
+    assert_eq!(config.ws.token_valid, Duration::from_secs(12 * 3_600), "rule 9");
     assert_eq!(config.ws.outbound_bytes_max, 1 << 20);
     assert_eq!((config.ws.ping, config.ws.connections_max), (Duration::from_secs(20), None));
     assert_eq!((config.vault.challenge.as_secs(), config.vault.challenge_grace.as_secs()), (60, 35));
@@ -152,6 +153,7 @@ fn a_wrong_type_says_what_is_taken() {
     for (text, error) in [
         ("ws.ping_s = \"20\"", "ws.ping_s: takes a whole number of seconds in 1..=600, not \"20\""),
         ("ws.ping_s = -5", "ws.ping_s: -5 is out of range 1..=600"),
+        ("ws.token_valid_s = 59", "ws.token_valid_s: 59 is out of range 60..=604800"),
         ("ws.ping_s = 2.5", "ws.ping_s: takes a whole number of seconds in 1..=600, not 2.5"),
         ("vault.pkcs1 = 1", "vault.pkcs1: takes true or false, not 1"),
         (

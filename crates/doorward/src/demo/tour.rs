@@ -58,6 +58,7 @@ pub(super) fn text(node: &Node, mailbox: &Path, samples: &[Sample], sessions: &[
     }
     fix(&mut out, node, samples, sessions);
     pages(&mut out, node, mailbox, samples);
+    back_end(&mut out, &url, samples);
     out.push_str("\nStop with Ctrl-C.\n");
     out
 }
@@ -84,6 +85,27 @@ fn pages(out: &mut String, node: &Node, mailbox: &Path, samples: &[Sample]) {
         );
         let _ = writeln!(out, "     {}", mailbox.display());
     }
+}
+
+/// What to try as a web site's back end.
+fn back_end(out: &mut String, url: &str, samples: &[Sample]) {
+    let first = |kind: &str| samples.iter().find(|sample| sample.kind == kind && !sample.disabled);
+    let customer = samples.iter().find(|sample| sample.kind == "trader" && sample.otp_seed.is_some());
+    let (Some(service), Some(customer)) = (first("service"), customer) else { return };
+    let seed = customer.otp_seed.as_deref().unwrap_or_default();
+    // Writing to a string never fails.
+    let _ = writeln!(out, "  9. have a customer's login verified and get a token, as a web back end does");
+    let _ = writeln!(
+        out,
+        "     DOORWARD_PASSWORD='{}' CUSTOMER='{}' SEED={seed} \\",
+        service.password, customer.password
+    );
+    let _ = writeln!(
+        out,
+        "       doorward ws verify {} --token --url {url} --user {} --password-env DOORWARD_PASSWORD \\",
+        customer.userid, service.userid
+    );
+    let _ = writeln!(out, "       --customer-password-env CUSTOMER --customer-seed-env SEED");
 }
 
 /// What to try at the FIX door.

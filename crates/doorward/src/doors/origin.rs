@@ -32,6 +32,37 @@ pub fn host_is_loopback(host: Option<&str>) -> bool {
     host.and_then(|host| host_and_port(host, Scheme::Http)).is_some_and(|(host, _)| is_loopback_host(&host))
 }
 
+/// Body for fuzzing: of any `Origin` and `Host`, one each line, only those that are listed come in.
+pub fn fuzz(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (origin, host) = text.split_once('\n').unwrap_or((text, "gate.example.com"));
+    let portal = PublicUrl::parse("https://portal.example.com").ok();
+    let rules: Vec<OriginRule> = OriginRule::parse("http://127.0.0.1:*").into_iter().collect();
+    let well_formed = host_and_port(host, Scheme::Http).is_some();
+    assert_eq!(origin_allowed(None, Some(host), portal.as_ref(), &rules), well_formed);
+    if origin_allowed(Some(origin), Some(host), portal.as_ref(), &rules) {
+        let low = origin.to_ascii_lowercase();
+        let portal = low.strip_prefix("https://portal.example.com");
+        let listed = low.strip_prefix("http://127.0.0.1");
+        let rest = portal.or(listed).unwrap_or("not listed");
+        let is_port = |port: &str| port.parse::<u16>().is_ok() || port.is_empty();
+        let rest_fits = rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port);
+        assert!(well_formed && rest_fits, "{origin:?} came in");
+    }
+    if host_is_loopback(Some(host)) {
+        let low = host.to_ascii_lowercase();
+        assert!(low.starts_with("localhost") || low.starts_with("127.") || low.starts_with('['), "{host:?}");
+    }
+    for text in [origin, host] {
+        if let Ok(rule) = OriginRule::parse(text) {
+            assert_eq!(OriginRule::parse(&rule.to_string()), Ok(rule));
+        }
+        if let Ok(url) = PublicUrl::parse(text) {
+            assert!(PublicUrl::parse(url.as_str()).is_ok_and(|again| again.origin() == url.origin()));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

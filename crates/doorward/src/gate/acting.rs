@@ -24,7 +24,7 @@ use super::login::{batch_of, with_changes};
 use super::{Gate, Origin, effective};
 use crate::book::{CommitError, Load, Snapshot};
 use crate::fault::Fault;
-use crate::hashing::SourceKey;
+use crate::hashing::{HashOutcome, SourceKey};
 use crate::metrics;
 use crate::vault::Label;
 
@@ -132,14 +132,19 @@ impl Gate {
         };
         let against = served.map(|person| person.password.phc().clone());
         let hash_source = attempt.origin.source;
-        let matches = self.verify(&attempt.password.normal, hash_source, against.as_ref()).await?.matches;
+        let compared = self.verify(&attempt.password.normal, hash_source, against.as_ref()).await?;
         let mut settled = None;
         let decided = match (served.map(|person| person.id), against) {
             (Some(id), Some(phc)) => {
-                self.verify_known(attempt, id, (phc, matches), ticket, &mut settled).await
+                self.verify_known(attempt, id, (phc, compared), ticket, &mut settled).await
             }
             (Some(_) | None, _) => {
                 let _lock = self.nobody_lock(&attempt.asked.userid).await;
+                // With the same steps as on somebody (S1): what the first says is known already.
+                let again = UserId::parse(&attempt.asked.userid).map_or(Load::Venue, Load::UserId);
+                let _ = self.store.load(&again)?;
+                let asker = self.store.load(&Load::Person(attempt.asked.asker.person))?;
+                let agent = self::agent(&asker, attempt.asked.asker)?;
                 let facts = attempt.facts(Admission::Go, false, CodeFact::NotGiven);
                 let decision = verify(&agent, &self.view(&snapshot), &facts, &self.context(attempt.origin));
                 settled = Some(ticket.settle(decision.settle, &policy, self.clock.now().wall));
@@ -158,7 +163,7 @@ impl Gate {
         &self,
         attempt: &Attempt<'_>,
         id: PersonId,
-        (mut against, mut matches): (Phc, bool),
+        (mut against, mut compared): (Phc, HashOutcome),
         ticket: Ticket<'t>,
         settled: &mut Option<Settled<'t>>,
     ) -> Result<Verdict, Fault> {
@@ -172,25 +177,33 @@ impl Gate {
                 drop(lock);
                 against = person.password.phc().clone();
                 let (normal, source) = (&attempt.password.normal, attempt.origin.source);
-                matches = self.verify(normal, source, Some(&against)).await?.matches;
+                compared = self.verify(normal, source, Some(&against)).await?;
                 lock = self.person_lock(id).await;
                 continue;
             }
             let asker = self.store.load(&Load::Person(attempt.asked.asker.person))?;
             let (view, context) = (self.view(&snapshot), self.context(attempt.origin));
-            let code = if matches && looks_at_code(&view, person, &context) {
+            let code = if compared.matches && looks_at_code(&view, person, &context) {
                 self.code_fact(person, attempt.asked.code.as_ref(), context.at)?
             } else {
                 CodeFact::NotGiven
             };
-            let facts = attempt.facts(Admission::Go, matches, code);
+            let facts = attempt.facts(Admission::Go, compared.matches, code);
             let decision = verify(&agent(&asker, attempt.asked.asker)?, &view, &facts, &context);
             if let Some(ticket) = ticket.take() {
                 *settled = Some(ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall));
             }
             let record = with_changes(decision.record, settled.as_ref().and_then(Settled::change));
             match self.commit(batch_of(&snapshot, record)).await {
-                Ok(_) => return Ok(decision.verdict),
+                Ok(_) => {
+                    if compared.needs_rehash
+                        && matches!(&decision.verdict, Verdict::Verified(told) if told.active)
+                    {
+                        let (normal, by) = (&attempt.password.normal, asker.person.as_ref());
+                        self.renew_hash(normal, person, by, attempt.origin).await;
+                    }
+                    return Ok(decision.verdict);
+                }
                 Err(CommitError::Conflict(_)) => metrics::book_conflict(),
                 Err(CommitError::Fault(fault)) => return Err(fault),
             }
@@ -242,10 +255,11 @@ impl Gate {
             Some(person) => self.person_lock(person.id).await,
             None => self.nobody_lock(userid).await,
         };
-        // As they are now: what ended the token meanwhile has ended it.
+        // As they are now: what ended the token meanwhile has ended it. On a user id that nobody has with the same steps,
+        // so that it is not told from the outside (S1).
         let snapshot = match &snapshot.person {
             Some(person) => self.store.load(&Load::Person(person.id))?,
-            None => snapshot,
+            None => self.store.load(&Load::Venue)?,
         };
         let facts = token::Facts { userid, admission, hash };
         let Decision { verdict, settle, record } =

@@ -13,7 +13,7 @@ use doorward_core::time::{Mono, Now};
 use super::Gate;
 use crate::fault::Fault;
 use crate::journal::{
-    Checkpoint, Disk, HEAD_KEYS_FILE, HEADS_FILE, Head, HeadKey, HeadKind, Heads, SignedHead, holds,
+    Checkpoint, Disk, HEAD_KEYS_FILE, HEADS_FILE, Hash, Head, HeadKey, HeadKind, Heads, SignedHead, holds,
 };
 use crate::metrics;
 use crate::vault::Vault;
@@ -35,6 +35,7 @@ pub(super) struct Checkpoints {
 }
 
 struct Kept {
+    disk: Arc<dyn Disk>,
     heads: Heads,
     key: HeadKey,
     node: String,
@@ -48,50 +49,82 @@ impl Checkpoints {
         unsigned && (new >= RECORDS || since >= EVERY)
     }
 
-    /// Signs a head and writes it; `None` where there is nothing new, or nowhere to write to. Blocks.
-    fn sign(&self, vault: &dyn Vault, head: Head, now: Now) -> Result<Option<SignedHead>, Fault> {
+    /// Signs where the journal stands and writes it; `None` where there is nothing new, or nowhere to write to. Blocks.
+    pub(super) fn sign(&self, vault: &dyn Vault, head: Head, now: Now) -> Result<Option<SignedHead>, Fault> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Kept { heads, key, node }) = kept.as_mut() else { return Ok(None) };
-        if head.no <= self.anchored.load(Ordering::Acquire) {
+        let Some(kept) = kept.as_mut().filter(|_| head.no > self.anchored.load(Ordering::Acquire)) else {
             return Ok(None);
-        }
+        };
         self.tried.store(head.no, Ordering::Release);
         self.tried_ns.store(now.mono.as_ns(), Ordering::Release);
-        let checkpoint = Checkpoint::new(node, heads.next_count(), HeadKind::At, head, now.wall);
-        let signature =
-            vault.audit_sign(key.public(), checkpoint.text(key).as_bytes()).inspect_err(|_| {
-                metrics::vault_failed("audit_sign");
-            })?;
-        let signed = SignedHead::new(checkpoint, key, signature);
-        heads.append(signed.clone())?;
+        let signed = kept.say(vault, HeadKind::At, head, now)?;
         self.anchored.store(head.no, Ordering::Release);
         Ok(Some(signed))
+    }
+
+    /// Signs up to where records are dropped, and writes it. Blocks.
+    pub(super) fn sign_dropping(
+        &self,
+        vault: &dyn Vault,
+        (head, book): (Head, Hash),
+        now: Now,
+    ) -> Result<Option<SignedHead>, Fault> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_mut().map(|kept| kept.say(vault, HeadKind::DroppedTo { book }, head, now)).transpose()
+    }
+
+    /// The journal's disk, where heads are kept.
+    pub(super) fn disk(&self) -> Option<Arc<dyn Disk>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().map(|kept| Arc::clone(&kept.disk))
+    }
+}
+
+impl Kept {
+    fn say(&mut self, vault: &dyn Vault, kind: HeadKind, head: Head, now: Now) -> Result<SignedHead, Fault> {
+        let Self { heads, key, node, .. } = self;
+        let checkpoint = Checkpoint::new(node, heads.next_count(), kind, head, now.wall);
+        let mut write = || {
+            let text = checkpoint.text(key);
+            let signature = vault.audit_sign(key.public(), text.as_bytes()).inspect_err(|_| {
+                metrics::vault_failed("audit_sign");
+            })?;
+            let signed = SignedHead::new(checkpoint.clone(), key, signature);
+            heads.append(signed.clone())?;
+            Ok(signed)
+        };
+        write().inspect_err(|_| metrics::journal_head_failed())
     }
 }
 
 impl Gate {
     /// Signs heads into the file on the journal's disk from now on, and tells the log the last one that is there.
     ///
-    /// [`Fault::Damaged`] where the journal does not hold it: its end was lost, or another journal put in its place.
+    /// [`Fault::Damaged`] where the journal does not hold it: its end was lost, or another journal put in its place; and
+    /// where the file is gone that was there.
     pub fn keep_heads(&self, disk: &Arc<dyn Disk>, node: &str) -> Result<(), Fault> {
         let keys: Vec<HeadKey> = self.vault.audit_keys()?.into_iter().map(HeadKey::new).collect();
         let key = *keys.last().ok_or_else(|| Fault::Vault("there is no audit key".to_owned()))?;
+        if is_there(&**disk, HEAD_KEYS_FILE)? && !is_there(&**disk, HEADS_FILE)? {
+            return Err(gone(&**disk));
+        }
         let heads = Heads::open(Arc::clone(disk))?;
         write_keys(&**disk, &keys)?;
         let mut anchored = 0;
-        if let Some(last) = heads.last() {
-            let end = self.store.head();
+        let end = self.store.head();
+        // Where the last tells of dropped records, the one before says where the journal stood.
+        for last in heads.last().into_iter().chain(heads.last_at()) {
             if !last.checkpoint.is_of(node) || !holds(disk, end, last)? {
                 return Err(lost(&**disk, end, last));
             }
-            tell(last);
-            if last.checkpoint.kind == HeadKind::At {
-                anchored = last.checkpoint.head.no;
-            }
+        }
+        heads.last().into_iter().for_each(tell);
+        if let Some(last) = heads.last_at() {
+            anchored = last.checkpoint.head.no;
         }
         self.checkpoints.anchored.store(anchored, Ordering::Release);
         self.checkpoints.tried.store(anchored, Ordering::Release);
-        let kept = Kept { heads, key, node: node.to_owned() };
+        let kept = Kept { disk: Arc::clone(disk), heads, key, node: node.to_owned() };
         *self.checkpoints.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         Ok(())
     }
@@ -133,8 +166,25 @@ impl Gate {
     }
 }
 
-fn tell(signed: &SignedHead) {
+pub(super) fn tell(signed: &SignedHead) {
     tracing::info!(head = %signed, "the journal stands");
+}
+
+fn is_there(disk: &dyn Disk, name: &str) -> Result<bool, Fault> {
+    match disk.open(name) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Fault::Disk(format!("{}/{name}: {error}", disk.place()))),
+    }
+}
+
+/// The keys are written once the file of heads is there: no crash leaves them alone.
+fn gone(disk: &dyn Disk) -> Fault {
+    let place = disk.place();
+    Fault::Damaged(format!(
+        "{place}: {HEADS_FILE} is gone, and with it what was signed; put it back, or, where that cannot be, run `doorward \
+         audit verify` with copies of it and remove {HEAD_KEYS_FILE}, which begins a new one"
+    ))
 }
 
 fn lost(disk: &dyn Disk, end: Head, last: &SignedHead) -> Fault {
@@ -229,8 +279,7 @@ mod tests {
     #[tokio::test]
     async fn q7_what_a_node_signs_verifies_with_the_keys_beside_it() {
         let world = world();
-        let dir = world.folder.path().join("journal");
-        let disk: Arc<dyn Disk> = Arc::new(PowerDisk::new());
+        let disk = Arc::clone(&world.disk);
         world.gate.keep_heads(&disk, "node1").unwrap();
         for _ in 0..3 {
             world.gate.record_of_node(Event::ClockGood, None).await;
@@ -244,10 +293,21 @@ mod tests {
         let text = String::from_utf8(text[..read].to_vec()).unwrap();
         let noted: Vec<_> =
             text.lines().map(|line| Noted::Signed(SignedHead::parse(line).unwrap())).collect();
-        let journal = crate::journal::RealDisk::open_to_read(&dir).unwrap();
-        let (report, anchoring) = verify_anchored(&journal, &noted, &keys).unwrap();
+        let (report, anchoring) = verify_anchored(&*disk, &noted, &keys).unwrap();
         assert!(report.intact, "{:?}", report.findings);
-        assert_eq!((anchoring.good, report.anchored), (3, Some(report.head.no)));
+        assert_eq!((anchoring.good, report.anchored), (6, Some(report.head.no)));
+    }
+
+    #[tokio::test]
+    async fn q6_a_node_whose_signed_heads_are_gone_does_not_go_on() {
+        let world = world();
+        let disk = kept(&world.gate);
+        disk.lose(HEADS_FILE);
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        let fault = world.gate.keep_heads(&disk, "node1").unwrap_err();
+        assert!(matches!(&fault, Fault::Damaged(text) if text.contains("heads is gone")), "{fault}");
+        disk.remove(HEAD_KEYS_FILE).unwrap();
+        world.gate.keep_heads(&disk, "node1").unwrap();
     }
 
     #[tokio::test]

@@ -222,7 +222,8 @@ pub(in crate::gate) fn drafted(record: &Record) -> Person {
             | Change::Stream { .. }
             | Change::Week { .. }
             | Change::Attempt { .. }
-            | Change::AttemptsForgotten { .. } => None,
+            | Change::AttemptsForgotten { .. }
+            | Change::Restored { .. } => None,
         })
         .expect("a record of person::add adds a person") // holds: add makes exactly that change
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use doorward_core::ask::{GivenPassword, Padding, Verdict};
-use doorward_core::audit::{Actor, Context, Deny, Door, Entry, Event, Factor, Record};
+use doorward_core::audit::{Actor, Context, Deny, Door, Entry, Event, Factor, Record, Subject};
 use doorward_core::id::{PersonId, UserId};
 use doorward_core::identity::attempt::Admission;
 use doorward_core::identity::change::Change;
@@ -150,8 +150,9 @@ impl Gate {
         ticket: Ticket<'_>,
     ) -> Result<Verdict, Fault> {
         let _lock = self.nobody_lock(attempt.userid).await;
-        // What it says is known already; that it is asked is not to be told from the outside.
-        let _ = self.store.load(&Load::Venue)?;
+        // What it says is known already; that it is not asked is not to be told from the outside.
+        let again = UserId::parse(attempt.userid).map_or(Load::Venue, Load::UserId);
+        let _ = self.store.load(&again)?;
         let decision = self.decide(attempt, &snapshot, Admission::Go, false, CodeFact::NotGiven);
         let settled = ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall);
         let finished = self.finish(decision.verdict, vec![decision.record], attempt.origin).await;
@@ -211,7 +212,7 @@ impl Gate {
                 Ok(_) => {
                     let verdict = self.granted(decision.verdict, person, attempt.origin);
                     if compared.needs_rehash && may_be_renewed(&verdict) {
-                        self.renew_hash(&attempt.password.normal, person, attempt.origin).await;
+                        self.renew_hash(&attempt.password.normal, person, None, attempt.origin).await;
                     }
                     return Ok(verdict);
                 }
@@ -239,8 +240,14 @@ impl Gate {
     }
 
     /// Hashes a password anew with the present parameters (P9), for somebody who was just found to be its owner. A
-    /// login does not fail because of it: the next one tries again.
-    async fn renew_hash(&self, normal: &Secret<String>, owner: &Person, origin: &Origin) {
+    /// login does not fail because of it: the next one tries again. `program`: which one had it verified.
+    pub(super) async fn renew_hash(
+        &self,
+        normal: &Secret<String>,
+        owner: &Person,
+        program: Option<&Person>,
+        origin: &Origin,
+    ) {
         let id = owner.id;
         let renewed = async {
             let phc = self.hash(normal, SourceKey::from(origin.source)).await?;
@@ -248,9 +255,11 @@ impl Gate {
             let Some(person) = snapshot.person.as_ref().filter(|now| now.password == owner.password) else {
                 return Ok(()); // another one was set meanwhile
             };
-            let actor = Actor::Person { id, userid: person.userid.clone() };
+            let by = program.unwrap_or(person);
+            let actor = Actor::Person { id: by.id, userid: by.userid.clone() };
+            let subject = program.map(|_| Subject { id, userid: person.userid.clone() });
             let entry = Entry::new(&self.context(origin), Event::PasswordRehashed, actor);
-            let entry = Entry { firm: person.firm.clone(), factor: Factor::Password, ..entry };
+            let entry = Entry { subject, firm: person.firm.clone(), factor: Factor::Password, ..entry };
             let password = person.password.rehashed(phc);
             let record = Record { entry, changes: vec![Change::Password { person: id, password }] };
             self.commit(batch_of(&snapshot, record)).await.map(|_| ())

@@ -4,6 +4,8 @@
 //! as one (Q5). The gate never sees a socket or a field of a message.
 
 mod acting;
+#[cfg(test)]
+mod acting_tests;
 pub mod admin;
 mod attempts;
 mod breach;
@@ -25,6 +27,8 @@ mod notes;
 mod outbox;
 mod password;
 mod refusals;
+mod restored;
+mod retention;
 #[cfg(test)]
 mod rival;
 mod room;
@@ -38,6 +42,8 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod trader;
+#[cfg(test)]
+mod trader_tests;
 pub mod web;
 
 use std::collections::BTreeSet;
@@ -60,6 +66,7 @@ pub use attempts::Attempts;
 pub use breach::BreachList;
 pub use live::{Connection, ConnectionNo, Live, Seat};
 pub use outbox::{MailLink, link_hash};
+pub use restored::UnsurePairs;
 
 use crate::book::{AuditFilter, Batch, CommitError, Committed, Expect, Load, Snapshot, Store};
 pub use crate::book::{MailFilter, MailStage, Queued as QueuedMail};
@@ -99,6 +106,8 @@ pub struct Settings {
     pub mail: bool,
     /// When the market opens and closes, and with it the making of key pairs.
     pub calendar: Arc<Calendar>,
+    /// How long records are kept at least; `None`: for ever.
+    pub keep_records: Option<Duration>,
     /// Each decision waits so long first (drills only).
     pub delay: Duration,
     /// The wall clock is a demo's, which may begin anywhere: it was not set back by mistake.
@@ -117,6 +126,7 @@ impl Default for Settings {
             token_valid: Duration::from_secs(12 * 3_600),
             mail: false,
             calendar: Arc::new(never_closed()),
+            keep_records: None,
             delay: Duration::ZERO,
             demo_clock: false,
         }

@@ -1,5 +1,6 @@
 //! A store beside which somebody else is always faster, and which then cannot be read: for tests.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +16,7 @@ use doorward_core::time::Wall;
 use tokio::sync::oneshot;
 
 use crate::book::{
-    Answer, AuditFilter, Batch, Callback, CommitError, Head, LastLogin, Listed, Load, MailFilter,
+    Answer, AuditFilter, Batch, Callback, CommitError, Hash, Head, LastLogin, Listed, Load, MailFilter,
     PeopleFilter, Queued, Snapshot, Status, Store,
 };
 use crate::fault::Fault;
@@ -157,6 +158,22 @@ impl Store for RivalledStore {
 
     fn reached(&self, no: u64) -> tokio::sync::oneshot::Receiver<()> {
         self.inner.reached(no)
+    }
+
+    fn snapshot(&self, to: &Path) -> Result<Head, Fault> {
+        self.inner.snapshot(to)
+    }
+
+    fn droppable(&self, before: Wall) -> Result<Option<Head>, Fault> {
+        self.inner.droppable(before)
+    }
+
+    fn set_aside(&self, upto: u64) -> Result<Hash, Fault> {
+        self.inner.set_aside(upto)
+    }
+
+    fn drop_to(&self, upto: u64, book: &Hash) -> Result<u64, Fault> {
+        self.inner.drop_to(upto, book)
     }
 
     fn status(&self) -> Result<Status, Fault> {

@@ -15,7 +15,7 @@ use super::testing::{GOOD, World, origin, secret, world};
 use crate::hashing::HashParams;
 
 /// Any bytes in PKCS#1 v1.5, encrypted with the present challenge key.
-fn encrypted_bytes(world: &World, message: &[u8]) -> Encrypted {
+pub(super) fn encrypted_bytes(world: &World, message: &[u8]) -> Encrypted {
     let challenge = world.gate.challenge().unwrap();
     let spki = BASE64.decode(challenge.spki_base64.as_bytes()).unwrap();
     let key = Pkcs1PublicEncryptingKey::new(PublicEncryptingKey::from_der(&spki).unwrap()).unwrap();

@@ -12,10 +12,12 @@ use doorward_core::ask::{Ask, Encrypted, GivenPassword, Padding, Verdict};
 use doorward_core::audit::{Actor, Context, Door, Entry, Event, Record};
 use doorward_core::id::{FirmCode, UserId};
 use doorward_core::identity::change::Change;
+use doorward_core::identity::fix_session::FixSession;
 use doorward_core::identity::link::SetupLink;
 use doorward_core::identity::mail::Mail;
 use doorward_core::identity::person::{Kind, Person, Profile};
 use doorward_core::identity::policy::AuthSystem;
+use doorward_core::identity::restore::restored;
 use doorward_core::secret::Secret;
 use doorward_core::time::Wall;
 use tempfile::TempDir;
@@ -26,7 +28,7 @@ use super::{BreachList, Connection, Gate, Origin, Settings, new_attempt};
 use crate::book::{AuditFilter, Batch, Expect, sqlite};
 use crate::clock::Clock;
 use crate::hashing::{HashParams, HashPool, HashSettings};
-use crate::journal::{FullDisk, RealDisk};
+use crate::journal::{Disk, FullDisk, RealDisk};
 use crate::vault::{ChallengeSettings, FaultyVault, SoftVault, Vault};
 
 /// The longest that a test waits for what must happen.
@@ -40,6 +42,8 @@ pub(crate) struct World {
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) folder: TempDir,
+    /// The journal's.
+    pub(crate) disk: Arc<dyn Disk>,
     vault: Arc<FaultyVault>,
     full: Arc<AtomicBool>,
     rival: Arc<AtomicBool>,
@@ -58,8 +62,8 @@ pub(crate) fn world_with(settings: Settings) -> World {
     let clock = Arc::new(Clock::system());
     let full = Arc::new(AtomicBool::new(false));
     let rival = Arc::new(AtomicBool::new(false));
-    let gate = open(folder.path(), &vault, &clock, (&full, &rival), HashParams::tiny(), settings);
-    World { gate, clock, folder, vault, full, rival }
+    let (gate, disk) = open(folder.path(), &vault, &clock, (&full, &rival), HashParams::tiny(), settings);
+    World { gate, clock, folder, disk, vault, full, rival }
 }
 
 fn open(
@@ -69,11 +73,11 @@ fn open(
     (full, rival): (&Arc<AtomicBool>, &Arc<AtomicBool>),
     params: HashParams,
     settings: Settings,
-) -> Arc<Gate> {
+) -> (Arc<Gate>, Arc<dyn Disk>) {
     let disk = Arc::new(RealDisk::open(&folder.join("journal")).unwrap());
-    let disk = Arc::new(FullDisk::new(disk, Arc::clone(full)));
+    let disk: Arc<dyn Disk> = Arc::new(FullDisk::new(disk, Arc::clone(full)));
     let small = sqlite::Settings { segment_bytes: 1 << 20, ..sqlite::Settings::default() };
-    let store = sqlite::open(folder, disk, "node1".to_owned(), &small).unwrap();
+    let store = sqlite::open(folder, Arc::clone(&disk), "node1".to_owned(), &small).unwrap();
     let pool = HashSettings {
         threads: 2,
         queue_max: 400,
@@ -85,7 +89,8 @@ fn open(
     let shared: Arc<dyn Vault> = Arc::<FaultyVault>::clone(vault);
     let breached = BreachList::default();
     let store = RivalledStore::new(Arc::new(store), rival);
-    Arc::new(Gate::new(Arc::new(store), shared, hashes, Arc::clone(clock), breached, settings).unwrap())
+    let gate = Gate::new(Arc::new(store), shared, hashes, Arc::clone(clock), breached, settings).unwrap();
+    (Arc::new(gate), disk)
 }
 
 impl World {
@@ -118,10 +123,10 @@ impl World {
 
     /// The same data under a new gate with other hashing parameters.
     pub(crate) fn reopened(self, params: HashParams) -> Self {
-        let Self { gate, clock, folder, vault, full, rival } = self;
-        drop(gate);
-        let gate = open(folder.path(), &vault, &clock, (&full, &rival), params, Settings::default());
-        Self { gate, clock, folder, vault, full, rival }
+        let Self { gate, clock, folder, disk, vault, full, rival } = self;
+        drop((gate, disk));
+        let (gate, disk) = open(folder.path(), &vault, &clock, (&full, &rival), params, Settings::default());
+        Self { gate, clock, folder, disk, vault, full, rival }
     }
 
     /// Adds somebody of the firm ACME with the password [`GOOD`].
@@ -157,6 +162,16 @@ impl World {
     pub(crate) async fn set_link(&self, person: &Person, link: SetupLink) {
         let change = Change::Link { person: person.id, link: Some(link), made: Vec::new() };
         self.commit(Event::LinkMade, vec![Expect::Person(person.id, person.version)], change).await;
+    }
+
+    /// Writes down a FIX session and, behind it, a restore whose data reach to now; to be reopened.
+    pub(crate) async fn put_back(&self, session: FixSession) {
+        let expects = vec![Expect::NoFixSession(session.id)];
+        let added = Change::FixSession { session: Box::new(session) };
+        self.commit(Event::FixSessionAdded, expects, added).await;
+        let context = Context { at: self.now(), door: Door::Local, source: None, attempt: new_attempt() };
+        let record = restored(self.now(), "a test", Vec::new(), Actor::Node, &context);
+        self.gate.commit(Batch { expects: Vec::new(), records: vec![record] }).await.unwrap();
     }
 
     async fn commit(&self, event: Event, expects: Vec<Expect>, change: Change) {

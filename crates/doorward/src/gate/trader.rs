@@ -4,7 +4,6 @@ use data_encoding::BASE32_NOPAD;
 use doorward_core::ask::{
     Declined, GivenPassword, NewSecret, NewTrader, OnceShown, ShownSeed, TraderChange, Verdict,
 };
-use doorward_core::audit::Event;
 use doorward_core::id::{PersonId, UserId};
 use doorward_core::identity::attempt::Admission;
 use doorward_core::identity::decide::acting::Agent;
@@ -18,7 +17,7 @@ use doorward_core::identity::enrolment::Seed;
 use doorward_core::identity::net::source_group;
 use doorward_core::identity::password::Rule;
 use doorward_core::identity::person::Person;
-use doorward_core::identity::policy::Effective;
+use doorward_core::identity::policy::{AuthSystem, Effective};
 use doorward_core::identity::totp::Parameters;
 use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
@@ -26,7 +25,6 @@ use doorward_core::secret::Secret;
 use super::acting::agent;
 use super::attempts::{Settled, Ticket, Who};
 use super::facts::{NotOpened, OpenedPassword, seed_place_of};
-use super::fix::EndOf;
 use super::{Gate, Origin, effective, expect_person, random_u64};
 use crate::book::{Batch, CommitError, Expect, Load, Snapshot};
 use crate::fault::Fault;
@@ -140,14 +138,19 @@ impl Gate {
             Some(true) => Some(self.new_seed_for(&draft, &policy)?),
             Some(false) | None => None,
         };
-        let mut expects = vec![Expect::NoUserId(addition.userid.clone())];
+        // The hash took a while: the asker may not be who they were.
+        let mut expects = expect_person(&asker);
+        expects.push(Expect::NoUserId(addition.userid.clone()));
         expects.extend(snapshot.firm.iter().map(|firm| Expect::Firm(firm.code.clone(), firm.version)));
+        let userid = addition.userid.clone();
         let made = Made { id, password, seed };
         let stepped = add(&agent, addition, details, made, &policy, &context);
         match self.commit_step(stepped, expects).await {
             Ok(verdict) => Ok(verdict),
-            // Somebody was faster; the next request hears what is so now.
-            Err(CommitError::Conflict(_)) => Ok(Verdict::Declined(Declined::UserExists)),
+            Err(CommitError::Conflict(_)) if self.store.load(&Load::UserId(userid))?.person.is_some() => {
+                Ok(Verdict::Declined(Declined::UserExists))
+            }
+            Err(CommitError::Conflict(_)) => Err(Fault::Busy("what was changed meanwhile").into()),
             Err(CommitError::Fault(fault)) => Err(fault.into()),
         }
     }
@@ -239,17 +242,13 @@ impl Gate {
             if let Some(first) = stepped.records.first_mut() {
                 first.changes.extend(counted);
             }
-            let ends = stepped.records.iter().any(|record| {
-                matches!(
-                    record.entry.event,
-                    Event::PasswordSet | Event::PasswordChanged | Event::AuthenticatorRevoked
-                )
-            });
-            match self.commit_step(stepped, expect_person(&snapshot)).await {
+            let ends = stepped.records.iter().flat_map(|record| &record.changes).any(ends_what_is_open);
+            let mut expects = expect_person(&snapshot);
+            expects.extend(expect_person(&asker));
+            match self.commit_step(stepped, expects).await {
                 Ok(verdict) => {
                     if ends {
-                        self.live.end_person(id);
-                        self.fix.end(EndOf::Person(id));
+                        self.end_person(id);
                     }
                     return Ok(verdict);
                 }
@@ -355,6 +354,37 @@ impl Gate {
             self.commit(Batch { expects, records }).await?;
         }
         Ok(verdict)
+    }
+}
+
+/// Whether a change of somebody ends what they have open: another password, or a second factor less.
+fn ends_what_is_open(change: &doorward_core::identity::change::Change) -> bool {
+    use doorward_core::identity::change::Change;
+    match change {
+        Change::Password { .. } => true,
+        Change::AuthSystem { auth_system, .. } => *auth_system == AuthSystem::Password,
+        Change::Authenticator { authenticator, .. } => !authenticator.has_seed(),
+        Change::VenuePolicy { .. }
+        | Change::Firm { .. }
+        | Change::PersonAdded { .. }
+        | Change::Standing { .. }
+        | Change::Profile { .. }
+        | Change::KeyCodes { .. }
+        | Change::Link { .. }
+        | Change::Recovery { .. }
+        | Change::Notices { .. }
+        | Change::Tokens { .. }
+        | Change::MailQueued { .. }
+        | Change::MailState { .. }
+        | Change::Halt { .. }
+        | Change::FixSession { .. }
+        | Change::SessionLock { .. }
+        | Change::KeyUsed { .. }
+        | Change::Stream { .. }
+        | Change::Week { .. }
+        | Change::Attempt { .. }
+        | Change::AttemptsForgotten { .. }
+        | Change::Restored { .. } => false,
     }
 }
 

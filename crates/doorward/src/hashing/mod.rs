@@ -8,8 +8,9 @@ mod calibrate;
 mod fair;
 mod phc;
 mod pool;
+mod wait;
 
 pub use calibrate::{calibrate, choose};
 pub use fair::SourceKey;
-pub use phc::{HashParams, Phc, PhcError};
+pub use phc::{HashParams, Phc, PhcError, fuzz_phc};
 pub use pool::{HashOutcome, HashPool, HashSettings};

@@ -211,6 +211,19 @@ impl fmt::Debug for Phc {
     }
 }
 
+/// Body for fuzzing: any text is a hash within its bounds that is written as it was read, or none.
+pub fn fuzz_phc(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Phc::parse(text) {
+        Ok(phc) => {
+            assert_eq!(phc.to_string(), text, "two forms of a hash");
+            assert!(phc.params.m_kib <= M_KIB_MAX && phc.params.t <= T_MAX && phc.params.p <= P_MAX);
+            assert!((8..=64).contains(&phc.salt.len()) && (1..=KEY_LEN_MAX).contains(&phc.pepper_key.len()));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -16,15 +16,16 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::fair::{Entered, FairQueue, SourceKey, Ticket};
 use super::phc::{HashParams, Phc};
+use super::wait::Waiter;
 use crate::fault::Fault;
 use crate::metrics;
 use crate::vault::Vault;
 
-/// Hashes of which [`HashPool::typical`] takes the median.
+/// Hashes of which [`HashPool::pretend`] takes one.
 const SAMPLES: usize = 31;
 
-/// What [`HashPool::typical`] says before the first hash.
-const TYPICAL_AT_START: Duration = Duration::from_millis(50);
+/// How long it takes before the first hash.
+const PRETENDED_AT_START: Duration = Duration::from_millis(50);
 
 /// Size of the pool.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +58,7 @@ pub struct HashOutcome {
 pub struct HashPool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    waiter: Waiter,
 }
 
 struct Shared {
@@ -77,7 +79,7 @@ struct Queue {
 enum Job {
     Verify { password: Secret<Vec<u8>>, phc: Option<Phc>, reply: Reply<HashOutcome> },
     Hash { password: Secret<Vec<u8>>, reply: Reply<Phc> },
-    Turn { reply: Reply<()> },
+    Turn { reply: Reply<Instant> },
 }
 
 type Reply<T> = oneshot::Sender<Result<T, Fault>>;
@@ -105,7 +107,9 @@ impl HashPool {
             compared: AtomicU64::new(0),
             dummy,
         });
-        let mut pool = Self { shared, workers: Vec::new() };
+        let waiter = Waiter::start()
+            .map_err(|error| Fault::Vault(format!("a thread that waits could not be started: {error}")))?;
+        let mut pool = Self { shared, workers: Vec::new(), waiter };
         for number in 0..settings.threads.max(1) {
             let shared = Arc::clone(&pool.shared);
             let worker = std::thread::Builder::new()
@@ -135,20 +139,24 @@ impl HashPool {
         self.wait(source, Job::Hash { password, reply }, answer).await
     }
 
-    /// Takes as long as a verification for this source would now, without hashing: it waits its turn and then for
-    /// [`Self::typical`]. For what lock-out or back-off refuses (S1).
+    /// Takes as long as a verification for this source would now, without hashing: it waits its turn and then for as
+    /// long as one of the last 31 hashes took, by chance, so that the times spread alike. For what lock-out or back-off
+    /// refuses (S1).
     pub async fn pretend(&self, source: SourceKey) -> Result<(), Fault> {
         let (reply, answer) = oneshot::channel();
-        self.wait(source, Job::Turn { reply }, answer).await?;
-        tokio::time::sleep(self.typical()).await;
+        let begun = self.wait(source, Job::Turn { reply }, answer).await?;
+        self.waiter.until(begun + self.drawn()).await;
         Ok(())
     }
 
-    /// What a hash takes now, without waiting: the median of the last 31.
-    pub fn typical(&self) -> Duration {
-        let mut sorted: Vec<_> = locked(&self.shared.samples).iter().copied().collect();
-        sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).copied().unwrap_or(TYPICAL_AT_START)
+    /// What one of the last hashes took.
+    fn drawn(&self) -> Duration {
+        let mut chance = [0];
+        // Without chance it is always the same one.
+        let _ = rand::fill(&mut chance);
+        let samples = locked(&self.shared.samples);
+        let at = usize::from(chance[0]) % samples.len().max(1);
+        samples.get(at).copied().unwrap_or(PRETENDED_AT_START)
     }
 
     /// How many passwords were compared since the start, with somebody's hash or with nobody's.
@@ -300,7 +308,7 @@ impl Shared {
                 reply.send(self.verify(blocks, password.expose(), phc)).is_ok()
             }
             Job::Hash { password, reply } => reply.send(self.hash(blocks, password.expose())).is_ok(),
-            Job::Turn { reply } => reply.send(Ok(())).is_ok(),
+            Job::Turn { reply } => reply.send(Ok(Instant::now())).is_ok(),
         };
     }
 

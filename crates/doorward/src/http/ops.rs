@@ -124,21 +124,27 @@ async fn readiness(State(ops): State<Ops>) -> Response {
         Err("stopping".to_owned())
     } else {
         // The vault may be asked over a wire.
-        let asked = tokio::task::spawn_blocking(move || gate.ready().map(|()| gate.warning())).await;
+        let asked = tokio::task::spawn_blocking(move || gate.ready().map(|()| told(&gate))).await;
         let asked = asked.unwrap_or_else(|error| Err(format!("the question was broken off: {error}")));
         let storing = ops.fix.as_ref().is_none_or(FixHandle::is_storing);
-        asked.and_then(|warning| {
-            if storing { Ok(warning) } else { Err("FIX door degraded: messages cannot be stored".to_owned()) }
+        asked.and_then(|told| {
+            if storing { Ok(told) } else { Err("FIX door degraded: messages cannot be stored".to_owned()) }
         })
     };
     metrics::ready(u64::from(ready.is_ok()));
     match ready {
-        Ok(warning) => {
-            let warning = warning.map(|warning| format!("warning: {warning}\n")).unwrap_or_default();
-            text(StatusCode::OK, PLAIN, format!("ready\n{warning}"))
-        }
+        Ok(told) => text(StatusCode::OK, PLAIN, format!("ready\n{told}")),
         Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("not ready: {why}\n")),
     }
+}
+
+/// What an operator ought to know of a node that is ready, a line each.
+fn told(gate: &Gate) -> String {
+    let warning = gate.warning().map(|warning| format!("warning: {warning}\n")).unwrap_or_default();
+    let reach = gate
+        .reach()
+        .map(|reach| format!("restored: at {}, the data reach to {}\n", reach.restored_at, reach.reach));
+    warning + &reach.unwrap_or_default()
 }
 
 const PLAIN: &str = "text/plain; charset=utf-8";

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use super::disk::{Disk, fault};
 use super::heads::{HEADS_FILE, HeadKey, HeadKind, LINE_BYTES_MAX, Line, SignedHead, line_of};
 use super::recover::segments;
+use super::retention::{book_hash, book_name, head_before};
 use super::segment::name_of;
 use super::verify::{Finding, FindingKind, Report, verify};
 use super::{Hash, Head, read_from};
 use crate::fault::Fault;
 
+/// How often the whole is looked at, where a node drops records meanwhile.
+const TRIES: u32 = 4;
 /// How much of the file is read at a time, in bytes.
 const CHUNK: usize = 64 * 1024;
 
@@ -34,6 +37,8 @@ pub struct Anchoring {
     pub good: u64,
     /// How many were not checked, for want of any key.
     pub unchecked: u64,
+    /// The last that tells of dropped records.
+    pub dropped: Option<SignedHead>,
     /// Where the unfinished last line begins that a crash left (or a write under way).
     pub torn: Option<u64>,
 }
@@ -47,9 +52,20 @@ pub fn verify_anchored(
     noted: &[Noted],
     keys: &[HeadKey],
 ) -> Result<(Report, Anchoring), Fault> {
+    for _ in 1..TRIES {
+        let (before, looked) = (segments(disk)?, look(disk, noted, keys));
+        if segments(disk)?.first() == before.first() {
+            return looked;
+        }
+        // Records were dropped meanwhile: what was missed is no finding.
+    }
+    look(disk, noted, keys)
+}
+
+fn look(disk: &dyn Disk, noted: &[Noted], keys: &[HeadKey]) -> Result<(Report, Anchoring), Fault> {
     let mut lines = Lines { keys, findings: Vec::new(), anchors: BTreeMap::new(), of: Anchoring::default() };
     let mut file = File::default();
-    read_pieces(disk, |at, piece| file.piece(&mut lines, at, piece))?;
+    let there = read_pieces(disk, |at, piece| file.piece(&mut lines, at, piece))?;
     file.finish(&mut lines);
     for noted in noted {
         match noted {
@@ -61,6 +77,12 @@ pub fn verify_anchored(
     let mut report = verify(disk, &anchors)?;
     lines.findings.extend(strangers(&report, &file, noted));
     lines.findings.extend(dropped_unsaid(segments(disk)?.first().copied(), file.dropped));
+    lines.findings.extend(book_lost(disk, file.dropped)?);
+    if !there && report.records > 0 && !keys.is_empty() {
+        // A node makes the file before it tells anybody its keys.
+        let text = "there is no such file, though there are keys that sign heads".to_owned();
+        lines.find(HEADS_FILE, 0, 0, FindingKind::Head, text);
+    }
     report.findings.append(&mut lines.findings);
     report.intact = report.findings.is_empty();
     Ok((report, lines.of))
@@ -71,10 +93,14 @@ pub fn verify_anchored(
 /// Of one that tells of dropped records only the number is compared: what it names is gone.
 pub fn holds(disk: &Arc<dyn Disk>, end: Head, signed: &SignedHead) -> Result<bool, Fault> {
     let head = signed.checkpoint.head;
+    let first = segments(&**disk)?.first().copied().unwrap_or(1);
     match signed.checkpoint.kind {
-        HeadKind::DroppedTo => Ok(head.no <= end.no),
+        HeadKind::DroppedTo { .. } => Ok(head.no <= end.no),
         HeadKind::At if head.no == 0 => Ok(head == Head::EMPTY),
         HeadKind::At if head.no > end.no => Ok(false),
+        HeadKind::At if head.no.saturating_add(1) == first => Ok(head_before(&**disk, first)? == head),
+        // Dropped: whoever signed that had looked.
+        HeadKind::At if head.no < first => Ok(true),
         HeadKind::At => {
             let entry = read_from(Arc::clone(disk), head.no, head.no).next().transpose()?;
             Ok(entry.is_some_and(|entry| entry.hash == head.hash))
@@ -83,10 +109,11 @@ pub fn holds(disk: &Arc<dyn Disk>, end: Head, signed: &SignedHead) -> Result<boo
 }
 
 /// Calls for each piece of the file up to and with a line feed, with its offset; what is absurdly long comes in parts.
-fn read_pieces(disk: &dyn Disk, mut each: impl FnMut(u64, &[u8])) -> Result<(), Fault> {
+/// Whether there is a file.
+pub(super) fn read_pieces(disk: &dyn Disk, mut each: impl FnMut(u64, &[u8])) -> Result<bool, Fault> {
     let failed = |error: std::io::Error| fault(disk, HEADS_FILE, &error);
     let file = match disk.open(HEADS_FILE) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         opened => opened.map_err(failed)?,
     };
     let (mut held, mut begins, mut chunk) = (Vec::new(), 0_u64, vec![0; CHUNK]);
@@ -104,7 +131,7 @@ fn read_pieces(disk: &dyn Disk, mut each: impl FnMut(u64, &[u8])) -> Result<(), 
         held.drain(..done);
         begins += done as u64;
         if read == 0 {
-            return Ok(());
+            return Ok(true);
         }
     }
 }
@@ -157,7 +184,7 @@ struct File {
     /// The number in the last line that says where the journal stood.
     at: u64,
     /// The last line that says what was dropped.
-    dropped: Option<Head>,
+    dropped: Option<(Head, Hash)>,
     /// A line of each node, by the node.
     nodes: BTreeMap<String, SignedHead>,
 }
@@ -176,9 +203,11 @@ impl File {
                 }
                 self.follows(lines, at, &signed);
                 lines.signed(HEADS_FILE, at, &signed);
-                self.nodes.entry(signed.checkpoint.node().to_owned()).or_insert_with(|| signed.clone());
+                self.nodes
+                    .entry(signed.checkpoint.node().to_owned())
+                    .or_insert_with(|| SignedHead::clone(&signed));
                 lines.of.heads += 1;
-                lines.of.last = Some(signed);
+                lines.of.last = Some(*signed);
             }
         }
     }
@@ -198,11 +227,12 @@ impl File {
                 }
                 self.at = no;
             }
-            HeadKind::DroppedTo => {
-                if no > self.at || self.dropped.is_some_and(|dropped| dropped.no > no) {
+            HeadKind::DroppedTo { book } => {
+                if no > self.at || self.dropped.as_ref().is_some_and(|(dropped, _)| dropped.no > no) {
                     find(format!("tells of records dropped up to {no}, which cannot be"));
                 }
-                self.dropped = Some(signed.checkpoint.head);
+                self.dropped = Some((signed.checkpoint.head, book));
+                lines.of.dropped = Some(signed.clone());
             }
         }
     }
@@ -242,9 +272,9 @@ fn strangers(report: &Report, file: &File, noted: &[Noted]) -> Vec<Finding> {
 }
 
 /// Records that are missing at the beginning must have been dropped by retention, which says so and signs it (Q9).
-fn dropped_unsaid(first: Option<u64>, dropped: Option<Head>) -> Option<Finding> {
+fn dropped_unsaid(first: Option<u64>, dropped: Option<(Head, Hash)>) -> Option<Finding> {
     let first = first.filter(|&first| first > 1)?;
-    if dropped.is_some_and(|dropped| dropped.no.saturating_add(1) >= first) {
+    if dropped.is_some_and(|(dropped, _)| dropped.no.saturating_add(1) >= first) {
         return None;
     }
     Some(Finding {
@@ -256,4 +286,16 @@ fn dropped_unsaid(first: Option<u64>, dropped: Option<Head>) -> Option<Finding> 
             "the journal begins with record {first}, and no signed head says that older ones were dropped"
         ),
     })
+}
+
+/// The book that was set aside for dropped records, without which no other can be made: not there, or changed.
+fn book_lost(disk: &dyn Disk, dropped: Option<(Head, Hash)>) -> Result<Option<Finding>, Fault> {
+    let Some((head, signed)) = dropped else { return Ok(None) };
+    let text = match book_hash(disk, head.no)? {
+        Some(hash) if hash == signed => return Ok(None),
+        Some(_) => "the book that was set aside is not the one that was signed",
+        None => "the book that was set aside is not there",
+    };
+    let (segment, no) = (book_name(head.no), head.no);
+    Ok(Some(Finding { segment, offset: 0, no, kind: FindingKind::Book, text: text.to_owned() }))
 }

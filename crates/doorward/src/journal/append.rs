@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, fault};
 use super::recover::{Recovery, recover};
+use super::retention::remove_oldest;
 use super::segment::{
     FRAME_HEAD_BYTES, HEADER_BYTES, Header, NODE_BYTES_MAX, RECORD_BYTES_MAX, SEAL_BYTES, SEGMENT_BYTES_MAX,
     SEGMENT_BYTES_MIN, Seal, encode_frame, frame_bytes, name_of,
@@ -151,6 +152,11 @@ impl Journal {
         let head = self.write(records, bytes as u64).map_err(|fault| self.stop(&fault))?;
         self.head = head;
         Ok(head)
+    }
+
+    /// Removes the oldest segment if it holds only records up to `upto`, which are dropped; whether it did.
+    pub fn drop_oldest(&mut self, upto: u64) -> Result<bool, Fault> {
+        remove_oldest(self.disk.as_ref(), upto)
     }
 
     fn frame_bytes_max(&self) -> usize {

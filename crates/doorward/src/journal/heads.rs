@@ -9,7 +9,8 @@
 //! | `doorward-head-1` | the format |
 //! | node | the node's name, percent-encoded (RFC 3986) |
 //! | count | number of this head in the file, from 1 without gaps |
-//! | kind | `at`: the journal stands here; `dropped-to`: retention dropped all records up to here |
+//! | kind | `at`: the journal stands here; `dropped-to:` and the SHA-256 of the book set aside: retention dropped all records
+//! up to here |
 //! | head | number of the record, `:`, its hash in hexadecimal digits |
 //! | time | of the node's wall clock, RFC 3339 in UTC with milliseconds |
 //! | key | the first 16 hexadecimal digits of the SHA-256 of the public key (RFC 8410, DER) |
@@ -31,9 +32,9 @@ use doorward_core::time::Wall;
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::Head;
 use super::disk::{Disk, DiskFile, fault};
 use super::recover::damaged;
+use super::{Hash, Head};
 use crate::fault::Fault;
 
 /// The file of signed heads.
@@ -42,8 +43,8 @@ pub const HEADS_FILE: &str = "heads";
 pub const HEAD_KEYS_FILE: &str = "heads.pem";
 /// How a line begins.
 const FORMAT: &str = "doorward-head-1";
-/// Longest line with its end, in bytes: 455 with the longest name and numbers.
-pub(super) const LINE_BYTES_MAX: u64 = 512;
+/// Longest line with its end, in bytes: 520 with the longest name and numbers.
+pub(super) const LINE_BYTES_MAX: u64 = 640;
 /// RFC 8410, 4: what comes before the 32 bytes of an Ed25519 key.
 const SPKI_BEFORE: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 const KEY_BYTES: usize = 32;
@@ -97,17 +98,30 @@ pub enum HeadKind {
     /// It stands here.
     At,
     /// Retention dropped all records up to here.
-    DroppedTo,
+    DroppedTo {
+        /// SHA-256 of the book that was set aside for it.
+        book: Hash,
+    },
 }
 
-impl HeadKind {
-    const ALL: [Self; 2] = [Self::At, Self::DroppedTo];
+const AT: &str = "at";
+const DROPPED_TO: &str = "dropped-to:";
 
-    /// The word in a line.
-    pub const fn word(self) -> &'static str {
+impl HeadKind {
+    fn parse(word: &str) -> Option<Self> {
+        if word == AT {
+            return Some(Self::At);
+        }
+        let book = HEXLOWER.decode(word.strip_prefix(DROPPED_TO)?.as_bytes()).ok()?;
+        Some(Self::DroppedTo { book: book.try_into().ok()? })
+    }
+}
+
+impl fmt::Display for HeadKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::At => "at",
-            Self::DroppedTo => "dropped-to",
+            Self::At => f.write_str(AT),
+            Self::DroppedTo { book } => write!(f, "{DROPPED_TO}{}", HEXLOWER.encode(book)),
         }
     }
 }
@@ -151,7 +165,7 @@ impl Checkpoint {
 
     fn text_by(&self, key: &str) -> String {
         let Self { node, count, kind, head, at } = self;
-        format!("{FORMAT} {node} {count} {} {head} {at} {key}", kind.word())
+        format!("{FORMAT} {node} {count} {kind} {head} {at} {key}")
     }
 }
 
@@ -176,8 +190,7 @@ impl SignedHead {
         let mut fields = line.split(' ').skip(1);
         let node = fields.next()?.to_owned();
         let count = fields.next()?.parse().ok()?;
-        let word = fields.next()?;
-        let kind = HeadKind::ALL.into_iter().find(|kind| kind.word() == word)?;
+        let kind = HeadKind::parse(fields.next()?)?;
         let head = Head::parse(fields.next()?)?;
         let at = Wall::parse(fields.next()?)?;
         let key = fields.next()?.to_owned();
@@ -211,6 +224,26 @@ impl fmt::Display for SignedHead {
     }
 }
 
+/// Body for fuzzing: any bytes are lines and keys that are written as they were read, or none.
+pub fn fuzz_heads(bytes: &[u8]) {
+    let key = HeadKey::new([7; KEY_BYTES]);
+    for line in String::from_utf8_lossy(bytes).lines() {
+        if let Some(head) = SignedHead::parse(line) {
+            assert_eq!(head.to_string(), line, "two forms of a line");
+            assert!(!head.is_signed_by(&key), "signed by nobody");
+        }
+        if let Some(head) = SignedHead::find_in(line) {
+            let text = head.to_string();
+            assert!(line.contains(&text), "a head that is not in the line");
+            assert_eq!(SignedHead::parse(&text), Some(head));
+        }
+    }
+    if let Ok(keys) = HeadKey::parse_all(bytes) {
+        let text: String = keys.iter().map(HeadKey::pem).collect();
+        assert_eq!(HeadKey::parse_all(text.as_bytes()), Ok(keys), "keys that do not read back");
+    }
+}
+
 /// The file of signed heads, open for appending. It has one owner; readers need only the disk.
 pub struct Heads {
     disk: Arc<dyn Disk>,
@@ -218,6 +251,8 @@ pub struct Heads {
     /// Where the next line goes.
     end: u64,
     last: Option<SignedHead>,
+    /// The last that says where the journal stood.
+    last_at: Option<SignedHead>,
 }
 
 impl fmt::Debug for Heads {
@@ -257,12 +292,18 @@ impl Heads {
             disk.sync_dir()
         };
         mend().map_err(failed)?;
-        Ok(Self { end: tail.end, last: tail.last.map(|(_, line)| line), disk, file })
+        let (end, last_at) = (tail.end, tail.last_at);
+        Ok(Self { end, last: tail.last.map(|(_, line)| line), last_at, disk, file })
     }
 
     /// The last head in the file.
     pub fn last(&self) -> Option<&SignedHead> {
         self.last.as_ref()
+    }
+
+    /// The last head in the file that says where the journal stood.
+    pub fn last_at(&self) -> Option<&SignedHead> {
+        self.last_at.as_ref()
     }
 
     /// Number of the next head.
@@ -276,6 +317,9 @@ impl Heads {
         let written = self.file.write_at(self.end, line.as_bytes()).and_then(|()| self.file.sync_data());
         written.map_err(|error| fault(&*self.disk, HEADS_FILE, &error))?;
         self.end = self.end.saturating_add(line.len() as u64);
+        if head.checkpoint.kind == HeadKind::At {
+            self.last_at = Some(head.clone());
+        }
         self.last = Some(head);
         Ok(())
     }
@@ -285,6 +329,7 @@ impl Heads {
 struct Tail {
     /// The last line that reads back, and where it begins.
     last: Option<(u64, SignedHead)>,
+    last_at: Option<SignedHead>,
     /// What stands behind it and is neither a head nor empty; both the same where there is nothing.
     torn_from: u64,
     torn_to: u64,
@@ -302,7 +347,7 @@ impl Tail {
             let read = file.read_at(from, &mut bytes)?;
             bytes.truncate(read);
             let tail = Self::of(&bytes, from, end);
-            if tail.last.is_some() || from == 0 || window > 1 << 20 {
+            if tail.last_at.is_some() || from == 0 || window > 1 << 20 {
                 return Ok(tail);
             }
             window *= 8;
@@ -310,14 +355,17 @@ impl Tail {
     }
 
     fn of(bytes: &[u8], from: u64, end: u64) -> Self {
-        let mut tail = Self { last: None, torn_from: end, torn_to: end, end };
+        let mut tail = Self { last: None, last_at: None, torn_from: end, torn_to: end, end };
         let mut at = 0;
         for piece in bytes.split_inclusive(|&b| b == b'\n') {
             let place = from + at as u64;
             at += piece.len();
             match line_of(piece) {
                 Line::Head(head) => {
-                    tail.last = Some((place, head));
+                    if head.checkpoint.kind == HeadKind::At {
+                        tail.last_at = Some(SignedHead::clone(&head));
+                    }
+                    tail.last = Some((place, *head));
                     (tail.torn_from, tail.torn_to) = (end, end);
                 }
                 Line::Empty => {}
@@ -333,7 +381,7 @@ impl Tail {
 
 /// What a piece of the file up to and with a line feed is.
 pub(super) enum Line {
-    Head(SignedHead),
+    Head(Box<SignedHead>),
     Empty,
     /// No head, or without its end.
     Unreadable,
@@ -344,5 +392,5 @@ pub(super) fn line_of(piece: &[u8]) -> Line {
         return Line::Empty;
     }
     let line = piece.strip_suffix(b"\n").and_then(|line| std::str::from_utf8(line).ok());
-    line.and_then(SignedHead::parse).map_or(Line::Unreadable, Line::Head)
+    line.and_then(SignedHead::parse).map_or(Line::Unreadable, |head| Line::Head(Box::new(head)))
 }

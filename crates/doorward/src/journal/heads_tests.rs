@@ -8,7 +8,7 @@ use doorward_core::time::Wall;
 use super::segment::{encode_frame, name_of, stored_salt};
 use super::walk::Frames;
 use super::*;
-use FindingKind::{Anchor, Head as BadHead, MissingSegment};
+use FindingKind::{Anchor, Book, Head as BadHead, MissingSegment};
 
 const SEGMENT: u64 = 4096;
 
@@ -106,11 +106,10 @@ impl Sample {
 fn a_line_reads_back_and_nothing_else_does() {
     let signer = Signer::new(1);
     let head = Head { no: 7, hash: [0xAB; 32] };
-    for kind in [HeadKind::At, HeadKind::DroppedTo] {
+    for kind in [HeadKind::At, HeadKind::DroppedTo { book: [0x5C; 32] }] {
         let signed = signer.sign(3, kind, head);
         let line = signed.to_string();
-        let word = kind.word();
-        assert!(line.starts_with(&format!("doorward-head-1 node%20a 3 {word} 7:abab")), "{line}");
+        assert!(line.starts_with(&format!("doorward-head-1 node%20a 3 {kind} 7:abab")), "{line}");
         assert!(line.contains(" 2027-01-15T08:00:00.000Z "), "{line}");
         assert_eq!(SignedHead::parse(&line), Some(signed.clone()));
         assert!(signed.is_signed_by(&signer.key) && !signed.is_signed_by(&Signer::new(2).key));
@@ -145,8 +144,13 @@ fn a_line_is_found_in_a_log() {
 fn the_longest_line_is_within_its_limit() {
     let head = Head { no: u64::MAX, hash: [0xFF; 32] };
     let signer = Signer::new(1);
-    let checkpoint =
-        Checkpoint::new(&"\u{ff}".repeat(32), u64::MAX, HeadKind::DroppedTo, head, Wall::from_s(0));
+    let checkpoint = Checkpoint::new(
+        &"\u{ff}".repeat(32),
+        u64::MAX,
+        HeadKind::DroppedTo { book: [9; 32] },
+        head,
+        Wall::from_s(0),
+    );
     let signed = SignedHead::new(checkpoint, &signer.key, [0xFF; 64]);
     assert!((signed.to_string().len() as u64) < heads::LINE_BYTES_MAX, "with its end");
     assert_eq!(SignedHead::parse(&signed.to_string()), Some(signed));
@@ -304,19 +308,57 @@ fn q7_q9_a_beginning_cut_off_is_found_unless_a_signed_head_says_it_was_dropped()
     let head = sample.heads[1].checkpoint.head;
     assert_eq!(head.no, 5, "the last of the first segment");
     let mut lines = sample.lines();
-    lines.push(sample.signer.sign(5, HeadKind::DroppedTo, head).to_string());
+    let book = |upto| lay_book(&sample.disk, upto, &mut &b"a book"[..]).unwrap();
+    let dropped = HeadKind::DroppedTo { book: book(5) };
+    lines.push(sample.signer.sign(5, dropped, head).to_string());
     sample.write(&lines);
     assert_eq!(sample.kinds(), []);
+    assert_eq!(sample.verified(&[]).1.dropped.map(|signed| signed.checkpoint.head), Some(head));
     // The file keeps heads of records that are gone.
     assert_eq!(sample.verified(&[]).1.heads, 5);
 
     sample.disk.lose(&name_of(6));
     assert_eq!(sample.kinds(), [MissingSegment], "more is gone than it says");
-    let forged = sample.signer.sign(5, HeadKind::DroppedTo, Head { no: 10, hash: [7; 32] });
+    let dropped = HeadKind::DroppedTo { book: book(10) };
+    let forged = sample.signer.sign(5, dropped, Head { no: 10, hash: [7; 32] });
     lines.pop();
     lines.push(forged.to_string());
     sample.write(&lines);
     assert_eq!(sample.kinds(), [Anchor], "not what the next segment follows on");
+}
+
+#[test]
+fn q9_a_book_that_was_set_aside_and_is_gone_or_changed_is_found() {
+    let sample = Sample::new();
+    let shared: Arc<dyn Disk> = Arc::new(sample.disk.clone());
+    let head = sample.heads[1].checkpoint.head;
+    let kind = HeadKind::DroppedTo { book: lay_book(&sample.disk, 5, &mut &b"a book"[..]).unwrap() };
+    let mut file = Heads::open(Arc::clone(&shared)).unwrap();
+    file.append(sample.signer.sign(5, kind, head)).unwrap();
+    assert_eq!(sample.kinds(), [], "before anything is dropped");
+    let (mut journal, _) = Journal::open(Arc::clone(&shared), settings()).unwrap();
+    assert!(journal.drop_oldest(5).unwrap() && !journal.drop_oldest(5).unwrap());
+    assert_eq!((sample.kinds(), first_record(&sample.disk).unwrap()), (vec![], 6));
+    // What stands last says where the journal stood all the same, and its first record may be the one behind a head.
+    let file = Heads::open(Arc::clone(&shared)).unwrap();
+    assert_eq!(file.last_at(), sample.heads.last());
+    for head in file.last().into_iter().chain(&sample.heads) {
+        assert!(holds(&shared, journal.head(), head).unwrap(), "{head}");
+    }
+    let other = sample.signer.sign(1, HeadKind::At, Head { hash: [1; 32], ..head });
+    assert!(!holds(&shared, journal.head(), &other).unwrap());
+
+    let mut taken = Vec::new();
+    take_book(&sample.disk, &mut taken).unwrap();
+    assert_eq!(taken, b"a book");
+    let name = "00000000000000000005.book";
+    sample.disk.tamper(name, b"a b00k".to_vec());
+    assert_eq!(sample.kinds(), [Book]);
+    assert!(take_book(&sample.disk, &mut Vec::new()).is_err());
+    sample.disk.lose(name);
+    assert_eq!(sample.kinds(), [Book]);
+    let lost = take_book(&sample.disk, &mut Vec::new()).unwrap_err().to_string();
+    assert!(lost.contains(name), "{lost}");
 }
 
 #[test]
@@ -351,6 +393,17 @@ fn q7_any_change_of_the_signed_heads_is_found() {
         });
         assert!(kinds.contains(&BadHead), "byte {at}: {kinds:?}");
     }
+}
+
+#[test]
+fn q7_signed_heads_that_are_gone_altogether_are_found_by_the_key() {
+    let sample = Sample::new();
+    sample.disk.lose(HEADS_FILE);
+    assert_eq!(sample.kinds(), [BadHead]);
+    // A node that knew no heads yet; and one that crashed before its first.
+    assert!(verify_anchored(&sample.disk, &[], &[]).unwrap().0.intact);
+    sample.write(&[]);
+    assert_eq!(sample.kinds(), []);
 }
 
 #[test]
@@ -390,7 +443,7 @@ fn q7_an_unfinished_last_line_is_no_tampering() {
 fn a_file_that_no_crash_leaves_is_not_opened() {
     let sample = Sample::new();
     let mut bytes = sample.disk.bytes_of(HEADS_FILE).unwrap();
-    bytes.extend_from_slice(&[b'x'; 600]);
+    bytes.extend_from_slice(&[b'x'; 700]);
     sample.disk.tamper(HEADS_FILE, bytes);
     let fault = Heads::open(Arc::new(sample.disk.clone())).unwrap_err();
     assert!(matches!(fault, crate::fault::Fault::Damaged(_)), "{fault}");

@@ -38,6 +38,8 @@ pub enum FindingKind {
     Anchor,
     /// A signed head does not read back, is not signed by a known key, or is not where it was written.
     Head,
+    /// The book that was set aside for dropped records is not there, or not the one that was signed.
+    Book,
 }
 
 impl FindingKind {
@@ -54,6 +56,7 @@ impl FindingKind {
             Self::Seal => "seal",
             Self::Anchor => "anchor",
             Self::Head => "head",
+            Self::Book => "book",
         }
     }
 }
@@ -97,7 +100,7 @@ pub struct Report {
     pub segments: u64,
     /// The unfinished end that a crash left (or a write under way).
     pub torn_tail: Option<Torn>,
-    /// Up to which record a noted head vouches for the chain.
+    /// Up to which record a noted head vouches for the chain, all that comes before the first finding.
     pub anchored: Option<u64>,
     /// All that no crash explains, in order of place.
     pub findings: Vec<Finding>,
@@ -293,7 +296,11 @@ impl Walk {
 
     fn anchor(&mut self, chain: Head, at: usize) {
         match self.noted.remove(&chain.no) {
-            Some(hash) if hash == chain.hash => self.report.anchored = Some(chain.no),
+            // Behind what was changed the chain goes on, but it vouches for nothing before.
+            Some(hash) if hash == chain.hash && self.report.findings.is_empty() => {
+                self.report.anchored = Some(chain.no);
+            }
+            Some(hash) if hash == chain.hash => {}
             Some(_) => {
                 let no = chain.no;
                 self.find(

@@ -26,7 +26,7 @@ pub mod value {
     pub const NEW: &str = "new";
     /// What a notice is of: an id of [`super::Notice`].
     pub const NOTICE: &str = "notice";
-    /// What was done with recovery codes: `made` or `used`.
+    /// What was done with recovery codes: `made` or `used`; `lasting`: a password was set that need not be changed.
     pub const DONE: &str = "done";
     /// How many recovery codes are left.
     pub const LEFT: &str = "left";
@@ -130,6 +130,7 @@ impl Letter {
             }
             MailKind::Notice => notice(&facts, head),
             MailKind::OperatorRecovered => recovered(&facts, head),
+            MailKind::PairsUnsure => unsure(&facts, head),
             MailKind::Registered
             | MailKind::AuthenticatorReset
             | MailKind::PasswordChanged
@@ -213,6 +214,10 @@ fn told(facts: &Facts<'_>, head: &Letterhead, name: &str) -> Letter {
             "your password was changed",
             "The password of your account was changed. If you did it, there is nothing to do.".to_owned(),
         ),
+        MailKind::PasswordSet if facts.text(value::DONE).as_deref() == Some("lasting") => (
+            "your password was set",
+            "Somebody who may do so has set another password for your account. Who is named below.".to_owned(),
+        ),
         MailKind::PasswordSet => (
             "an initial password was set",
             "An administrator has set an initial password for your account. You get it from them, never by mail, and \
@@ -237,7 +242,9 @@ fn told(facts: &Facts<'_>, head: &Letterhead, name: &str) -> Letter {
             "your account was disabled",
             "Your account was disabled. You cannot sign in, and what was open has been ended.".to_owned(),
         ),
-        MailKind::SetupLink | MailKind::Notice | MailKind::OperatorRecovered => ("news", String::new()),
+        MailKind::SetupLink | MailKind::Notice | MailKind::OperatorRecovered | MailKind::PairsUnsure => {
+            ("news", String::new())
+        }
     };
     let last = "If you did not expect this, tell your administrator at once.".to_owned();
     let parts = vec![Part::Text(text), facts.part(), Part::Text(last)];
@@ -309,6 +316,21 @@ fn recovered(facts: &Facts<'_>, head: &Letterhead) -> Letter {
         ),
     ];
     Letter::new(head, "operator", "an operator was recovered", parts)
+}
+
+fn unsure(facts: &Facts<'_>, head: &Letterhead) -> Letter {
+    let text = "The data of the server were put back from a backup. Key pairs of your FIX sessions were made or deleted \
+                shortly before the instant that the backup reaches: they may not be as you left them.";
+    let parts = vec![
+        Part::Text(text.to_owned()),
+        facts.part(),
+        Part::Text(
+            "Make new key pairs for these sessions and delete those that you do not know. Whatever your firm changed \
+             after that instant has to be done again."
+                .to_owned(),
+        ),
+    ];
+    Letter::new(head, "administrator", "key pairs are unsure after a restore", parts)
 }
 
 /// What a mail's values say.

@@ -222,6 +222,14 @@ impl Fields<'_> {
     }
 }
 
+/// Body for fuzzing: any bytes are an entry that is written as it was read, or none.
+pub fn fuzz_entry(bytes: &[u8]) {
+    let Some(entry) = Entry::parse(bytes) else { return };
+    let mut written = Vec::new();
+    entry.write(&mut written);
+    assert_eq!(written.get(RECORD_HEAD_BYTES..).and_then(Entry::parse), Some(entry), "another entry");
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

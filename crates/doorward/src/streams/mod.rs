@@ -56,6 +56,7 @@ use std::collections::BTreeMap;
 use doorward_core::stream::{Epoch, Numbers, StreamKey};
 use doorward_core::time::Wall;
 
+pub use self::entry::fuzz_entry;
 use crate::fault::Fault;
 pub use crate::journal::Torn;
 use crate::journal::{SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};

@@ -285,11 +285,9 @@ impl Pair {
             (Padding::Pkcs1, Label::WebSocket) => request.pkcs1_allowed,
             (Padding::Pkcs1, Label::Portal | Label::Api) => false,
         };
-        let block = if in_range {
-            self.raw.private_raw(request.ciphertext)?
-        } else {
-            self.raw.private_raw(&number_instead(request.ciphertext, size))?
-        };
+        // Made in any case, so that it takes as long.
+        let instead = number_instead(request.ciphertext, size);
+        let block = self.raw.private_raw(if in_range { request.ciphertext } else { &instead })?;
         let unpadded = match request.padding {
             Padding::Pkcs1 => unpad::pkcs1(&block),
             Padding::OaepSha256 => unpad::oaep(&block, request.label.bytes()),

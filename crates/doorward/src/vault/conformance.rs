@@ -35,6 +35,7 @@ pub(super) fn conforms(make: Make<'_>) {
     codes_are_checked_against_sealed_seeds(&*vault);
     macs_are_hmac_sha256_of_sealed_keys(&*vault);
     heads_are_signed_with_ed25519(&*vault);
+    v9_backup_keys_open_for_their_backup_only(&*vault, &*make(ChallengeSettings::default()));
     random_bytes_differ(&*vault);
     small_keys_hold_short_passwords(make);
 }
@@ -278,6 +279,25 @@ fn heads_are_signed_with_ed25519(vault: &dyn Vault) {
         }
     }
     assert!(matches!(vault.audit_sign(&[7; 32], b"a head"), Err(Fault::Vault(_))), "no such key");
+}
+
+/// `other` has keys of its own.
+fn v9_backup_keys_open_for_their_backup_only(vault: &dyn Vault, other: &dyn Vault) {
+    let (wrapped, key) = vault.new_backup_key("b1").unwrap();
+    assert_eq!(wrapped.key, vault.describe().master_key);
+    assert_eq!(vault.backup_key("b1", &wrapped).unwrap().expose(), key.expose());
+    let (again, second) = vault.new_backup_key("b1").unwrap();
+    assert!(second.expose() != key.expose() && again != wrapped, "a key of its own for each");
+    assert!(matches!(vault.backup_key("b2", &wrapped), Err(Fault::Damaged(_))), "another backup");
+    assert!(matches!(other.backup_key("b1", &wrapped), Err(Fault::Vault(_))), "another vault");
+    for blob in ["", "AAAA", "!", &wrapped.blob[1..]] {
+        let cut = Sealed { blob: blob.into(), ..wrapped.clone() };
+        assert!(matches!(vault.backup_key("b1", &cut), Err(Fault::Damaged(_))), "{blob:?}");
+    }
+    // Neither is a field of a firm, nor the other way round.
+    let place = Place { table: "backup", row: "b1".into(), column: "key", firm: String::new(), version: 1 };
+    assert!(vault.open(&place, &wrapped).is_err());
+    assert!(vault.backup_key("b1", &vault.seal(&place, &[7; 32]).unwrap()).is_err());
 }
 
 fn random_bytes_differ(vault: &dyn Vault) {

@@ -126,6 +126,14 @@ impl Vault for FaultyVault {
         self.up()?.audit_sign(key, message)
     }
 
+    fn new_backup_key(&self, id: &str) -> Result<(Sealed, Secret<[u8; 32]>), Fault> {
+        self.up()?.new_backup_key(id)
+    }
+
+    fn backup_key(&self, id: &str, wrapped: &Sealed) -> Result<Secret<[u8; 32]>, Fault> {
+        self.up()?.backup_key(id, wrapped)
+    }
+
     fn random(&self, out: &mut [u8]) -> Result<(), Fault> {
         self.up()?.random(out)
     }

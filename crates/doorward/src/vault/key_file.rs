@@ -12,8 +12,8 @@
 //! `unlock-file` (32 random bytes, HKDF-SHA-256 with the salt). `sealed` is nonce, AES-256-GCM ciphertext and
 //! tag, with `protection` as associated data; inside, each key is one byte of kind (1 master, 2 pepper, 3 audit:
 //! an Ed25519 seed), one of name length, the name, 32 bytes of key. The newest of a kind is the last. A file without an
-//! audit key was made before there were any: it stands for the one that is derived from its first master key. `sum` is SHA-256 of `body` and tells
-//! a damaged file from a wrong passphrase. Binary values are base64url without padding.
+//! audit key was made before there were any: it stands for the one that is derived from its first master key. `sum` is
+//! SHA-256 of `body` and tells a damaged file from a wrong passphrase. Binary values are base64url without padding.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};

@@ -115,6 +115,15 @@ pub trait Vault: Send + Sync {
         message: &[u8],
     ) -> Result<[u8; AUDIT_SIGNATURE_LEN], Fault>;
 
+    /// A new random key of 32 bytes that closes the backup of this id as a whole: wrapped, and open to be used at once.
+    fn new_backup_key(&self, id: &str) -> Result<(Sealed, Secret<[u8; 32]>), Fault>;
+
+    /// Opens the key that closes the backup of this id.
+    ///
+    /// [`Fault::Vault`] where it was wrapped with a key that this vault does not have, [`Fault::Damaged`] where it does
+    /// not open with the one that it names.
+    fn backup_key(&self, id: &str, wrapped: &Sealed) -> Result<Secret<[u8; 32]>, Fault>;
+
     /// Fills a buffer with random bytes that are fit for keys.
     fn random(&self, out: &mut [u8]) -> Result<(), Fault>;
 

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use aws_lc_rs::{hmac, rand};
+use data_encoding::BASE64URL_NOPAD;
 use doorward_core::ask::KeyId;
 use doorward_core::identity::sealed::{Place, Sealed};
 use doorward_core::secret::Secret;
@@ -168,6 +169,25 @@ impl Vault for SoftVault {
         audit_key::sign(self.keys.audits(), key, message)
     }
 
+    fn new_backup_key(&self, id: &str) -> Result<(Sealed, Secret<[u8; 32]>), Fault> {
+        let master = self.keys.master();
+        let mut key = Zeroizing::new([0_u8; 32]);
+        self.random(&mut *key)?;
+        let wrapping = seal::derive(master.key.expose(), b"", &[BACKUP])?;
+        let closed = seal::seal_bytes(&wrapping, &backup_place(&master.name, id), &*key)?;
+        let wrapped = Sealed { key: master.name.clone(), blob: BASE64URL_NOPAD.encode(&closed) };
+        Ok((wrapped, Secret::new(*key)))
+    }
+
+    fn backup_key(&self, id: &str, wrapped: &Sealed) -> Result<Secret<[u8; 32]>, Fault> {
+        let master = self.keys.master_named(&wrapped.key)?;
+        let wrapping = seal::derive(master.key.expose(), b"", &[BACKUP])?;
+        let closed = BASE64URL_NOPAD.decode(wrapped.blob.as_bytes()).map_err(|_| no_backup_key(wrapped))?;
+        let plain = seal::open_bytes(&wrapping, &backup_place(&wrapped.key, id), &closed)?;
+        let plain = plain.ok_or_else(|| no_backup_key(wrapped))?;
+        plain.as_slice().try_into().map(Secret::new).map_err(|_| no_backup_key(wrapped))
+    }
+
     fn random(&self, out: &mut [u8]) -> Result<(), Fault> {
         rand::fill(out).map_err(|_| Fault::Vault(String::from("no random bytes")))
     }
@@ -185,6 +205,17 @@ impl Vault for SoftVault {
             challenge_bits: self.challenges.bits(),
         }
     }
+}
+
+/// What keys of backups are wrapped under, and for which backup.
+const BACKUP: &[u8] = b"doorward backup key 1";
+
+fn backup_place(key: &str, id: &str) -> Vec<u8> {
+    [BACKUP, b"\0", key.as_bytes(), b"\0", id.as_bytes()].concat()
+}
+
+fn no_backup_key(wrapped: &Sealed) -> Fault {
+    Fault::Damaged(format!("the wrapped key of a backup does not open with {}", wrapped.key))
 }
 
 fn mac(key: &NamedKey, hash: &[u8]) -> [u8; 32] {

@@ -173,5 +173,40 @@ fn utf8(bytes: &[u8], len: u32) -> Choice {
     good & need.ct_eq(&0)
 }
 
+/// Body for fuzzing: what is found without showing it is what RFC 8017 says in plain words. The first byte says which
+/// padding; of OAEP the block is made from the unmasked data that follow.
+pub fn fuzz(bytes: &[u8]) {
+    let Some((&kind, content)) = bytes.split_first() else { return };
+    let (unpadded, plainly) = if kind & 1 == 0 {
+        let plainly = content.strip_prefix(&[0, 2]).and_then(|rest| {
+            let zero = rest.iter().position(|byte| *byte == 0)?;
+            (zero >= PS_LEN_MIN).then(|| &rest[zero + 1..])
+        });
+        (pkcs1(content), plainly)
+    } else {
+        let Some((&lead, rest)) = content.split_first() else { return };
+        // The hash of the label in front, so that chance need not find it.
+        let label_hash = digest(&SHA256, b"label");
+        let data = [label_hash.as_ref(), rest].concat();
+        let seed = mgf1(content, HASH_LEN);
+        let masked_data = xor(&data, &mgf1(&seed, data.len()));
+        let masked_seed = xor(&seed, &mgf1(&masked_data, HASH_LEN));
+        let block = [&[lead][..], &masked_seed, &masked_data].concat();
+        let mark = rest.iter().position(|byte| *byte != 0).filter(|at| rest[*at] == 1);
+        (oaep(&block, b"label"), mark.filter(|_| lead == 0).map(|at| &rest[at + 1..]))
+    };
+    assert_eq!(bool::from(unpadded.good), plainly.is_some(), "another judgement");
+    let stand_in = StandIn { bytes: Zeroizing::new([b'x'; PASSWORD_LEN_MAX]), len: 12 };
+    let Some(message) = plainly else {
+        assert_eq!(choose(&unpadded, &stand_in, unpadded.good), [b'x'; 12]);
+        return;
+    };
+    assert_eq!(bool::from(unpadded.is_too_long()), message.len() > PASSWORD_LEN_MAX);
+    if message.len() <= PASSWORD_LEN_MAX {
+        assert_eq!(bool::from(unpadded.is_utf8()), std::str::from_utf8(message).is_ok(), "{message:?}");
+        assert_eq!(choose(&unpadded, &stand_in, unpadded.good), message, "another message");
+    }
+}
+
 #[cfg(test)]
 mod tests;

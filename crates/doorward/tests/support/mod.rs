@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+pub(crate) mod acting;
 pub(crate) mod fix;
 pub(crate) mod peer;
 pub(crate) mod search;

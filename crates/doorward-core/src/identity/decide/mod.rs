@@ -8,6 +8,7 @@ pub mod code;
 pub mod enrol;
 pub mod firm;
 pub mod fix_session;
+pub mod grant;
 pub mod halt;
 pub mod key_pair;
 pub mod link;

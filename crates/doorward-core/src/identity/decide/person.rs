@@ -3,12 +3,12 @@
 use super::authenticator::taken_along;
 use super::link::revoke_live;
 use super::password_set::initial;
-use super::{Misuse, entry_on};
+use super::{Misuse, entry_on, grant};
 use crate::audit::{Actor, Context, Entry, Event, Record, Subject};
 use crate::id::{FirmCode, PersonId, UserId};
 use crate::identity::change::Change;
 use crate::identity::enrolment::Authenticator;
-use crate::identity::person::{Grant, KeyCodes, Kind, Password, Person, Profile, Right, Standing};
+use crate::identity::person::{KeyCodes, Kind, Password, Person, Profile, Standing};
 use crate::identity::policy::{AuthSystem, Effective};
 use crate::identity::token::Tokens;
 use crate::limits::Limit;
@@ -140,39 +140,7 @@ pub(super) fn check_profile(kind: Kind, profile: &Profile) -> Result<(), Misuse>
     if let Some(attr) = &profile.attr {
         check_attr(attr)?;
     }
-    profile.grant.as_ref().map_or(Ok(()), |grant| check_grant(kind, grant))
-}
-
-fn check_grant(kind: Kind, grant: &Grant) -> Result<(), Misuse> {
-    let consoles = grant
-        .rights
-        .iter()
-        .find(|right| **right != Right::ResetAuthenticator && Right::ADMINISTRATOR.contains(right));
-    match (kind, consoles) {
-        (Kind::Service, Some(right)) => {
-            let text = format!("grant.rights: {right} is for administrators, not for service users");
-            Err(Misuse::invalid("grant.rights", text))
-        }
-        (Kind::Administrator, _) if !grant.firms.is_empty() || !grant.sources.is_empty() => {
-            let text =
-                "grant: an administrator serves the own firm, from everywhere; leave firms and sources out";
-            Err(Misuse::invalid("grant", text))
-        }
-        (Kind::Administrator, _) => {
-            match grant.rights.iter().find(|right| !Right::ADMINISTRATOR.contains(right)) {
-                Some(right) => {
-                    let text = format!("grant.rights: {right} is for service users, not for administrators");
-                    Err(Misuse::invalid("grant.rights", text))
-                }
-                None => Ok(()),
-            }
-        }
-        (Kind::Service, None) => Ok(()),
-        (Kind::Desk | Kind::Trader, _) => {
-            let text = format!("grant: only service users and administrators have one, not a {kind}");
-            Err(Misuse::invalid("grant", text))
-        }
-    }
+    profile.grant.as_ref().map_or(Ok(()), |grant| grant::check(kind, grant))
 }
 
 pub(super) fn check_email(email: &str) -> Result<(), Misuse> {
@@ -237,7 +205,12 @@ pub fn edit(
             record.changes.extend(revoke_live(person, context.at));
             records.push(record);
         }
-        if profile != moved {
+        let granted = Profile { grant: profile.grant.clone(), ..moved.clone() };
+        if granted != moved {
+            let words = grant::words(person.kind, profile.grant.as_ref());
+            records.push(profile_record(Event::RightsChanged, &words, granted.clone()));
+        }
+        if profile != granted {
             records.push(profile_record(Event::PersonChanged, "profile", profile));
         }
     }

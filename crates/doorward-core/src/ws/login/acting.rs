@@ -149,7 +149,7 @@ impl WsLogin {
     ) {
         let own = is_own(request.userid.as_deref(), granted);
         let on_oneself = own && request.updates;
-        if granted.serves && must_change && !on_oneself {
+        if must_change && !on_oneself {
             return self.send(Answer::refusal(Refusal::PasswordChangeRequired, "adduser"), id.as_ref());
         }
         if granted.serves && !on_oneself {

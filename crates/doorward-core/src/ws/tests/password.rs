@@ -118,6 +118,8 @@ fn rule_10_somebody_elses_password_is_denied() {
             r#"{{"type":"adduser","userid":"{other}","updateprof":true,"pass":"QUJD","newpass":"REVG"}}"#
         );
         logged_in().send(&message).says(r#"{"result":"permission denied","type":"adduser"}"#).silent();
+        let first = r#"{"result":"password change required","type":"adduser"}"#;
+        must_change().send(&message).says(first).silent();
     }
 }
 

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use super::job::Encoded;
 use super::logins::Logins;
 use super::outbox::Outbox;
+use super::read::person_id;
 use super::schema::fault;
 use super::session::Sessions;
 use crate::book::Expect;
@@ -105,6 +106,8 @@ pub(super) fn stranger(begins: &str, chars: usize) -> String {
 
 /// Columns of an audit row.
 const AUDIT_COLUMNS: usize = 11;
+/// Audit rows that are dropped in one transaction, at most.
+const DROPPED_ROWS: i64 = 1_000;
 /// Audit rows that are added with one statement, where there are as many.
 const AUDIT_ROWS: usize = 64;
 
@@ -132,6 +135,7 @@ struct Statements<'c> {
     person_version: Statement<'c>,
     userid: Statement<'c>,
     person: Statement<'c>,
+    people: Statement<'c>,
     add_person: Statement<'c>,
     set_person: Statement<'c>,
     add_token: Statement<'c>,
@@ -166,6 +170,7 @@ impl<'c> Statements<'c> {
             person_version: conn.prepare("SELECT version FROM person WHERE id = ?1")?,
             userid: conn.prepare("SELECT 1 FROM person WHERE userid = ?1")?,
             person: conn.prepare("SELECT doc FROM person WHERE id = ?1")?,
+            people: conn.prepare("SELECT id FROM person ORDER BY id")?,
             add_person: conn.prepare(
                 "INSERT INTO person (standing, registered, locked, link_hash, link_state, link_until_us, version, doc,
                      id, userid, firm, kind, signed_in)
@@ -253,6 +258,19 @@ impl<'c> Writer<'c> {
         let _ = self.conn.execute_batch("PRAGMA shrink_memory");
     }
 
+    /// Takes the oldest audit rows up to a record out, overwriting them; how many these were, 0 when none is left.
+    pub(super) fn drop_audits(&mut self, upto: u64) -> Result<usize, Fault> {
+        let drop = || {
+            self.conn.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
+            let sql =
+                "DELETE FROM audit WHERE no IN (SELECT no FROM audit WHERE no <= ?1 ORDER BY no LIMIT ?2)";
+            let dropped = self.conn.execute(sql, (signed(upto), DROPPED_ROWS));
+            self.conn.pragma_update_and_check(None, "secure_delete", "OFF", |_| Ok(()))?;
+            dropped
+        };
+        drop().map_err(|error: rusqlite::Error| fault(&error))
+    }
+
     /// Undoes the transaction, if one is open.
     pub(super) fn rollback(&mut self) {
         self.forget();
@@ -329,7 +347,8 @@ impl<'c> Writer<'c> {
                 | Target::Firm(_)
                 | Target::Person(_)
                 | Target::FixSession(_)
-                | Target::Week => {}
+                | Target::Week
+                | Target::Everybody => {}
             }
         }
         self.logins.note(&record.entry);
@@ -360,7 +379,8 @@ impl<'c> Writer<'c> {
             | Change::Stream { .. }
             | Change::Week { .. }
             | Change::Attempt { .. }
-            | Change::AttemptsForgotten { .. } => Ok(()),
+            | Change::AttemptsForgotten { .. }
+            | Change::Restored { .. } => Ok(()),
         }
     }
 
@@ -386,8 +406,16 @@ impl<'c> Writer<'c> {
             Change::Week { week } => drop(self.run.set_week.execute([*week])?),
             Change::SessionLock { .. } | Change::KeyUsed { .. } | Change::Stream { .. } => {}
             Change::Attempt { .. } | Change::AttemptsForgotten { .. } => {}
+            Change::Restored { .. } => self.change_everybody(change)?,
         }
         Ok(())
+    }
+
+    /// The same change for all people: as long as it takes, as no node serves meanwhile.
+    fn change_everybody(&mut self, change: &Change) -> Result<(), Refusal> {
+        let ids: Vec<i64> =
+            self.run.people.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        ids.into_iter().try_for_each(|id| self.change_person(person_id(id), change))
     }
 
     fn set_firm(&mut self, code: &FirmCode, firm: &Firm) -> Result<(), Refusal> {

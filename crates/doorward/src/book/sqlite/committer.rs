@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::apply::{Refusal, Writer};
-use super::job::{Encoded, Job, Shared, State, Submitted};
+use super::job::{Dropped, Encoded, Job, Shared, State, Submitted};
 use super::replay::replay;
 use crate::book::{CommitError, Committed};
 use crate::fault::Fault;
@@ -93,6 +93,10 @@ impl<'c> Committer<'c> {
                     self.note(&flushed);
                     // Whoever asked may have gone away.
                     let _ = done.send(flushed);
+                }
+                Job::Drop { upto, done } => {
+                    let dropped = self.drop_piece(upto);
+                    let _ = done.send(dropped);
                 }
                 Job::Stop => break,
                 #[cfg(test)]
@@ -354,6 +358,17 @@ impl<'c> Committer<'c> {
             self.mark = head.no;
         }
         flushed
+    }
+
+    /// Drops one segment or, once there is none to drop, some rows; what others have handed in comes in between.
+    fn drop_piece(&mut self, upto: u64) -> Result<Dropped, Fault> {
+        if self.journal.drop_oldest(upto)? {
+            return Ok(Dropped::Segment);
+        }
+        match self.writer.drop_audits(upto)? {
+            0 => Ok(Dropped::All),
+            _ => Ok(Dropped::Rows),
+        }
     }
 
     /// The same where nobody waits for it: a fault shows in the status, and the next batch tries again.

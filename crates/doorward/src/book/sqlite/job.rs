@@ -17,6 +17,8 @@ pub(super) enum Job {
     Commit(Submitted),
     /// Bring the book to the head.
     Drain(SyncSender<Result<(), Fault>>),
+    /// Drop the next piece of the records up to this one.
+    Drop { upto: u64, done: SyncSender<Result<Dropped, Fault>> },
     /// Apply what waits, and end.
     Stop,
     /// End as a crash would.
@@ -24,12 +26,23 @@ pub(super) enum Job {
     Crash,
 }
 
+/// What a piece of dropping was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Dropped {
+    /// A segment went.
+    Segment,
+    /// Rows of the book went; there may be more.
+    Rows,
+    /// There is nothing left to drop.
+    All,
+}
+
 impl Job {
     /// Answers a batch that the thread will not see.
     pub(super) fn refuse(self, fault: Fault) {
         match self {
             Self::Commit(batch) => batch.answer(Err(CommitError::Fault(fault))),
-            Self::Drain(_) | Self::Stop => {}
+            Self::Drain(_) | Self::Drop { .. } | Self::Stop => {}
             #[cfg(test)]
             Self::Crash => {}
         }

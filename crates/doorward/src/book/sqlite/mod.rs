@@ -6,6 +6,7 @@
 //! same transaction as what it shows, so whatever a crash leaves, the journal's records from there on make it whole.
 
 mod apply;
+mod aside;
 mod committer;
 mod job;
 mod logins;
@@ -42,19 +43,22 @@ use tokio::sync::oneshot;
 
 use self::apply::Writer;
 use self::committer::Committer;
-use self::job::{Answerer, Called, Encoded, Job, Shared, Submitted};
+use self::job::{Answerer, Called, Dropped, Encoded, Job, Shared, Submitted};
 use self::schema::{MIGRATIONS, open_to_read, open_to_write};
 use super::{
     Answer, AuditFilter, Batch, Callback, CommitError, LastLogin, Listed, Load, MailFilter, PeopleFilter,
     Queued, Snapshot, Status, Store,
 };
 use crate::fault::Fault;
-use crate::journal::{self, Disk, Head, Journal, RECORD_BYTES_MAX, SEGMENT_BYTES_DEFAULT};
+use crate::journal::{self, Disk, Hash, Head, Journal, RECORD_BYTES_MAX, SEGMENT_BYTES_DEFAULT};
 
+pub use self::aside::copy_beside;
 pub use self::replay::{Rebuilt, rebuild};
 
 /// Name of the database in the data directory.
 const FILE: &str = "book.db";
+/// One that is being made, to take its place.
+const NEW_FILE: &str = "book.db.new";
 
 /// What a store is opened with.
 #[derive(Debug, Clone)]
@@ -109,6 +113,7 @@ pub fn open(
     let path = dir.join(FILE);
     let journal = journal::Settings { node: node.clone(), segment_bytes: settings.segment_bytes };
     let (journal, _) = Journal::open(Arc::clone(&disk), journal)?;
+    aside::take_if_behind(dir, disk.as_ref())?;
     let conn = open_to_write(&path, MIGRATIONS)?;
     let shared = Arc::new(Shared::new());
     let (jobs, received) = sync_channel(settings.queue);
@@ -275,7 +280,12 @@ fn write_json(record: &Record, bytes: &mut Vec<u8>) -> Result<Range<usize>, Faul
 
 fn is_versioned(change: &Change) -> bool {
     match change.target() {
-        Target::Venue | Target::Firm(_) | Target::Person(_) | Target::FixSession(_) | Target::Week => true,
+        Target::Venue
+        | Target::Firm(_)
+        | Target::Person(_)
+        | Target::FixSession(_)
+        | Target::Week
+        | Target::Everybody => true,
         Target::Access(_) | Target::SessionUse(_) | Target::Stream(_) | Target::Mail(_) | Target::Halt(_) => {
             false
         }
@@ -419,6 +429,44 @@ impl Store for SqliteStore {
 
     fn reached(&self, no: u64) -> oneshot::Receiver<()> {
         self.shared.reached(no)
+    }
+
+    fn snapshot(&self, to: &Path) -> Result<Head, Fault> {
+        self.drain()?;
+        self.read(|conn| aside::copy(conn, to))
+    }
+
+    fn droppable(&self, before: Wall) -> Result<Option<Head>, Fault> {
+        self.drain()?;
+        let ends = journal::segment_ends(self.disk.as_ref())?;
+        self.read(|conn| aside::older(conn, &ends, before.as_us()))
+    }
+
+    fn set_aside(&self, upto: u64) -> Result<Hash, Fault> {
+        self.drain()?;
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        self.read(|conn| aside::set_aside(conn, dir, self.disk.as_ref(), upto))
+    }
+
+    fn drop_to(&self, upto: u64, book: &Hash) -> Result<u64, Fault> {
+        if journal::book_hash(self.disk.as_ref(), upto)? != Some(*book) {
+            return Err(Fault::Damaged(format!(
+                "{}: the book set aside for dropping records up to {upto} is not the one that was signed",
+                self.disk.place()
+            )));
+        }
+        let mut segments = 0;
+        loop {
+            let (done, dropped) = sync_channel(1);
+            self.jobs.send(Job::Drop { upto, done }).map_err(|_| Fault::Stopping)?;
+            match dropped.recv().unwrap_or(Err(Fault::Stopping))? {
+                Dropped::Segment => segments += 1,
+                Dropped::Rows => {}
+                Dropped::All => break,
+            }
+        }
+        journal::remove_books_before(self.disk.as_ref(), upto)?;
+        Ok(segments)
     }
 
     fn status(&self) -> Result<Status, Fault> {

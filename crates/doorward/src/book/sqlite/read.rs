@@ -23,8 +23,11 @@ use crate::fault::Fault;
 
 const VENUE: &str = "SELECT doc, NULL, NULL, NULL FROM venue";
 const FIRM: &str = "SELECT v.doc, f.doc, NULL, NULL FROM venue v LEFT JOIN firm f ON f.code = ?1";
-const BY_USERID: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
-     LEFT JOIN person p ON p.userid = ?1 LEFT JOIN firm f ON f.code = p.firm LEFT JOIN access a ON a.person = p.id";
+// Where nobody has the user id somebody else's row is read, and thrown away again: a login is not to show by its time
+// whether there is such a user (S1).
+pub(super) const BY_USERID: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
+     LEFT JOIN person p ON p.id = coalesce((SELECT id FROM person WHERE userid = ?1), (SELECT min(id) FROM person))
+     LEFT JOIN firm f ON f.code = p.firm LEFT JOIN access a ON a.person = p.id";
 // The last link that a person was given; it alone can be live (K2).
 const BY_LINK: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
      LEFT JOIN person p ON p.link_hash = ?1 LEFT JOIN firm f ON f.code = p.firm LEFT JOIN access a ON a.person = p.id";
@@ -46,13 +49,18 @@ pub(super) fn snapshot(conn: &Connection, what: &Load) -> Result<Snapshot, Fault
         Load::AccessKey(key) => return session_snapshot(conn, BY_ACCESS_KEY, &key.to_string()),
     };
     let (venue, firm, person, access) = row.map_err(|error| fault(&error))?;
-    Ok(Snapshot {
+    let snapshot = Snapshot {
         venue: parse("the venue's policy", &venue)?,
         firm: parse_some("a firm", firm)?,
         person: parse_some("a person", person)?,
         access: parse_some("attempts", access)?,
         ..Snapshot::default()
-    })
+    };
+    let is_another = |person: &Person| matches!(what, Load::UserId(userid) if person.userid != *userid);
+    if snapshot.person.as_ref().is_some_and(is_another) {
+        return Ok(Snapshot { venue: snapshot.venue, ..Snapshot::default() });
+    }
+    Ok(snapshot)
 }
 
 const BY_SESSION: &str = "SELECT v.doc, f.doc, s.doc, l.locked_us,
@@ -283,7 +291,7 @@ pub(super) fn links_past(conn: &Connection, now: Wall, limit: usize) -> Result<V
 }
 
 /// A person's id from its column. Its top bit is always 0, so shifting it out and in again changes nothing.
-fn person_id(number: i64) -> PersonId {
+pub(super) fn person_id(number: i64) -> PersonId {
     PersonId::from_random(unsigned(number) << 1)
 }
 

@@ -8,7 +8,7 @@ use doorward_core::audit::Record;
 
 use super::apply::{Refusal, Writer, to_doc};
 use super::schema::{MIGRATIONS, REMEDY, open_to_write};
-use super::{FILE, Settings};
+use super::{FILE, NEW_FILE, Settings, aside};
 use crate::fault::Fault;
 use crate::journal::{self, Disk, Head, Journal, read_from};
 
@@ -22,6 +22,8 @@ pub struct Rebuilt {
     pub head: Head,
     /// How many records it was made from.
     pub records: u64,
+    /// Where older records were dropped: up to which record the book that was set aside for it already was.
+    pub set_aside: Option<u64>,
 }
 
 /// Makes the book in `dir` anew from the journal on `disk`, which nobody else may have open.
@@ -37,10 +39,14 @@ pub fn rebuild(
     let (journal, _) =
         Journal::open(Arc::clone(disk), journal::Settings { node, segment_bytes: settings.segment_bytes })?;
     let head = journal.head();
-    let (new, old) = (dir.join("book.db.new"), dir.join(FILE));
+    let (new, old) = (dir.join(NEW_FILE), dir.join(FILE));
     remove_database(&new)?;
+    let taken = aside::take(disk.as_ref(), &new)?;
     let conn = open_to_write(&new, MIGRATIONS)?;
-    let records = replay(&mut Writer::new(&conn)?, disk, head)?;
+    let mut writer = Writer::new(&conn)?;
+    let set_aside = if taken { Some(writer.mark()?.no) } else { None };
+    let records = replay(&mut writer, disk, head)?;
+    drop(writer);
     conn.close().map_err(|(_, error)| super::schema::fault(&error))?;
     let synced = File::open(&new).and_then(|file| file.sync_all());
     synced.map_err(|error| Fault::disk(&new, &error))?;
@@ -48,11 +54,11 @@ pub fn rebuild(
     remove_database(&old)?;
     let renamed = fs::rename(&new, &old).and_then(|()| File::open(dir)?.sync_all());
     renamed.map_err(|error| Fault::disk(&old, &error))?;
-    Ok(Rebuilt { head, records })
+    Ok(Rebuilt { head, records, set_aside })
 }
 
 /// Removes a database file and what belongs to it.
-fn remove_database(path: &Path) -> Result<(), Fault> {
+pub(super) fn remove_database(path: &Path) -> Result<(), Fault> {
     for suffix in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);

@@ -127,7 +127,8 @@ impl<'c> Sessions<'c> {
             | Change::MailState { .. }
             | Change::Halt { .. }
             | Change::Attempt { .. }
-            | Change::AttemptsForgotten { .. } => {}
+            | Change::AttemptsForgotten { .. }
+            | Change::Restored { .. } => {}
         }
     }
 

@@ -2,14 +2,14 @@
 //! 11 and 15). Operators and firms' administrators are served by the steps on people.
 
 use doorward_core::audit::{Actor, Context, Entry, Event, Record, Subject};
-use doorward_core::id::FirmCode;
+use doorward_core::id::{FirmCode, PersonId};
 use doorward_core::identity::change::Change;
 use doorward_core::identity::decide::serve::{self, Act, Denied};
-use doorward_core::identity::decide::{Misuse, Reason, firm};
+use doorward_core::identity::decide::{Misuse, Reason, firm, grant};
 use doorward_core::identity::firm::Firm;
 use doorward_core::identity::halt::{Halt, HaltScope};
 use doorward_core::identity::mail::{MailId, MailKind, MailState};
-use doorward_core::identity::person::{Kind, Person, Right};
+use doorward_core::identity::person::{Grant, Kind, Person, Right};
 use doorward_core::identity::policy::{Effective, Policy};
 
 use super::serving::Unserved;
@@ -207,6 +207,30 @@ impl Gate {
         self.rule(asker, &ruler, expects, record, Some(reason)).await?;
         self.carry_out_closing(code, closed);
         Ok(())
+    }
+
+    /// Sets what a program may do, for which firms and from where; it holds from its next request on. `version` names
+    /// the program as it was looked at.
+    pub async fn desk_set_grant(
+        &self,
+        asker: &Asker,
+        id: PersonId,
+        version: u64,
+        grant: Grant,
+        reason: &Reason,
+        browser: &Browser,
+    ) -> Result<(), Unserved> {
+        let ruler = self.ruler(asker, "set-grant", browser).await?;
+        let target = self.store.load(&Load::Person(id))?.person.ok_or(Unserved::NotFound)?;
+        for code in &grant.firms {
+            if self.store.load(&Load::Firm(code.clone()))?.firm.is_none() {
+                return Err(
+                    Misuse::invalid("grant.firms", format!("grant.firms: there is no firm {code}")).into()
+                );
+            }
+        }
+        let record = grant::set_grant(&target, grant, &ruler.actor(), &ruler.context)?;
+        self.rule(asker, &ruler, vec![Expect::Person(id, version)], record, Some(reason)).await
     }
 
     /// The emergency switches that are thrown.

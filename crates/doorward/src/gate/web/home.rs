@@ -3,13 +3,14 @@
 use doorward_core::id::FirmCode;
 use doorward_core::identity::halt::{Halt, HaltScope};
 use doorward_core::identity::person::Kind;
+use doorward_core::identity::restore::Reach;
 
 use super::Asker;
 use super::people::{LinkIs, PeopleQuery, Tally};
 use super::serving::{Unserved, can_serve};
 use crate::book::{MailFilter, PeopleFilter};
 use crate::fault::Fault;
-use crate::gate::Gate;
+use crate::gate::{Gate, UnsurePairs};
 
 /// Up to how many mails are counted.
 const MAILS_MAX: usize = 50;
@@ -29,6 +30,10 @@ pub struct Home {
     pub halts: Vec<(HaltScope, Halt)>,
     /// All firms, for the desk.
     pub firms: Option<FirmsHome>,
+    /// How far the data reach, where they were restored lately.
+    pub reach: Option<Reach>,
+    /// Key pairs that may not be as they were since then: all for the desk, else those of the own firm.
+    pub unsure: Vec<UnsurePairs>,
     /// Nobody else could serve others.
     pub is_alone: bool,
     /// Whether mails can be sent at all.
@@ -75,6 +80,13 @@ impl Gate {
                 Kind::Administrator | Kind::Trader | Kind::Service => None,
             },
             is_alone: !others,
+            reach: self.reach(),
+            unsure: match asker.kind {
+                Kind::Desk => self.unsure_pairs(None),
+                Kind::Administrator | Kind::Trader | Kind::Service => {
+                    asker.firm.as_ref().map(|firm| self.unsure_pairs(Some(firm))).unwrap_or_default()
+                }
+            },
             has_mail: self.settings.mail,
         })
     }

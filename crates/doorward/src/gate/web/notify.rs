@@ -10,7 +10,7 @@ use doorward_core::id::{FirmCode, PersonId};
 use doorward_core::identity::change::Change;
 use doorward_core::identity::mail::{Mail, MailId, MailKind};
 use doorward_core::identity::notice::Notice;
-use doorward_core::identity::person::{Person, Standing};
+use doorward_core::identity::person::{Password, Person, Standing};
 use doorward_core::limits::Limit;
 use doorward_core::time::{Mono, Wall};
 
@@ -284,6 +284,8 @@ fn values(about: About, record: &Record) -> BTreeMap<String, String> {
     set("source", entry.source.map(|source| source.to_string()));
     let session = entry.session.map(|session| format!("FIX session {session}"));
     match about {
+        // What a program's verification says of itself is no reason.
+        About::Owner(MailKind::Registered) => {}
         About::Owner(_) if entry.event != Event::MailQueued => set("reason", entry.detail.clone()),
         About::Owner(_) => set("detail", entry.detail.clone()),
         About::Notice(notice) => {
@@ -299,6 +301,8 @@ fn values(about: About, record: &Record) -> BTreeMap<String, String> {
             set("left", Some(codes.as_ref().map_or(0, |codes| codes.unused.len()).to_string()));
         } else if let Change::AuthSystem { auth_system, .. } = change {
             set("new", Some(auth_system.name().to_owned()));
+        } else if let Change::Password { password: Password::Own { .. }, .. } = change {
+            set("done", Some("lasting".to_owned()));
         }
     }
     values

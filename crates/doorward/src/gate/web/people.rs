@@ -10,7 +10,7 @@ use doorward_core::identity::enrolment::Authenticator;
 use doorward_core::identity::link::Handed;
 use doorward_core::identity::mail::MailId;
 use doorward_core::identity::notice::Notice;
-use doorward_core::identity::person::{Kind, Password, Person, Right, Standing};
+use doorward_core::identity::person::{Grant, Kind, Password, Person, Right, Standing};
 use doorward_core::identity::policy::{AuthSystem, Effective};
 use doorward_core::time::Wall;
 
@@ -216,6 +216,8 @@ pub struct PersonPage {
     pub authenticator: AuthenticatorView,
     /// What an administrator may do.
     pub rights: BTreeSet<Right>,
+    /// What a program may do, for whom and from where.
+    pub grant: Option<Grant>,
     /// What an administrator is told of by mail.
     pub notices: BTreeSet<Notice>,
     /// Connections and browser sessions that are open.
@@ -411,6 +413,7 @@ impl Gate {
             password: password_view(person, asker.person),
             authenticator: authenticator_view(person),
             rights: person.profile.grant.as_ref().map(|grant| grant.rights.clone()).unwrap_or_default(),
+            grant: person.profile.grant.clone().filter(|_| person.kind == Kind::Service),
             notices: person.notices.clone(),
             open_connections: self.live.seats(id).len(),
             mails: self.store.mails(&mails, None, MAILS)?,

@@ -37,6 +37,18 @@ pub struct Form {
 }
 
 impl Form {
+    /// Takes a body apart.
+    fn read(body: &[u8]) -> Result<Self, Oops> {
+        let mut fields = Vec::new();
+        for (name, value) in form_urlencoded::parse(body) {
+            if fields.len() == FIELDS_MAX {
+                return Err(Oops::Invalid("The form has too many fields.".to_owned()));
+            }
+            fields.push((name.into_owned(), Secret::new(value.into_owned())));
+        }
+        Ok(Self { fields })
+    }
+
     /// A field as it was sent; empty where it was not.
     pub fn text(&self, name: &str) -> &str {
         self.optional(name).unwrap_or_default()
@@ -153,18 +165,31 @@ impl FromRequest<WebState> for Form {
             Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Oops::TooLarge),
             Ok(Err(_)) | Err(_) => return Err(Oops::TooSlow),
         };
-        let mut fields = Vec::new();
-        for (name, value) in form_urlencoded::parse(&bytes) {
-            if fields.len() == FIELDS_MAX {
-                return Err(Oops::Invalid("The form has too many fields.".to_owned()));
-            }
-            fields.push((name.into_owned(), Secret::new(value.into_owned())));
-        }
-        let form = Self { fields };
+        let form = Self::read(&bytes)?;
         if web.tokens.is_csrf(web.gate.binding(&visit.token()), form.text("csrf")) {
             Ok(form)
         } else {
             Err(Oops::StaleForm)
         }
     }
+}
+
+/// Body for fuzzing: any body is fields within their limits, or is refused; what is taken of them keeps its own.
+pub fn fuzz(bytes: &[u8]) {
+    let Ok(form) = Form::read(bytes) else { return };
+    assert!(form.fields.len() <= FIELDS_MAX);
+    let code = form.code();
+    let code = code.expose();
+    assert!(code.chars().count() <= CODE_CHARS_MAX && !code.contains(char::is_whitespace));
+    if let Ok(reason) = form.reason() {
+        assert!((1..=REASON_CHARS_MAX).contains(&reason.chars().count()) && reason.trim() == reason);
+    }
+    for (name, _) in &form.fields {
+        assert!(form.is_on(name) && form.all(name).next() == form.optional(name));
+    }
+    let shown = format!("{form:?}");
+    let secret = form.fields.iter().find(|(name, value)| {
+        value.expose().len() > 20 && shown.contains(value.expose()) && !name.contains(value.expose())
+    });
+    assert!(secret.is_none(), "a value was printed");
 }

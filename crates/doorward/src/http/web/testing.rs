@@ -56,7 +56,8 @@ pub(crate) async fn served_with_mail() -> Served {
     served_of(world_with(settings), Router::new(), None).await
 }
 
-async fn served_of(world: World, more: Router<WebState>, public: Option<&str>) -> Served {
+/// The same of a gate.
+pub(crate) async fn served_of(world: World, more: Router<WebState>, public: Option<&str>) -> Served {
     let listener = listen("web.listen", ([127, 0, 0, 1], 0).into()).unwrap();
     let at = listener.local_addr().unwrap();
     let public = public.map_or_else(|| format!("http://{at}"), str::to_owned);

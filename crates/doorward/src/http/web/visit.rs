@@ -139,6 +139,20 @@ pub(super) fn token_of(headers: &HeaderMap, name: &str) -> Option<Token> {
     found.and_then(Token::parse)
 }
 
+/// Body for fuzzing: of any `Cookie` fields, one a line, a token comes that one of them holds, and that alone.
+pub fn fuzz(bytes: &[u8]) {
+    const NAME: &str = "__Host-dw_session";
+    let mut headers = HeaderMap::new();
+    for field in bytes.split(|byte| *byte == b'\n').filter_map(|field| HeaderValue::from_bytes(field).ok()) {
+        headers.append(COOKIE, field);
+    }
+    if let Some(token) = token_of(&headers, NAME) {
+        let pair = format!("{NAME}={}", token.expose());
+        let times = String::from_utf8_lossy(bytes).matches(&pair).count();
+        assert!(times >= 1, "a token from nowhere");
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Visit {
     type Rejection = Oops;
 

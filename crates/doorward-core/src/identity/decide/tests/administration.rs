@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::audit::Subject;
+use crate::identity::decide::grant::set_grant;
 use crate::identity::decide::{
     Misuse, MisuseKind, authenticator, firm as firms, password_set, person as people,
 };
@@ -217,6 +218,54 @@ fn an_edit_makes_one_record_for_each_thing_that_changes_and_none_for_what_stays(
         ..people::Edit::default()
     };
     assert!(edit(&julian, bad).is_err(), "all or nothing");
+}
+
+#[test]
+fn rule_10_a_programs_grant_is_the_programs_and_its_record_says_all_of_it() {
+    let grant = |rights: &[Right], firms: &[&str], sources: &[&str]| Grant {
+        firms: firms.iter().map(|code| FirmCode::parse(code).unwrap()).collect(),
+        rights: rights.iter().copied().collect(),
+        sources: sources.iter().map(|text| Network::parse(text).unwrap()).collect(),
+    };
+    let mut program = person(Kind::Service);
+    program.profile.roles = Some("XX".into());
+    let given = grant(&[Right::Verify, Right::TokenOnPassword], &["FINT"], &["192.0.2.0/24"]);
+    let record = set_grant(&program, given.clone(), &administrator(), &local()).unwrap();
+    sound(&record);
+    assert_eq!(record.entry.event, Event::RightsChanged);
+    let words = "rights: verify, token-on-password; firms: FINT; from: 192.0.2.0/24";
+    assert_eq!(record.entry.detail.as_deref(), Some(words));
+    apply(&mut program, &record);
+    assert_eq!(
+        (program.profile.grant.as_ref(), program.profile.roles.as_deref()),
+        (Some(&given), Some("XX"))
+    );
+    let again = set_grant(&program, given, &administrator(), &local()).unwrap_err();
+    assert_eq!((again.kind, again.field), (MisuseKind::Conflict, "grant"));
+    let none = set_grant(&program, Grant::default(), &administrator(), &local()).unwrap();
+    assert_eq!(none.entry.detail.as_deref(), Some("rights: none; firms: none; from: none"));
+    for right in Right::ALL.iter().filter(|right| !Right::PROGRAM.contains(right)) {
+        let given = set_grant(&program, grant(&[*right], &[], &[]), &administrator(), &local());
+        assert_eq!(given.unwrap_err().field, "grant.rights", "{right}");
+    }
+    let many: Vec<String> = (0..257).map(|n| format!("F{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let given = set_grant(&program, grant(&[], &many, &[]), &administrator(), &local());
+    assert_eq!(given.unwrap_err().field, "grant.firms");
+    for kind in [Kind::Desk, Kind::Administrator, Kind::Trader] {
+        let given = set_grant(&person(kind), Grant::default(), &administrator(), &local());
+        assert_eq!(given.unwrap_err().field, "grant", "{kind}");
+    }
+}
+
+#[test]
+fn reset_rights_and_what_weakens_a_proof_are_off_unless_the_desk_gives_them() {
+    let weaker =
+        [Right::ResetPassword, Right::ResetAuthenticator, Right::LastingPassword, Right::TokenOnPassword];
+    for right in Right::ALL {
+        assert_eq!(right.is_reset(), weaker.contains(right), "{right}");
+    }
+    assert!(Grant::default().rights.is_empty() && !Grant::default().permits([127, 0, 0, 1].into()));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod link;
 mod login;
 mod password;
 mod recovery;
+mod restore;
 mod serve;
 mod sign_in;
 mod signed_logon;

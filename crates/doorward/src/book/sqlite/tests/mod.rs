@@ -1,5 +1,6 @@
 //! The embedded store by the common suite, and what only it has: replay, crashes, rebuilding.
 
+mod aside;
 mod failure;
 mod plans;
 mod rebuilt;

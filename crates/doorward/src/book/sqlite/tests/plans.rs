@@ -47,6 +47,19 @@ fn a_page_of_people_is_read_without_sorting_and_by_the_index_of_its_filter() {
 }
 
 #[test]
+fn s1_a_user_id_is_looked_up_by_its_index_and_the_row_beside_it_by_the_key() {
+    let base = scratch();
+    drop(open_on(base.path(), &PowerDisk::new()).unwrap());
+    let conn = open_to_read(&base.path().join(FILE)).unwrap();
+    let mut query = conn.prepare(&format!("EXPLAIN QUERY PLAN {}", read::BY_USERID)).unwrap();
+    let rows = query.query_map(["anna"], |row| row.get::<_, String>(3)).unwrap();
+    let plan = rows.map(Result::unwrap).collect::<Vec<_>>().join("; ");
+    assert!(plan.contains("SEARCH p USING INTEGER PRIMARY KEY"), "{plan}");
+    assert!(plan.contains("sqlite_autoindex_person_1 (userid=?)"), "{plan}");
+    assert!(!plan.contains("SCAN p "), "{plan}");
+}
+
+#[test]
 fn the_records_of_somebody_are_walked_by_their_own_index_and_not_by_the_firms() {
     let base = scratch();
     drop(open_on(base.path(), &PowerDisk::new()).unwrap());

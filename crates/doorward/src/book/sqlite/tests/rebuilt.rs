@@ -15,7 +15,7 @@ use super::*;
 use crate::book::conformance::post::{halt, link, link_is, mail, mail_state, scope};
 use crate::book::conformance::{
     add, attempt, batch, by, commit, entry, firm, fix_session, id, key_used, numbers, password, person,
-    record, registered, stream,
+    record, registered, stream, tokens,
 };
 use crate::book::{AuditFilter, Batch, Committed, Expect};
 
@@ -36,7 +36,7 @@ enum Step {
 }
 
 fn any_change() -> impl Strategy<Value = Change> {
-    (0u8..21, 1u64..6, any::<u8>(), any::<f64>()).prop_map(|(kind, who, n, number)| {
+    (0u8..23, 1u64..6, any::<u8>(), any::<f64>()).prop_map(|(kind, who, n, number)| {
         let who = id(who);
         let attr = serde_json::json!({ "x": number, "ü": [n, null, "\u{202e}"] });
         match kind {
@@ -73,6 +73,7 @@ fn any_change() -> impl Strategy<Value = Change> {
                 let codes = RecoveryCodes { made_at: Wall::from_s(n.into()), unused: Vec::new() };
                 Change::Recovery { person: who, codes: (n % 2 == 0).then_some(codes) }
             }
+            20 | 21 => Change::Tokens { person: who, tokens: tokens(who, n % 20) },
             _ => attempt(who, n, u16::from(n)),
         }
     })

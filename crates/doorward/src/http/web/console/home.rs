@@ -3,13 +3,15 @@
 use askama::Template;
 use axum::extract::State;
 use doorward_core::identity::person::{Kind, Right};
+use doorward_core::identity::restore::Reach;
 
 use super::super::WebState;
 use super::super::asking::OnConsole;
 use super::super::reply::{Answer, page};
-use super::super::shell::Shell;
+use super::super::shell::{Shell, When};
 use super::super::visit::Visit;
 use super::{Thrown, oops};
+use crate::gate::UnsurePairs;
 use crate::gate::web::Asker;
 use crate::gate::web::home::{FirmsHome, Home, PeopleHome};
 use crate::gate::web::people::Tally;
@@ -29,6 +31,37 @@ struct Figure {
     colour: &'static str,
 }
 
+/// A restore, and what it leaves unsure.
+struct RestoredThen {
+    at: When,
+    reach: When,
+    pairs: Vec<UnsureRow>,
+}
+
+/// A key pair that may not be as it was.
+struct UnsureRow {
+    firm: String,
+    session: String,
+    id: String,
+    done: &'static str,
+    at: When,
+}
+
+impl RestoredThen {
+    fn of(reach: Reach, unsure: &[UnsurePairs]) -> Self {
+        let rows = unsure.iter().flat_map(|of| {
+            of.pairs.iter().map(|pair| UnsureRow {
+                firm: of.firm.to_string(),
+                session: pair.session.to_string(),
+                id: pair.id.to_string(),
+                done: if pair.deleted { "deleted" } else { "made" },
+                at: When(pair.at),
+            })
+        });
+        Self { at: When(reach.restored_at), reach: When(reach.reach), pairs: rows.collect() }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "console/home.html")]
 struct HomePage {
@@ -36,6 +69,7 @@ struct HomePage {
     greeting: String,
     halts: Vec<Thrown>,
     may_switch: bool,
+    restored: Option<RestoredThen>,
     next: Vec<Next>,
     figures: Vec<Figure>,
 }
@@ -64,6 +98,7 @@ pub(super) async fn show(State(web): State<WebState>, visit: Visit, OnConsole(as
         greeting,
         halts: home.halts.iter().map(|(scope, halt)| Thrown::of(scope, halt)).collect(),
         may_switch: is_desk,
+        restored: home.reach.map(|reach| RestoredThen::of(reach, &home.unsure)),
         next: next(&asker, &home),
         figures,
     })

@@ -10,6 +10,7 @@ mod home;
 mod mails;
 mod people;
 mod person;
+mod program;
 mod step_rows;
 mod switch;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub(super) fn routes() -> Pages {
         .route("/console/people/new", get(adding::show).post(adding::add))
         .route("/console/people/send-links", post(people::send_links))
         .route("/console/people/{id}", get(person::show))
+        .route("/console/people/{id}/grant", get(program::show_grant).post(program::set_grant))
         .route("/console/people/{id}/{act}", get(person::show_step).post(person::step))
         .route("/console/events", get(events::list))
         .route("/console/events/new", get(events::newer))

@@ -24,7 +24,7 @@ use super::super::shell::{Shell, When, door, role};
 use super::super::visit::Visit;
 use super::people::{Shown, Tag};
 use super::step_rows::{STEPS, StepRow, step_of};
-use super::{fresh, oops, told};
+use super::{fresh, oops, program, told};
 use crate::gate::web::people::{Flag, LinkView, PersonPage};
 use crate::gate::web::steps::{FirstPassword, Reset};
 use crate::gate::web::{Asker, Unserved};
@@ -140,10 +140,14 @@ pub(super) async fn show(
     let behind = behind.map(|Query(behind)| behind).unwrap_or_default();
     let done = STEPS.iter().find(|row| row.path == behind.done).map(|row| row.done);
     let done = done.or((behind.done == "mail-again").then_some("The mail is tried again now."));
+    let done = done.or((behind.done == "grant").then_some(program::DONE));
     let may_retry = asker.kind == Kind::Desk || asker.has(Right::EditPeople);
     let buttons = STEPS.iter().filter(|row| known.may(row.act) && applies(row, &known));
     let buttons =
         buttons.map(|row| Button { path: row.path, title: row.title, is_danger: row.act.is_dangerous() });
+    let is_ruled = asker.kind == Kind::Desk && known.row.kind == Kind::Service;
+    let ruled = Button { path: "grant", title: program::TITLE, is_danger: true };
+    let buttons = is_ruled.then_some(ruled).into_iter().chain(buttons);
     page(&View {
         shell: Shell::of(&web, &visit, &asker, known.row.userid.as_str()).with_done(done),
         id,
@@ -252,6 +256,9 @@ fn facts(known: &PersonPage) -> Vec<Fact> {
     if known.row.kind == Kind::Administrator {
         let rights: Vec<&str> = known.rights.iter().map(|right| right_words(*right)).collect();
         tell("Rights", if rights.is_empty() { word("none") } else { rights.join("; ") }, None);
+    }
+    if known.row.kind == Kind::Service {
+        program::words(known.grant.as_ref()).into_iter().for_each(|(name, text)| tell(name, text, None));
     }
     facts
 }

@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use doorward_core::ask::Verdict;
 use doorward_core::audit::{Actor, Deny, Event};
-use doorward_core::id::{FirmCode, UserId};
+use doorward_core::id::{AccessKeyId, FirmCode, SessionId, UserId};
 use doorward_core::identity::decide::person::Edit;
+use doorward_core::identity::fix_session::{FixSession, SessionKind};
+use doorward_core::identity::key_pair::{Environment, Kept, KeyPair};
 use doorward_core::identity::mail::{Mail, MailId, MailKind};
-use doorward_core::identity::person::{Grant, Kind, Person, Profile, Right};
+use doorward_core::identity::person::{Grant, Kind, Person, Profile, Right, Standing};
 use doorward_core::identity::policy::{AuthSystem, Policy};
+use doorward_core::identity::sealed::Sealed;
+use doorward_core::time::Wall;
 
 use crate::gate::admin::{NewPassword, NewPerson};
-use crate::gate::testing::{GOOD, secret};
-use crate::http::web::testing::{Seen, Served, Tab, borrowed, request, served, served_with_mail};
+use crate::gate::testing::{GOOD, secret, world};
+use crate::hashing::HashParams;
+use crate::http::web::testing::{Seen, Served, Tab, borrowed, request, served, served_of, served_with_mail};
 
 const STEP: Duration = Duration::from_secs(30);
 
@@ -37,7 +42,7 @@ async fn somebody(served: &Served, name: &str, kind: Kind, firm: Option<&str>) -
         userid: UserId::parse(name).unwrap(),
         kind,
         firm: firm.map(code),
-        auth_system: Some(AuthSystem::Otp),
+        auth_system: (kind != Kind::Service).then_some(AuthSystem::Otp),
         password: NewPassword::Clear(secret(GOOD)),
         initial: false,
         profile: Profile { email: Some(format!("{name}@example.test")), grant, ..Profile::default() },
@@ -229,6 +234,76 @@ async fn workflow_8_an_administrator_gives_another_no_right_that_they_have_not()
     let nav = anna.get("/console").await.body;
     assert!(!nav.contains("href=\"/console/events\"") && nav.contains("href=\"/console/people\""), "{nav}");
     assert_eq!(anna.get("/console/events").await.status, 403);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn rule_10_the_desk_says_what_a_program_may_do_for_whom_and_from_where() {
+    let served = served_with_mail().await;
+    let mut anna = anna(&served).await;
+    firm(&served, "OTHER").await;
+    let shop = somebody(&served, "shop", Kind::Service, None).await;
+    let own = somebody(&served, "own", Kind::Service, Some("ACME")).await;
+    let kim = somebody(&served, "kim", Kind::Trader, Some("ACME")).await;
+    let mut olga = olga(&served).await;
+    let path = format!("/console/people/{}/grant", shop.id);
+    let page = olga.get(&format!("/console/people/{}", shop.id)).await.body;
+    assert!(page.contains("nowhere") && page.contains(&path), "{page}");
+    let form = olga.get(&path).await;
+    assert_eq!(form.body.matches("name=\"box\"").count(), Right::PROGRAM.len(), "{}", form.body);
+    assert!(!form.body.contains(" checked"), "reset rights, too, are off by default: {}", form.body);
+    let version = form.input("version").to_owned();
+    let given = |more: &[(&'static str, &'static str)]| {
+        let mut all = vec![("version".to_owned(), version.clone())];
+        all.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        all
+    };
+    let good = [
+        ("box", "verify"),
+        ("box", "lasting-password"),
+        ("firms", "acme, OTHER"),
+        ("sources", "192.0.2.0/24 10.0.0.1"),
+    ];
+    for (more, told) in [
+        (vec![("box", "verify"), ("reason", "x"), ("firms", "NONE")], "There is no firm NONE"),
+        (vec![("reason", "x"), ("firms", "no/firm")], "no/firm is no code of a firm."),
+        (vec![("reason", "x"), ("sources", "192.0.2.1/24")], "has bits behind its prefix"),
+        (vec![("reason", "x"), ("box", "view-people")], "is for administrators"),
+        (good.to_vec(), "id=\"reason-wrong\""),
+    ] {
+        let seen = olga.post(&path, &borrowed(&given(&more))).await;
+        assert!(seen.status == 422 && seen.body.contains(told), "{told}: {}", seen.body);
+    }
+    assert_eq!(person(&served, "shop"), shop);
+    let with_reason: Vec<_> = good.into_iter().chain([("reason", "contract 7")]).collect();
+    let set = olga.post(&path, &borrowed(&given(&with_reason))).await;
+    assert_eq!(set.location(), format!("/console/people/{}?done=grant", shop.id), "{}", set.body);
+    let granted = person(&served, "shop").profile.grant.unwrap();
+    assert_eq!(granted.rights, [Right::Verify, Right::LastingPassword].into());
+    assert_eq!(granted.firms, [code("ACME"), code("OTHER")].into());
+    let entry = served.world.entries(1).remove(0);
+    assert_eq!((entry.event, entry.factor.id()), (Event::RightsChanged, "password-and-code"));
+    let words =
+        "rights: verify, lasting-password; firms: ACME, OTHER; from: 192.0.2.0/24, 10.0.0.1/32: contract 7";
+    assert_eq!(entry.detail.as_deref(), Some(words));
+    assert_eq!(entry.subject.unwrap().userid.as_str(), "shop");
+    let late = olga.post(&path, &borrowed(&given(&[("reason", "x")]))).await;
+    assert!(late.status == 422 && late.body.contains("changed meanwhile"), "{}", late.body);
+    let again = olga.get(&path).await;
+    assert_eq!(again.body.matches(" checked").count(), 2, "{}", again.body);
+    assert_eq!((again.input("firms"), again.input("sources")), ("ACME, OTHER", "192.0.2.0/24, 10.0.0.1/32"));
+    let page = olga.get(&format!("/console/people/{}?done=grant", shop.id)).await.body;
+    assert!(page.contains("ACME; OTHER") && page.contains("were changed"), "{page}");
+    // Q1: it is the desk's alone, and of programs alone.
+    for id in [shop.id, own.id, kim.id] {
+        let path = format!("/console/people/{id}/grant");
+        let all = [("version", "1"), ("reason", "x"), ("box", "verify")];
+        assert_eq!((anna.get(&path).await.status, anna.post(&path, &all).await.status), (404, 404), "{id}");
+    }
+    for id in [kim.id, person(&served, "anna").id] {
+        assert_eq!(olga.get(&format!("/console/people/{id}/grant")).await.status, 404);
+    }
+    assert_eq!(person(&served, "own").profile.grant, None);
     served.stop().await;
 }
 
@@ -456,7 +531,10 @@ async fn t14_without_a_fresh_code_nothing_of_the_desk_is_changed() {
     served.world.gate.add_person(new, Actor::Node).await.unwrap();
     let mut olga = served.tab();
     assert_eq!(olga.sign_in("olga", GOOD).await.location(), "/console");
+    let shop = somebody(&served, "shop", Kind::Service, None).await;
+    let grant = format!("/console/people/{}/grant", shop.id);
     for (path, given) in [
+        (grant.as_str(), vec![("reason", "why not"), ("box", "verify")]),
         ("/console/firms/new", vec![("name", "New"), ("firm", "NEW")]),
         ("/console/firms/ACME/close", vec![("reason", "why not")]),
         ("/console/firms/ACME/policy", vec![("reason", "why not"), ("otp_demanded", "yes")]),
@@ -474,6 +552,7 @@ async fn t14_without_a_fresh_code_nothing_of_the_desk_is_changed() {
     assert!(served.world.gate.halts().is_empty());
     assert_eq!(served.world.gate.venue_policy().unwrap().0, Policy::default());
     assert!(served.world.gate.firm(&code("NEW")).is_err());
+    assert_eq!(person(&served, "shop"), shop);
     served.stop().await;
 }
 
@@ -656,5 +735,60 @@ async fn a_page_of_the_console_is_100_kib_at_most_with_its_files() {
         assert!(seen.status == 200 && whole <= 100 * 1024, "{path}: {whole} bytes");
     }
     served.world.gate.advance_clock(STEP);
+    served.stop().await;
+}
+
+/// A FIX session of ACME with a key pair that was made a minute ago.
+fn session_with_a_new_pair(now: Wall) -> FixSession {
+    let made_at = now - 2 * STEP;
+    let sealed = Sealed { key: "none".into(), blob: String::new() };
+    let pair = KeyPair {
+        id: AccessKeyId::parse(b"T0000000000000000007").unwrap(),
+        made_at,
+        ends_at: now + 1_000 * STEP,
+        replaced: false,
+        noted_at: made_at,
+        secret: Kept::Secret { sealed },
+    };
+    FixSession {
+        id: SessionId::parse(b"ABC").unwrap(),
+        firm: code("ACME"),
+        kind: SessionKind::Order,
+        environment: Environment::Test,
+        added_at: made_at,
+        standing: Standing::Active,
+        sender_comp_ids: BTreeSet::new(),
+        operator_ids: BTreeSet::new(),
+        sources: Vec::new(),
+        pairs: vec![pair],
+        version: 1,
+    }
+}
+
+#[tokio::test]
+async fn disaster_the_first_page_says_how_far_the_data_reach_and_which_key_pairs_are_unsure() {
+    let world = world();
+    world.gate.add_firm(code("ACME"), "Acme", Actor::Node).await.unwrap();
+    assert_eq!((world.gate.reach(), world.gate.unsure_pairs(None)), (None, Vec::new()));
+    world.put_back(session_with_a_new_pair(world.now())).await;
+    let served = served_of(world.reopened(HashParams::tiny()), axum::Router::new(), None).await;
+    let mut olga = olga(&served).await;
+    let home = olga.get("/console").await.body;
+    let told =
+        ["put back from a backup", "T0000000000000000007", "FIX session ABC", "Firm ACME", "made <time"];
+    for text in told {
+        assert!(home.contains(text), "{text}: {home}");
+    }
+    somebody(&served, "anna", Kind::Administrator, Some("ACME")).await;
+    let mut anna = signed_in(&served, "anna").await;
+    assert!(anna.get("/console").await.body.contains("T0000000000000000007"), "her firm's");
+    firm(&served, "OTHER").await;
+    somebody(&served, "otto", Kind::Administrator, Some("OTHER")).await;
+    let mut otto = signed_in(&served, "otto").await;
+    let home = otto.get("/console").await.body;
+    assert!(home.contains("put back from a backup") && !home.contains("T0000000000000000007"), "Q1: {home}");
+    served.world.clock.advance(15 * 24 * 120 * STEP);
+    served.world.gate.clock_moved();
+    assert_eq!(served.world.gate.reach(), None, "it is told of for two weeks");
     served.stop().await;
 }

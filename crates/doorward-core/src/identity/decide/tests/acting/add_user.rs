@@ -230,10 +230,16 @@ fn p5_a_password_against_the_rules_is_refused_with_the_reason() {
         let stepped = changed(&agent(&program(&ALL)), &mut trader(), &nothing(), Some(facts));
         assert_eq!(stepped.verdict, Verdict::PasswordIssue { reason: rule.id() });
     }
-    for opened in [Opened::Bad, Opened::Replayed] {
-        let facts = PasswordFacts::Reset(NewPassword { opened, ..new_password() });
+    let too_long = Verdict::PasswordIssue { reason: Rule::TooLong.id() };
+    for (opened, hashed, verdict) in [
+        (Opened::Bad, Ok(new_phc()), too_long.clone()),
+        (Opened::Bad, Err(Rule::TooLong), too_long.clone()),
+        (Opened::Bad, Err(Rule::TooShort), too_long),
+        (Opened::Replayed, Ok(new_phc()), Verdict::Declined(Declined::Invalid { field: "newpass" })),
+    ] {
+        let facts = PasswordFacts::Reset(NewPassword { opened, hashed, ..new_password() });
         let stepped = changed(&agent(&program(&ALL)), &mut trader(), &nothing(), Some(facts));
-        assert_eq!(stepped.verdict, Verdict::Declined(Declined::Invalid { field: "newpass" }));
+        assert_eq!(stepped.verdict, verdict, "E3");
     }
 }
 

@@ -1,0 +1,248 @@
+//! Makes a backup, beside a running node or without one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use doorward_core::time::Wall;
+
+use super::content::{self, END_BYTES};
+use super::sealed::{CHUNK_BYTES, Sealer, sealed_bytes};
+use super::source::{self, Bytes, Piece};
+use super::{BOOK, CONFIG, Header, Progress, header};
+use crate::book::sqlite;
+use crate::fault::Fault;
+use crate::journal::{DirLock, Head};
+use crate::vault::Vault;
+
+/// Folder in the data directory in which the copy of the book lies until it is in the backup.
+const WORK: &str = "backup";
+/// How often it is begun anew where old records are dropped meanwhile.
+const TRIES: usize = 5;
+
+/// Of what a backup is made.
+#[derive(Clone, Copy, Debug)]
+pub struct From<'a> {
+    /// The data directory.
+    pub data_dir: &'a Path,
+    /// The configuration file.
+    pub config: &'a Path,
+    /// The node's name.
+    pub node: &'a str,
+}
+
+/// Makes a backup. Under its name there is a whole one or none; one that is there already is never touched.
+pub fn make(
+    from: From<'_>,
+    vault: &dyn Vault,
+    now: &dyn Fn() -> Wall,
+    file: &Path,
+    progress: Progress<'_>,
+) -> Result<Header, Fault> {
+    if file.exists() {
+        let file = file.display();
+        return Err(Fault::Disk(format!("{file}: is there already; move it away, or name another")));
+    }
+    let work = Work::begin(from.data_dir)?;
+    let all = gather_steady(from, &work, now)?;
+    let mut id = [0; 16];
+    vault.random(&mut id)?;
+    let id = HEXLOWER.encode(&id);
+    let (wrapped, key) = vault.new_backup_key(&id)?;
+    let pieces = all.pieces.iter();
+    let content_bytes = pieces.fold(END_BYTES, |sum, piece| sum.saturating_add(piece.file.bytes()));
+    let header = Header {
+        id,
+        node: from.node.to_owned(),
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+        made_at: all.made_at,
+        first: all.first,
+        head: all.head,
+        book: all.book,
+        content_bytes,
+        key: wrapped,
+    };
+    let beside = beside(file);
+    let written = write(&beside, &header, key.expose(), &all.pieces, progress)
+        .and_then(|()| put_in_place(&beside, file).map_err(|error| Fault::disk(file, &error)));
+    if written.is_err() {
+        // It is of no use to anybody; where it stays, the next backup of this name takes its place.
+        let _ = fs::remove_file(&beside);
+    }
+    written.map(|()| header)
+}
+
+struct Gathered {
+    pieces: Vec<Piece>,
+    made_at: Wall,
+    first: u64,
+    head: Head,
+    book: Option<u64>,
+}
+
+/// Once more where old records were dropped meanwhile: signed heads and segments would not be of one moment.
+fn gather_steady(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathered, Fault> {
+    for _ in 0..TRIES {
+        let begins = source::first_record(from.data_dir)?;
+        work.clear().map_err(|error| Fault::disk(&work.dir, &error))?;
+        let all = gather(from, work, now)?;
+        if all.first == begins {
+            return Ok(all);
+        }
+    }
+    Err(Fault::Busy("old records are being dropped: try again"))
+}
+
+/// In this order, so that each is never behind one before it: book, signed heads, stream log, journal.
+fn gather(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathered, Fault> {
+    let config = fs::read(from.config).map_err(|error| Fault::disk(from.config, &error))?;
+    let mut pieces = vec![Piece::here(CONFIG.to_owned(), config)];
+    let copy = work.dir.join(BOOK);
+    let mark = sqlite::copy_beside(from.data_dir, &copy)?;
+    if mark.is_some() {
+        pieces.push(Piece::lying(BOOK.to_owned(), copy)?);
+    }
+    pieces.extend(source::beside(from.data_dir)?);
+    pieces.extend(source::streams(from.data_dir, from.node)?);
+    let made_at = now();
+    let journal = source::journal(from.data_dir, from.node)?;
+    let (first, head) = (journal.first, journal.head);
+    pieces.extend(journal.pieces);
+    match mark {
+        Some(mark) if mark.no > head.no => Err(Fault::Damaged(format!(
+            "book.db shows record {}, the journal ends with {}: it is not this journal's, or the journal lost its end; \
+             run `doorward audit verify`",
+            mark.no, head.no
+        ))),
+        None if first > 1 && !pieces.iter().any(|piece| piece.file.name.ends_with(".book")) => {
+            Err(Fault::Damaged(format!(
+                "there is no book.db, and the journal begins with record {first}: nothing could be made of this backup"
+            )))
+        }
+        mark => Ok(Gathered { pieces, made_at, first, head, book: mark.map(|mark| mark.no) }),
+    }
+}
+
+/// The folder for copies; one backup at a time.
+struct Work {
+    dir: PathBuf,
+    _lock: DirLock,
+}
+
+impl Work {
+    /// Takes the folder, and removes what a backup left that was killed.
+    fn begin(data_dir: &Path) -> Result<Self, Fault> {
+        let dir = data_dir.join(WORK);
+        if !data_dir.is_dir() {
+            return Err(Fault::Disk(format!("{}: there is no data to back up", data_dir.display())));
+        }
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        made.map_err(|error| Fault::disk(&dir, &error))?;
+        let lock = DirLock::acquire(&dir)?;
+        let work = Self { dir, _lock: lock };
+        work.clear().map_err(|error| Fault::disk(&work.dir, &error))?;
+        Ok(work)
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            if entry.file_name() != "lock" {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        // Where it fails, the next backup clears it.
+        let _ = self.clear();
+    }
+}
+
+/// Where a backup is written before it has its name.
+fn beside(file: &Path) -> PathBuf {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    file.with_file_name(name)
+}
+
+fn write(
+    to: &Path,
+    header: &Header,
+    key: &[u8; 32],
+    pieces: &[Piece],
+    progress: Progress<'_>,
+) -> Result<(), Fault> {
+    let failed = |error: io::Error| Fault::disk(to, &error);
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(to);
+    let mut out = BufWriter::with_capacity(4 * CHUNK_BYTES, opened.map_err(failed)?);
+    let (bound, head_bytes) = header::write(header, &mut out).map_err(failed)?;
+    let total = head_bytes.saturating_add(sealed_bytes(header.content_bytes));
+    let mut sealer = Sealer::new(out, key, bound)?;
+    let mut done = head_bytes;
+    progress(done, total);
+    for piece in pieces {
+        content::begin(&mut sealer, &piece.file).map_err(failed)?;
+        put(&mut sealer, piece, to, &mut |bytes| {
+            done = done.saturating_add(bytes);
+            progress(done, total);
+        })?;
+    }
+    content::end(&mut sealer).map_err(failed)?;
+    let out = sealer.finish().map_err(failed)?;
+    let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    file.sync_all().map_err(failed)?;
+    progress(total, total);
+    Ok(())
+}
+
+fn put(
+    out: &mut Sealer<impl Write>,
+    piece: &Piece,
+    to: &Path,
+    done: &mut dyn FnMut(u64),
+) -> Result<(), Fault> {
+    match &piece.bytes {
+        Bytes::Here(bytes) => {
+            out.put(bytes).map_err(|error| Fault::disk(to, &error))?;
+            done(bytes.len() as u64);
+        }
+        Bytes::In(path) => {
+            let failed = |error: io::Error| Fault::disk(path, &error);
+            let mut file = File::open(path).map_err(failed)?.take(piece.file.stored);
+            let mut left = piece.file.stored;
+            let mut buffer = vec![0; 4 * CHUNK_BYTES];
+            while left > 0 {
+                let read = file.read(&mut buffer).map_err(failed)?;
+                if read == 0 {
+                    return Err(Fault::Disk(format!("{}: became shorter meanwhile", path.display())));
+                }
+                out.put(&buffer[..read]).map_err(|error| Fault::disk(to, &error))?;
+                left -= read as u64;
+                done(read as u64);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives a whole backup its name, durably.
+fn put_in_place(beside: &Path, file: &Path) -> io::Result<()> {
+    if file.exists() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    fs::rename(beside, file)?;
+    sync_folder(file)
+}
+
+/// Makes the name of a file durable.
+pub(super) fn sync_folder(of: &Path) -> io::Result<()> {
+    let folder = of.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}

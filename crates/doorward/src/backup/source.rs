@@ -1,0 +1,176 @@
+//! What goes into a backup, read beside the instance that writes it.
+//!
+//! Segments only ever grow at the end of the newest one, and a full one never changes. So the newest is read first, up to
+//! where its frames end; those before it are then complete as they lie there.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::content::{self, File};
+use super::{JOURNAL, STREAMS};
+use crate::fault::Fault;
+use crate::journal::parts::{Frames, Header, files, numbered, read_whole};
+use crate::journal::{Disk, Head, RealDisk, SEGMENT_BYTES_MAX};
+
+/// Names of files that a running instance is only just making, or that mean nothing elsewhere.
+const PASSED_OVER: [&str; 5] = ["lock", ".tmp", ".new", ".partial", ".idx"];
+
+/// A file of the backup and where its bytes are.
+pub(super) struct Piece {
+    pub(super) file: File,
+    pub(super) bytes: Bytes,
+}
+
+pub(super) enum Bytes {
+    /// Read already, as the file grows.
+    Here(Vec<u8>),
+    /// In a file that does not change any more.
+    In(PathBuf),
+}
+
+impl Piece {
+    /// A file whose bytes are read already.
+    pub(super) fn here(name: String, bytes: Vec<u8>) -> Self {
+        let stored = bytes.len() as u64;
+        Self { file: File { name, stored, length: stored }, bytes: Bytes::Here(bytes) }
+    }
+
+    /// A file that does not change any more.
+    pub(super) fn lying(name: String, path: PathBuf) -> Result<Self, Fault> {
+        let length = fs::metadata(&path).map_err(|error| Fault::disk(&path, &error))?.len();
+        Ok(Self { file: File { name, stored: length, length }, bytes: Bytes::In(path) })
+    }
+}
+
+/// Number of the journal's first record.
+pub(super) fn first_record(data_dir: &Path) -> Result<u64, Fault> {
+    crate::journal::first_record(&RealDisk::open_to_read(&data_dir.join(JOURNAL))?)
+}
+
+/// The journal as it stands.
+pub(super) struct Journal {
+    pub(super) pieces: Vec<Piece>,
+    pub(super) first: u64,
+    pub(super) head: Head,
+}
+
+/// What lies beside the journal's segments: signed heads, their keys. To be read before the journal, which is never behind them.
+pub(super) fn beside(data_dir: &Path) -> Result<Vec<Piece>, Fault> {
+    let dir = data_dir.join(JOURNAL);
+    let mut pieces = Vec::new();
+    let failed = |error: io::Error| Fault::disk(&dir, &error);
+    for entry in fs::read_dir(&dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = format!("{JOURNAL}/{name}");
+        let passed_over = name.ends_with(".seg") || PASSED_OVER.iter().any(|ending| name.ends_with(ending));
+        if passed_over || !content::is_known(&path) || !entry.file_type().map_err(failed)?.is_file() {
+            continue;
+        }
+        if name.ends_with(".book") {
+            pieces.push(Piece::lying(path, entry.path())?);
+            continue;
+        }
+        let bytes = match fs::read(entry.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // replaced at this very moment
+            read => read.map_err(|error| Fault::disk(&entry.path(), &error))?,
+        };
+        pieces.push(Piece::here(path, bytes));
+    }
+    Ok(pieces)
+}
+
+/// The journal's segments, up to the last record that is whole.
+pub(super) fn journal(data_dir: &Path, node: &str) -> Result<Journal, Fault> {
+    let disk = RealDisk::open_to_read(&data_dir.join(JOURNAL))?;
+    let numbers = files(&disk, ".seg")?;
+    let mut head = None;
+    let pieces =
+        segments(&disk, data_dir, (JOURNAL, ".seg"), &numbers, node, |newest| head = head.or(Some(newest)))?;
+    let (Some(&first), Some(head)) = (numbers.first(), head) else {
+        return Err(Fault::Disk(format!("{}: there is no journal to back up", disk.place())));
+    };
+    Ok(Journal { pieces, first, head })
+}
+
+/// The stream log's segments, where there are any.
+pub(super) fn streams(data_dir: &Path, node: &str) -> Result<Vec<Piece>, Fault> {
+    let dir = data_dir.join(STREAMS);
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let disk = RealDisk::open_to_read(&dir)?;
+    let numbers = files(&disk, ".str")?;
+    segments(&disk, data_dir, (STREAMS, ".str"), &numbers, node, |_| {})
+}
+
+/// Segments in order: the newest that has frames up to their end, those before it whole, those behind it not at all.
+/// `ends` hears where the newest one that can be read ends.
+fn segments(
+    disk: &RealDisk,
+    data_dir: &Path,
+    (folder, ending): (&str, &str),
+    numbers: &[u64],
+    node: &str,
+    mut ends: impl FnMut(Head),
+) -> Result<Vec<Piece>, Fault> {
+    let mut pieces = Vec::new();
+    let mut is_growing = true;
+    for &number in numbers.iter().rev() {
+        let file = numbered(number, ending);
+        let name = format!("{folder}/{file}");
+        if !is_growing {
+            pieces.push(Piece::lying(name, data_dir.join(folder).join(&file))?);
+            continue;
+        }
+        let Some(newest) = Newest::read(disk, &file, node)? else { continue };
+        ends(newest.head);
+        // A segment of the stream log is made ahead; one of the journal only when the one before it is sealed.
+        is_growing = newest.frames == 0 && folder == STREAMS;
+        let length = newest.length;
+        let mut piece = Piece::here(name, newest.bytes);
+        piece.file.length = length;
+        pieces.push(piece);
+    }
+    pieces.reverse();
+    Ok(pieces)
+}
+
+/// A segment that may grow while it is read: what of it is whole.
+struct Newest {
+    bytes: Vec<u8>,
+    length: u64,
+    frames: u64,
+    head: Head,
+}
+
+impl Newest {
+    /// `None` where it is still being made.
+    fn read(disk: &RealDisk, name: &str, node: &str) -> Result<Option<Self>, Fault> {
+        let mut bytes = read_whole(disk, name, SEGMENT_BYTES_MAX)?;
+        let Ok((header, salt)) = Header::parse(&bytes) else { return Ok(None) };
+        if header.node != node {
+            let place = disk.place();
+            return Err(Fault::Disk(format!(
+                "{place}/{name}: of node {:?}, not {node:?}: see node.name",
+                header.node
+            )));
+        }
+        let length = bytes.len() as u64;
+        if length != header.size {
+            return Ok(None);
+        }
+        let mut head = Head { no: header.first.saturating_sub(1), hash: header.before };
+        let (mut at, mut frames) = (Frames::BEGIN, 0);
+        let all = Frames::new(&bytes, salt);
+        while let Ok((frame, _)) = all.at(at) {
+            head = frame.head();
+            at += frame.bytes();
+            frames += 1;
+        }
+        // The seal of a segment that is full, where it is there already: opening would write the same one again.
+        bytes.truncate(at);
+        Ok(Some(Self { bytes, length, frames, head }))
+    }
+}

@@ -1,0 +1,165 @@
+//! What was decided after a backup, by what was kept elsewhere.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+
+use doorward_core::text::escape_untrusted;
+use serde_json::{Value, json};
+
+use super::CliError;
+use super::audit::who;
+use super::server::cell;
+use crate::backup::Header;
+use crate::journal::{Head, SignedHead};
+
+/// What was decided after a backup.
+pub(super) struct Since {
+    /// The last record of the backup.
+    backup: u64,
+    /// Records of an export behind the backup's, as they were exported.
+    entries: Vec<Value>,
+    /// Number of the last record that is known of.
+    last: u64,
+    /// Whether the backup's own last record is among what was given: so it is the same journal.
+    is_same: bool,
+}
+
+/// Reads an export, signed heads, or a log in which they stand.
+pub(super) fn since(path: &Path, header: &Header) -> Result<Since, CliError> {
+    let failed = |what: &str| CliError::refused(format!("--since: {}: {what}", path.display()));
+    let file = File::open(path).map_err(|error| failed(&error.to_string()))?;
+    let mut since = Since { backup: header.head.no, entries: Vec::new(), last: 0, is_same: false };
+    for line in BufReader::new(file).lines() {
+        let line = line.map_err(|error| failed(&error.to_string()))?;
+        let Some((head, entry)) = read(line.trim()) else { continue };
+        if head.no == header.head.no && head.hash != header.head.hash {
+            return Err(failed(&format!(
+                "record {} is another one there: it is of another journal",
+                head.no
+            )));
+        }
+        since.is_same |= head.no == header.head.no;
+        since.last = since.last.max(head.no);
+        since.entries.extend(entry.filter(|_| head.no > header.head.no));
+    }
+    if since.last == 0 {
+        return Err(failed("there is no line of `doorward audit export`, and no head, in it"));
+    }
+    Ok(since)
+}
+
+/// The head that a line tells of and, in an export, the record.
+fn read(line: &str) -> Option<(Head, Option<Value>)> {
+    if let Some(signed) = SignedHead::find_in(line) {
+        return Some((signed.checkpoint.head, None));
+    }
+    if let Some(head) = Head::parse(line) {
+        return Some((head, None));
+    }
+    let entry: Value = serde_json::from_str(line).ok()?;
+    let (no, hash) = (entry["no"].as_u64()?, entry["hash"].as_str()?);
+    Some((Head::parse(&format!("{no}:{hash}"))?, Some(entry)))
+}
+
+impl Since {
+    fn count(&self) -> u64 {
+        self.last.saturating_sub(self.backup)
+    }
+
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "after": self.backup, "records": self.count(), "same_journal": self.is_same.then_some(true),
+            "entries": self.entries,
+        })
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut text = format!(
+            "decided after the backup: {} records, {} of them known\n",
+            self.count(),
+            self.entries.len()
+        );
+        if !self.is_same {
+            let backup = self.backup;
+            text.push_str(&format!(
+                "record {backup} is not in it: whether it is of this journal is not proved\n"
+            ));
+        }
+        for entry in &self.entries {
+            let on = cell(&entry["subject"]["userid"]);
+            let on = if on.is_empty() { on } else { format!(" on {on}") };
+            let detail = cell(&entry["detail"]);
+            let session = cell(&entry["session"]);
+            let line = format!(
+                "{}  {}  {} {}  by {}{on}  {session} {detail}",
+                cell(&entry["no"]),
+                cell(&entry["at"]),
+                cell(&entry["event"]),
+                cell(&entry["outcome"]),
+                who(&entry["actor"]),
+            );
+            // A String takes every text.
+            let _ = writeln!(text, "{}", escape_untrusted(line.trim_end()));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use doorward_core::identity::sealed::Sealed;
+    use doorward_core::time::Wall;
+
+    use super::*;
+
+    fn header(no: u64, hash: u8) -> Header {
+        Header {
+            id: "b1".into(),
+            node: "node1".into(),
+            release: "0".into(),
+            made_at: Wall::from_s(1),
+            first: 1,
+            head: Head { no, hash: [hash; 32] },
+            book: None,
+            content_bytes: 0,
+            key: Sealed { key: "k".into(), blob: String::new() },
+        }
+    }
+
+    fn line(no: u64) -> String {
+        let hash = Head { no, hash: [7; 32] }.to_string();
+        let hash = hash.split_once(':').unwrap().1;
+        json!({
+            "no": no, "hash": hash, "at": "2026-11-22T09:00:00.000Z", "event": "person-disabled",
+            "outcome": "allowed", "actor": { "kind": "local", "uid": 7 }, "subject": { "userid": "ana\u{1b}" },
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn what_was_decided_after_the_backup_is_listed_and_another_journal_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("export");
+        std::fs::write(&path, [line(4), line(5), line(6), "no line of it".into()].join("\n")).unwrap();
+        let found = since(&path, &header(5, 7)).unwrap();
+        assert_eq!((found.count(), found.entries.len(), found.is_same), (1, 1, true));
+        let text = found.text();
+        assert!(
+            text.contains("1 records, 1 of them known\n6  ") && text.contains("person-disabled"),
+            "{text}"
+        );
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        assert!(since(&path, &header(5, 8)).err().unwrap().to_string().contains("another journal"));
+        let before = since(&path, &header(2, 7)).unwrap();
+        assert_eq!((before.count(), before.entries.len(), before.is_same), (4, 3, false));
+        assert!(before.text().contains("not proved"));
+
+        std::fs::write(&path, Head { no: 9, hash: [7; 32] }.to_string()).unwrap();
+        let heads = since(&path, &header(5, 7)).unwrap();
+        assert_eq!((heads.count(), heads.entries.len()), (4, 0));
+        std::fs::write(&path, "nothing").unwrap();
+        assert!(since(&path, &header(5, 7)).is_err());
+    }
+}
