@@ -17,7 +17,7 @@ use super::{Fault, Tests, page};
 
 /// How long one build may take, and how long the tests of one fault.
 const BUILD_MAX: Duration = Duration::from_secs(1_800);
-const TESTS_MAX: Duration = Duration::from_secs(600);
+const TESTS_MAX: Duration = Duration::from_secs(300);
 /// Between two looks at a process.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What cargo says when no test had the words.

@@ -160,7 +160,7 @@ pub(super) const FAULTS: &[Fault] = &[
         file: "crates/doorward/src/doors/fix/settle.rs",
         text: "            None => self.shared.log.commit(),",
         instead: "            None => self.shared.log.commit().or(Ok(())),",
-        tests: server(&["doors::fix::tests"]),
+        tests: server(&["a_first_logon_that_could_not_be_stored"]),
     },
     Fault {
         name: "version-not-checked",
