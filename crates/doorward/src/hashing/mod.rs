@@ -13,4 +13,6 @@ mod wait;
 pub use calibrate::{calibrate, choose};
 pub use fair::SourceKey;
 pub use phc::{HashParams, Phc, PhcError, fuzz_phc};
+#[cfg(test)]
+pub(crate) use pool::PRETENDED_AT_START;
 pub use pool::{HashOutcome, HashPool, HashSettings};

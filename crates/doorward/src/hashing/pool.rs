@@ -25,7 +25,7 @@ use crate::vault::Vault;
 const SAMPLES: usize = 31;
 
 /// How long it takes before the first hash.
-const PRETENDED_AT_START: Duration = Duration::from_millis(50);
+pub(crate) const PRETENDED_AT_START: Duration = Duration::from_millis(50);
 
 /// Size of the pool.
 #[derive(Clone, Copy, Debug)]
