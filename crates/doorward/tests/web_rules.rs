@@ -24,6 +24,8 @@ enum Of {
     Person,
     /// The desk alone.
     Desk,
+    /// The desk alone; a program, whose id is in the path.
+    Program,
 }
 
 /// Every path that the node serves.
@@ -66,6 +68,7 @@ const PATHS: &[(&str, Of)] = &[
     ("/console/switch/back", Of::Desk),
     ("/console/people/{id}", Of::Person),
     ("/console/people/{id}/{act}", Of::Person),
+    ("/console/people/{id}/grant", Of::Program),
 ];
 
 /// Every step on a person.
@@ -86,7 +89,7 @@ const STEPS: [&str; 13] = [
 ];
 
 /// What would bring every form to an end if nobody minded who asks.
-const EVERYTHING: [(&str, &str); 12] = [
+const EVERYTHING: [(&str, &str); 15] = [
     ("reason", "because I say so"),
     ("userid", "mallory"),
     ("email", "mallory@evil.example"),
@@ -99,6 +102,9 @@ const EVERYTHING: [(&str, &str); 12] = [
     ("box", "locked"),
     ("scope", "venue"),
     ("send", "on"),
+    ("firms", "NORTH SOUTH"),
+    ("sources", "0.0.0.0/0"),
+    ("version", "1"),
 ];
 
 #[test]
@@ -242,6 +248,7 @@ async fn q1_no_route_gives_or_changes_what_is_anothers_and_each_try_is_written_d
     let (trader, admin) = (ids("trader@north.example").await, ids("admin@north.example").await);
     let (joiner, desk) = (ids("joiner@north.example").await, ids("desk").await);
     let (own, nobody) = (ids("trader@south.example").await, "p00000000deadbeef".to_owned());
+    let program = ids("web-backend").await;
 
     // Whose sessions and connections nobody else ends.
     let victim = demo.trader().await;
@@ -279,15 +286,18 @@ async fn q1_no_route_gives_or_changes_what_is_anothers_and_each_try_is_written_d
     for path in paths_of(|of| matches!(of, Of::Console | Of::Person | Of::Desk), &trader) {
         trading.is_refused(&path, 404).await;
     }
-    for id in [&trader, &admin, &joiner, &desk, &nobody] {
-        for path in paths_of(|of| of == Of::Person, id) {
+    for path in paths_of(|of| of == Of::Program, &program) {
+        trading.is_refused(&path, 404).await;
+    }
+    for id in [&trader, &admin, &joiner, &desk, &nobody, &program] {
+        for path in paths_of(|of| matches!(of, Of::Person | Of::Program), id) {
             foreign.is_refused(&path, 404).await;
             powerless.is_refused(&path, 404).await;
         }
     }
     // The desk serves administrators and operators, and firms their traders.
     for id in [&trader, &joiner, &own, &nobody] {
-        for path in paths_of(|of| of == Of::Person, id) {
+        for path in paths_of(|of| matches!(of, Of::Person | Of::Program), id) {
             at_desk.is_refused(&path, 404).await;
         }
     }
