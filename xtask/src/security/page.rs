@@ -83,7 +83,11 @@ fn place(path: &str) -> (String, String) {
     let inside = path.strip_prefix("crates/").unwrap_or(path);
     let (package, inside) = inside.split_once('/').unwrap_or((inside, ""));
     match inside.split_once('/') {
-        Some(("tests", file)) => (format!("{package}::{}", file.trim_end_matches(".rs")), String::new()),
+        // A file in a folder is a module of the suite that has the folder's name.
+        Some(("tests", file)) => {
+            let (suite, module) = file.trim_end_matches(".rs").split_once('/').unwrap_or((file, ""));
+            (format!("{package}::{}", suite.trim_end_matches(".rs")), module.replace('/', "::"))
+        }
         Some((_, file)) => {
             let module = file.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
             (package.to_owned(), module)
@@ -142,6 +146,7 @@ mod tests {
             test("crates/doorward/src/streams/tests.rs", "f8_cut"),
             test("crates/doorward/tests/fix_door.rs", "f8_cut"),
             test("crates/doorward/tests/fix_door.rs", "f9_other"),
+            test("crates/doorward/tests/ws_admin/verify.rs", "t6_once"),
             test("samples/browsing.py", "t14_asks"),
         ];
         let run = Run {
@@ -150,15 +155,16 @@ mod tests {
                 case("doorward", "journal::tests::f8_cut", true),
                 case("doorward", "streams::tests::f8_cut", false),
                 case("doorward::fix_door", "f8_cut", true),
+                case("doorward::ws_admin", "verify::t6_once", true),
             ],
         };
         let results = Results::of(&run, &tests);
         let told: Vec<&str> = tests.iter().map(|test| results.result(test)).collect();
-        assert_eq!(told, [PASSED, FAILED, PASSED, NOT_RUN, BY_SAMPLES]);
-        assert_eq!(results.summary(&tests), "2 passed, 1 failed, 1 not run");
+        assert_eq!(told, [PASSED, FAILED, PASSED, NOT_RUN, PASSED, BY_SAMPLES]);
+        assert_eq!(results.summary(&tests), "3 passed, 1 failed, 1 not run");
         assert_eq!(Results::read(&render(&tests, &results)), results);
         let text = render(&tests, &results);
-        assert!(text.contains("Results: the run of 2026-11-22 09:00 UTC, 3 tests in all.\n"), "{text}");
+        assert!(text.contains("Results: the run of 2026-11-22 09:00 UTC, 4 tests in all.\n"), "{text}");
         assert!(text.contains("### E1: "), "{text}");
         assert!(text.contains("\nNo test.\n"), "{text}");
     }
