@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use doorward_core::time::Wall;
 
+use super::check::{check, summary};
 use super::content::{self, END_BYTES};
 use super::sealed::{CHUNK_BYTES, Sealer, sealed_bytes};
 use super::source::{self, Bytes, Piece};
@@ -31,6 +32,8 @@ pub struct From<'a> {
     pub config: &'a Path,
     /// The node's name.
     pub node: &'a str,
+    /// Whether it is made although what is in it does not verify; it says so then.
+    pub damaged: bool,
 }
 
 /// Makes a backup. Under its name there is a whole one or none; one that is there already is never touched.
@@ -47,6 +50,53 @@ pub fn make(
     }
     let work = Work::begin(from.data_dir)?;
     let all = gather_steady(from, &work, now)?;
+    let beside = beside(file);
+    let made = write_verified(from, &all, vault, &beside, progress).and_then(|header| {
+        put_in_place(&beside, file).map_err(|error| Fault::disk(file, &error))?;
+        Ok(header)
+    });
+    if made.is_err() {
+        // It is of no use to anybody; where it stays, the next backup of this name takes its place.
+        let _ = fs::remove_file(&beside);
+    }
+    made
+}
+
+/// Writes a backup and looks at what was written, so that whoever makes one knows whether it comes back.
+fn write_verified(
+    from: From<'_>,
+    all: &Gathered,
+    vault: &dyn Vault,
+    to: &Path,
+    progress: Progress<'_>,
+) -> Result<Header, Fault> {
+    let (header, bytes) = write_new(from, all, None, vault, to, progress)?;
+    let mut found = all.findings.clone();
+    found.extend(check(to, vault, &mut |_, _| {})?.findings);
+    let (header, bytes) = match summary(&found) {
+        None => (header, bytes),
+        // Under a key of its own: none closes two.
+        Some(what) if from.damaged => write_new(from, all, Some(what), vault, to, progress)?,
+        Some(what) => {
+            return Err(Fault::Damaged(format!(
+                "no backup was made, as it would not come back: {what}; run `doorward audit verify`, keep the backups \
+                 that are there, and make one with --damaged"
+            )));
+        }
+    };
+    progress(bytes, bytes);
+    Ok(header)
+}
+
+/// Writes a backup under a new key; how long the file is.
+fn write_new(
+    from: From<'_>,
+    all: &Gathered,
+    damaged: Option<String>,
+    vault: &dyn Vault,
+    to: &Path,
+    progress: Progress<'_>,
+) -> Result<(Header, u64), Fault> {
     let mut id = [0; 16];
     vault.random(&mut id)?;
     let id = HEXLOWER.encode(&id);
@@ -62,16 +112,11 @@ pub fn make(
         head: all.head,
         book: all.book,
         content_bytes,
+        damaged,
         key: wrapped,
     };
-    let beside = beside(file);
-    let written = write(&beside, &header, key.expose(), &all.pieces, progress)
-        .and_then(|()| put_in_place(&beside, file).map_err(|error| Fault::disk(file, &error)));
-    if written.is_err() {
-        // It is of no use to anybody; where it stays, the next backup of this name takes its place.
-        let _ = fs::remove_file(&beside);
-    }
-    written.map(|()| header)
+    let bytes = write(to, &header, key.expose(), &all.pieces, progress)?;
+    Ok((header, bytes))
 }
 
 struct Gathered {
@@ -80,6 +125,8 @@ struct Gathered {
     first: u64,
     head: Head,
     book: Option<u64>,
+    /// What is damaged in what is not in it whole.
+    findings: Vec<String>,
 }
 
 /// Once more where old records were dropped meanwhile: signed heads and segments would not be of one moment.
@@ -105,11 +152,13 @@ fn gather(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathere
         pieces.push(Piece::lying(BOOK.to_owned(), copy)?);
     }
     pieces.extend(source::beside(from.data_dir)?);
-    pieces.extend(source::streams(from.data_dir, from.node)?);
+    let streams = source::streams(from.data_dir, from.node)?;
+    pieces.extend(streams.pieces);
     let made_at = now();
     let journal = source::journal(from.data_dir, from.node)?;
     let (first, head) = (journal.first, journal.head);
     pieces.extend(journal.pieces);
+    let findings = [streams.findings, journal.findings].concat();
     match mark {
         Some(mark) if mark.no > head.no => Err(Fault::Damaged(format!(
             "book.db shows record {}, the journal ends with {}: it is not this journal's, or the journal lost its end; \
@@ -121,7 +170,7 @@ fn gather(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathere
                 "there is no book.db, and the journal begins with record {first}: nothing could be made of this backup"
             )))
         }
-        mark => Ok(Gathered { pieces, made_at, first, head, book: mark.map(|mark| mark.no) }),
+        mark => Ok(Gathered { pieces, made_at, first, head, book: mark.map(|mark| mark.no), findings }),
     }
 }
 
@@ -177,7 +226,7 @@ fn write(
     key: &[u8; 32],
     pieces: &[Piece],
     progress: Progress<'_>,
-) -> Result<(), Fault> {
+) -> Result<u64, Fault> {
     let failed = |error: io::Error| Fault::disk(to, &error);
     let mut options = OpenOptions::new();
     let opened = options.write(true).create(true).truncate(true).mode(0o600).open(to);
@@ -198,8 +247,7 @@ fn write(
     let out = sealer.finish().map_err(failed)?;
     let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)?;
-    progress(total, total);
-    Ok(())
+    Ok(total)
 }
 
 fn put(

@@ -46,8 +46,12 @@ impl World {
     }
 
     fn make(&self, name: &str) -> Result<Header, Fault> {
+        self.make_of(name, false)
+    }
+
+    fn make_of(&self, name: &str, damaged: bool) -> Result<Header, Fault> {
         let (data, config) = (self.path("data"), self.path("doorward.toml"));
-        let from = From { data_dir: &data, config: &config, node: NODE };
+        let from = From { data_dir: &data, config: &config, node: NODE, damaged };
         super::make(from, &self.vault, &|| NOW, &self.path(name), &mut |done, of| assert!(done <= of))
     }
 
@@ -56,9 +60,48 @@ impl World {
     }
 
     fn restore_with(&self, vault: &dyn Vault, name: &str, into: &str) -> Result<Restored, Fault> {
+        self.restore_to(
+            To { into: &self.path(into), numbers_ahead: 500, uid: 7, damaged: false },
+            vault,
+            name,
+        )
+    }
+
+    fn restore_damaged(&self, name: &str, into: &str) -> Result<Restored, Fault> {
         let into = self.path(into);
-        let to = To { into: &into, numbers_ahead: 500, uid: 7 };
+        self.restore_to(To { into: &into, numbers_ahead: 500, uid: 7, damaged: true }, &self.vault, name)
+    }
+
+    fn restore_to(&self, to: To<'_>, vault: &dyn Vault, name: &str) -> Result<Restored, Fault> {
         super::restore(&self.path(name), to, vault, &|| NOW, &mut |done, of| assert!(done <= of))
+    }
+
+    fn flip(&self, name: &str, at: usize) {
+        let path = self.path(name);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+
+    /// What is damaged is not backed up and not put back, unless somebody asks for it; then all of the book is there.
+    fn comes_back_damaged(&self, place: &str) -> Restored {
+        let fault = self.make("b").unwrap_err().to_string();
+        assert!(fault.contains(place) && fault.contains("--damaged"), "{fault}");
+        assert!(!self.path("b").exists() && !self.path("b.partial").exists());
+        let header = self.make_of("b", true).unwrap();
+        assert!(header.damaged.as_ref().is_some_and(|what| what.contains(place)), "{header:?}");
+        assert_eq!(inspect(&self.path("b")).unwrap(), header);
+        let check = check(&self.path("b"), &self.vault, &mut |_, _| {}).unwrap();
+        assert!(check.findings[0].contains(place), "{check:?}");
+        let fault = self.restore("b", "new").unwrap_err().to_string();
+        assert!(fault.contains(place) && fault.contains("--damaged"), "{fault}");
+        assert!(!self.path("new").exists() && !self.path("new.partial").exists());
+        let done = self.restore_damaged("b", "new").unwrap();
+        let rows = self.store("new").audit(&AuditFilter::default(), None, 1_000).unwrap();
+        assert_eq!((done.record, rows.len()), (201, 201));
+        let detail = rows[0].1.detail.as_deref().unwrap();
+        assert!(detail.contains("taken though damaged") && detail.contains(place), "{detail}");
+        done
     }
 
     fn left(&self) -> Vec<String> {
@@ -272,18 +315,63 @@ fn a_backup_never_takes_the_place_of_a_file_and_a_restore_never_that_of_data() {
     assert!(world.path("new/book.db").exists() && !world.path("new.partial").exists());
 }
 
+const FIRST: &str = "00000000000000000001.seg";
+
 #[test]
-fn a_backup_of_a_journal_that_was_tampered_with_does_not_come_back() {
+fn v7_a_rotten_record_is_told_when_the_backup_is_made_and_the_book_comes_back() {
     let world = World::new();
     write(&world.store("data"), 200);
-    let first = world.path("data/journal/00000000000000000001.seg");
-    let mut bytes = fs::read(&first).unwrap();
-    bytes[2_000] ^= 1;
-    fs::write(&first, bytes).unwrap();
+    world.flip(&format!("data/journal/{FIRST}"), 2_000);
+    let done = world.comes_back_damaged(FIRST);
+    assert!(
+        done.damaged.is_some() && !world.path("new/damaged").exists(),
+        "it opens: all of it is kept in place"
+    );
+}
+
+#[test]
+fn v7_a_segment_that_does_not_open_is_set_aside_and_the_book_comes_back() {
+    let world = World::new();
+    write(&world.store("data"), 200);
+    let first = format!("data/journal/{FIRST}");
+    let end = fs::metadata(world.path(&first)).unwrap().len() as usize;
+    world.flip(&first, end - 500);
+    world.comes_back_damaged(FIRST);
+    assert!(world.path(&format!("new/damaged/journal/{FIRST}")).exists());
+    assert!(!world.path(&format!("new/journal/{FIRST}")).exists());
+}
+
+#[test]
+fn v7_a_rotten_message_is_told_when_the_backup_is_made_and_the_book_comes_back() {
+    let world = World::new();
+    write(&world.store("data"), 200);
+    fill_log(&world.path("data"), 120);
+    world.flip("data/streams/00000000000000000001.str", 2_000);
+    world.comes_back_damaged("00000000000000000001.str");
+    assert!(world.path("new/damaged/streams/00000000000000000001.str").exists());
+}
+
+#[test]
+fn v7_damage_in_a_segment_that_grows_is_told_and_not_cut_off_silently() {
+    let world = World::new();
+    write(&world.store("data"), 3);
+    fill_log(&world.path("data"), 9);
+    let [journal, streams] =
+        [format!("data/journal/{FIRST}"), "data/streams/00000000000000000001.str".into()];
+    fs::remove_file(world.path("data/book.db")).unwrap();
+    world.make("good").unwrap();
+    for name in [journal, streams] {
+        for at in [100, 600] {
+            world.flip(&name, at);
+            let fault = world.make("b").unwrap_err().to_string();
+            assert!(
+                fault.contains("00000000000000000001") || fault.contains("no journal"),
+                "{name}: {fault}"
+            );
+            world.flip(&name, at);
+        }
+    }
     world.make("b").unwrap();
-    let fault = world.restore("b", "new").unwrap_err().to_string();
-    assert!(fault.contains("00000000000000000001.seg"), "{fault}");
-    assert!(!world.path("new").exists() && !world.path("new.partial").exists());
 }
 
 #[test]

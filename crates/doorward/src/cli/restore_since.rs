@@ -124,6 +124,7 @@ mod tests {
             head: Head { no, hash: [hash; 32] },
             book: None,
             content_bytes: 0,
+            damaged: None,
             key: Sealed { key: "k".into(), blob: String::new() },
         }
     }
