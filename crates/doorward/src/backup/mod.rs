@@ -43,7 +43,7 @@ mod tests;
 pub use check::{Check, check, inspect};
 pub use header::Header;
 pub use make::{From, make};
-pub use restore::{Restored, To, restore};
+pub use restore::{Restored, To, clock_fits, restore};
 
 /// Told of progress: bytes done, and of how many.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);

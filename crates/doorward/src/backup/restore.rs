@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use doorward_core::audit::{Actor, Context, Door, Factor};
 use doorward_core::identity::change::Change;
@@ -33,6 +34,9 @@ const MARKER: &str = "restore-under-way";
 /// Where what is damaged beyond opening is kept.
 const ASIDE: &str = "damaged";
 
+/// Longest time after a backup that is not asked about: a clock that is ahead would use up everybody's next passwords.
+const LATE: Duration = Duration::from_secs(30 * 24 * 3_600);
+
 /// Where and how a backup is put back.
 #[derive(Clone, Copy, Debug)]
 pub struct To<'a> {
@@ -44,6 +48,10 @@ pub struct To<'a> {
     pub uid: u32,
     /// Whether what does not verify is taken too: the book as it is, with what reads of the rest.
     pub damaged: bool,
+    /// The newest instant that is known of from elsewhere, such as an export.
+    pub known: Option<Wall>,
+    /// Whether the clock is right although it is long after the backup.
+    pub late: bool,
 }
 
 /// What was put back.
@@ -65,6 +73,30 @@ pub struct Restored {
     pub damaged: Option<String>,
 }
 
+/// Whether a clock can be believed by what is known: what may have been used is void up to where it stands. The error says
+/// what is wrong with it.
+pub fn clock_fits(header: &Header, to: To<'_>, at: Wall) -> Result<(), String> {
+    let made_at = header.made_at;
+    let clock = format!("this machine's clock says {at}, and the backup was made at {made_at}");
+    if at < made_at {
+        return Err(format!("{clock}: set the clock, or one-time passwords that were used are good again"));
+    }
+    if let Some(known) = to.known.filter(|&known| at < known) {
+        return Err(format!(
+            "{clock}, but something was decided at {known}: set the clock, or one-time passwords that were used are \
+             good again"
+        ));
+    }
+    if at.since(made_at) > LATE && !to.late {
+        let days = at.since(made_at).as_secs() / (24 * 3_600);
+        return Err(format!(
+            "{clock}, {days} days before: a clock that is ahead would refuse everybody's one-time passwords until then; \
+             if it is right, say --late"
+        ));
+    }
+    Ok(())
+}
+
 /// Puts a backup into a new directory, verifies it, and voids what may have been used since (V8).
 ///
 /// Under the directory's name there is all of it or nothing.
@@ -79,6 +111,7 @@ pub fn restore(
     let to = To { into: &into, ..to };
     check_is_empty(to.into)?;
     let Unsealed { opened, opener, size, .. } = unseal(file, vault)?;
+    clock_fits(&opened.header, to, now()).map_err(Fault::Disk)?;
     let partial = Partial::begin(to.into)?;
     unpack(opener, &partial.dir, (opened.end, size), progress)?;
     let done = settle(&partial.dir, opened.header, to, vault, now())?;

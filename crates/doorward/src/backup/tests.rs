@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorward_core::audit::{Actor, AttemptId, Context, Door, Entry, Event, Record};
 use doorward_core::identity::change::Change;
@@ -60,20 +61,16 @@ impl World {
     }
 
     fn restore_with(&self, vault: &dyn Vault, name: &str, into: &str) -> Result<Restored, Fault> {
-        self.restore_to(
-            To { into: &self.path(into), numbers_ahead: 500, uid: 7, damaged: false },
-            vault,
-            name,
-        )
+        self.restore_at(NOW, to(&self.path(into)), vault, name)
     }
 
     fn restore_damaged(&self, name: &str, into: &str) -> Result<Restored, Fault> {
         let into = self.path(into);
-        self.restore_to(To { into: &into, numbers_ahead: 500, uid: 7, damaged: true }, &self.vault, name)
+        self.restore_at(NOW, To { damaged: true, ..to(&into) }, &self.vault, name)
     }
 
-    fn restore_to(&self, to: To<'_>, vault: &dyn Vault, name: &str) -> Result<Restored, Fault> {
-        super::restore(&self.path(name), to, vault, &|| NOW, &mut |done, of| assert!(done <= of))
+    fn restore_at(&self, now: Wall, to: To<'_>, vault: &dyn Vault, name: &str) -> Result<Restored, Fault> {
+        super::restore(&self.path(name), to, vault, &|| now, &mut |done, of| assert!(done <= of))
     }
 
     fn flip(&self, name: &str, at: usize) {
@@ -110,6 +107,10 @@ impl World {
         names.sort();
         names
     }
+}
+
+fn to(into: &Path) -> To<'_> {
+    To { into, numbers_ahead: 500, uid: 7, damaged: false, known: None, late: false }
 }
 
 fn record(n: u64) -> Record {
@@ -424,4 +425,30 @@ fn v8_the_record_of_a_restore_voids_everybodys_tokens() {
     let entry = crate::journal::read_from(disk, 2, 2).next().unwrap().unwrap();
     let record: Record = serde_json::from_slice(&entry.bytes).unwrap();
     assert_eq!(record.changes, [Change::Restored { at: NOW }]);
+}
+
+#[test]
+fn v8_a_clock_that_cannot_be_right_restores_nothing() {
+    let world = World::new();
+    write(&world.store("data"), 1);
+    world.make("b").unwrap();
+    let into = world.path("new");
+    let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 3_600));
+    let known = To { known: Some(NOW + day), ..to(&into) };
+    for (now, to, says) in [
+        (NOW - second, to(&into), "set the clock"),
+        (NOW + day - second, known, "something was decided at"),
+        (NOW + 30 * day + second, to(&into), "if it is right, say --late"),
+    ] {
+        let fault = world.restore_at(now, to, &world.vault, "b").unwrap_err().to_string();
+        assert!(fault.contains(says) && fault.contains(&now.to_string()), "{fault}");
+        assert!(!into.exists() && !world.path("new.partial").exists(), "{says}");
+    }
+    let late = To { late: true, ..to(&into) };
+    assert_eq!(world.restore_at(NOW + 31 * day, late, &world.vault, "b").unwrap().at, NOW + 31 * day);
+    let other = world.path("other");
+    for (to, now) in [(known, NOW + day), (to(&into), NOW), (to(&into), NOW + 30 * day)] {
+        world.restore_at(now, To { into: &other, ..to }, &world.vault, "b").unwrap();
+        fs::remove_dir_all(&other).unwrap();
+    }
 }

@@ -41,6 +41,9 @@ pub struct RestoreArgs {
     /// Take the book as it is and what reads of the journal and the stream log, where they do not verify
     #[arg(long, requires = "into")]
     damaged: bool,
+    /// This machine's clock is right, though it stands more than 30 days after the backup
+    #[arg(long, requires = "into")]
+    late: bool,
     #[command(flatten)]
     config: ConfigFile,
     /// The vault's key file, where there is no configuration any more
@@ -67,7 +70,10 @@ pub(super) fn run(args: &RestoreArgs) -> Result<Exit, CliError> {
     if let Some(into) = &args.into {
         let clock = Clock::system();
         let uid = rustix::process::getuid().as_raw();
-        let to = To { into, numbers_ahead: args.fix_ahead, uid, damaged: args.damaged };
+        let known = since.as_ref().and_then(Since::newest_at);
+        let (numbers_ahead, damaged, late) = (args.fix_ahead, args.damaged, args.late);
+        let to = To { into, numbers_ahead, uid, damaged, known, late };
+        backup::clock_fits(&header, to, clock.now().wall).map_err(CliError::refused)?;
         let done = backup::restore(&args.file, to, &vault(args)?, &|| clock.now().wall, &mut |done, of| {
             shown.show(done, of);
         });
@@ -130,6 +136,9 @@ impl Told {
         self.line(&format!(
             "the data reach to {}: whatever was decided after that has to be done again",
             header.made_at
+        ));
+        self.line(&format!(
+            "restored at {at} by this machine's clock: see that it is right before anybody logs in"
         ));
         self.line("void: tokens, setup links, seeds without a first code, recovery codes, one-time passwords up to now");
         self.line(&format!(
