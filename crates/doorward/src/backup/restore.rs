@@ -9,10 +9,9 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use doorward_core::audit::{Actor, Context, Door, Factor};
-use doorward_core::identity::change::Change;
 use doorward_core::identity::mail::{Mail, MailId, MailKind};
 use doorward_core::identity::person::Standing;
-use doorward_core::identity::restore::{Reach, UnsurePair, firms_of, restored, unsure_pairs};
+use doorward_core::identity::restore::{Reach, UnsurePair, firms_of, pairs_in_words, restored, unsure_pairs};
 use doorward_core::stream::Numbers;
 use doorward_core::time::Wall;
 
@@ -61,7 +60,7 @@ pub struct Restored {
     pub header: Header,
     /// When.
     pub at: Wall,
-    /// The number of the record that says so.
+    /// The number of the record that says so; the last, where the mails took more than one.
     pub record: u64,
     /// Key pairs that may not be as they were.
     pub unsure: Vec<UnsurePair>,
@@ -238,10 +237,9 @@ fn settle(dir: &Path, header: Header, to: To<'_>, vault: &dyn Vault, at: Wall) -
     if let Some(what) = &damaged {
         words.push_str(&format!("; taken though damaged: {what}"));
     }
-    let mut record = restored(header.made_at, &words, mails, Actor::Local { uid: to.uid }, &context);
-    record.entry.factor = Factor::LocalUser;
-    debug_assert!(record.changes.iter().any(|change| matches!(change, Change::Restored { .. })));
-    let record = commit(&store, Batch { expects: Vec::new(), records: vec![record] })?;
+    let mut records = restored(header.made_at, &words, mails, &Actor::Local { uid: to.uid }, &context);
+    records.iter_mut().for_each(|record| record.entry.factor = Factor::LocalUser);
+    let record = commit(&store, Batch { expects: Vec::new(), records })?;
     let heads = open_heads(dir, &disk, &found)?;
     sign(heads, vault, Checkpoint::new(&header.node, 0, HeadKind::At, store.head(), at))?;
     Ok(Restored { header, at, record, unsure, mails: told, streams, damaged })
@@ -358,7 +356,7 @@ fn mails(
         let of_firm = |pair: &&UnsurePair| {
             sessions.iter().any(|(session, _)| session.id == pair.session && session.firm == *firm)
         };
-        let pairs: Vec<String> = unsure.iter().filter(of_firm).map(words).collect();
+        let pairs = pairs_in_words(&unsure.iter().filter(of_firm).collect::<Vec<_>>());
         for person in store.administrators(Some(firm))? {
             let Some(to) = person.profile.email.filter(|_| person.standing == Standing::Active) else {
                 continue;
@@ -367,7 +365,7 @@ fn mails(
             vault.random(&mut id)?;
             let values = [
                 ("at_us", reach.restored_at.as_us().to_string()),
-                ("detail", format!("{}. The data reach to {}.", pairs.join("; "), reach.reach)),
+                ("detail", format!("{pairs}. The data reach to {}.", reach.reach)),
             ];
             mails.push(Mail {
                 id: MailId::from_random(u64::from_be_bytes(id)),
@@ -383,12 +381,6 @@ fn mails(
         }
     }
     Ok(mails)
-}
-
-fn words(pair: &UnsurePair) -> String {
-    let UnsurePair { session, id, at, deleted } = pair;
-    let done = if *deleted { "deleted" } else { "made" };
-    format!("FIX session {session}, key pair {id}, {done} {at}")
 }
 
 /// Has each FIX stream go on behind numbers that may have been used since; what is not there is a gap that is filled.

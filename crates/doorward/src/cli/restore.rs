@@ -145,7 +145,7 @@ impl Told {
             "FIX: {streams} streams go on at higher numbers; what clients lack is gap-filled"
         ));
         for pair in unsure {
-            self.line(&format!("unsure: {}", pair_words(pair)));
+            self.line(&format!("unsure: {}", pair.in_words()));
         }
         if *mails > 0 {
             self.line(&format!("{mails} mails to administrators wait in the outbox"));
@@ -185,9 +185,4 @@ fn pair_json(pair: &UnsurePair) -> Value {
         "session": pair.session.to_string(), "access_key": pair.id.to_string(), "at": pair.at.to_string(),
         "was": if pair.deleted { "deleted" } else { "made" },
     })
-}
-
-fn pair_words(pair: &UnsurePair) -> String {
-    let UnsurePair { session, id, at, deleted } = pair;
-    format!("FIX session {session}, key pair {id}, {} {at}", if *deleted { "deleted" } else { "made" })
 }
