@@ -18,7 +18,8 @@ use crate::fault::Fault;
 use crate::journal::{DirLock, Head};
 use crate::vault::Vault;
 
-/// Folder in the data directory in which the copy of the book lies until it is in the backup.
+/// Folder in the data directory in which the copy of the book, and second names of what is never changed, lie until they are
+/// in the backup.
 const WORK: &str = "backup";
 /// How often it is begun anew where old records are dropped meanwhile.
 const TRIES: usize = 5;
@@ -134,9 +135,10 @@ fn gather_steady(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<
     for _ in 0..TRIES {
         let begins = source::first_record(from.data_dir)?;
         work.clear().map_err(|error| Fault::disk(&work.dir, &error))?;
-        let all = gather(from, work, now)?;
-        if all.first == begins {
-            return Ok(all);
+        match gather(from, work, now) {
+            Ok(all) if all.first == begins => return Ok(all),
+            Ok(_) | Err(Fault::Busy(_)) => {}
+            Err(fault) => return Err(fault),
         }
     }
     Err(Fault::Busy("old records are being dropped: try again"))
@@ -151,11 +153,11 @@ fn gather(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathere
     if mark.is_some() {
         pieces.push(Piece::lying(BOOK.to_owned(), copy)?);
     }
-    pieces.extend(source::beside(from.data_dir)?);
-    let streams = source::streams(from.data_dir, from.node)?;
-    pieces.extend(streams.pieces);
+    pieces.extend(source::beside(from.data_dir, &work.dir)?);
     let made_at = now();
-    let journal = source::journal(from.data_dir, from.node)?;
+    let streams = source::streams(from.data_dir, &work.dir, from.node)?;
+    pieces.extend(streams.pieces);
+    let journal = source::journal(from.data_dir, &work.dir, from.node)?;
     let (first, head) = (journal.first, journal.head);
     pieces.extend(journal.pieces);
     let findings = [streams.findings, journal.findings].concat();
@@ -263,7 +265,8 @@ fn put(
         }
         Bytes::In(path) => {
             let failed = |error: io::Error| Fault::disk(path, &error);
-            let mut file = File::open(path).map_err(failed)?.take(piece.file.stored);
+            let file = File::open(path).map_err(|error| source::missing(path, &error))?;
+            let mut file = file.take(piece.file.stored);
             let mut left = piece.file.stored;
             let mut buffer = vec![0; 4 * CHUNK_BYTES];
             while left > 0 {

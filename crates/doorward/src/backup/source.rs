@@ -16,6 +16,8 @@ use crate::journal::{Disk, Head, RealDisk, SEGMENT_BYTES_MAX};
 /// Names of files that a running instance is only just making, or that mean nothing elsewhere.
 const PASSED_OVER: [&str; 5] = ["lock", ".tmp", ".new", ".partial", ".idx"];
 
+/// How the name of a book ends that was set aside for dropped records.
+const ASIDE: &str = ".book";
 /// How often a segment is read anew that a batch was written into meanwhile.
 const TRIES: usize = 4;
 
@@ -41,8 +43,26 @@ impl Piece {
 
     /// A file that does not change any more.
     pub(super) fn lying(name: String, path: PathBuf) -> Result<Self, Fault> {
-        let length = fs::metadata(&path).map_err(|error| Fault::disk(&path, &error))?.len();
+        let length = fs::metadata(&path).map_err(|error| missing(&path, &error))?.len();
         Ok(Self { file: File { name, stored: length, length }, bytes: Bytes::In(path) })
+    }
+
+    /// The same of one that may be dropped meanwhile: a second name in `work` keeps it.
+    fn kept(name: String, path: PathBuf, work: &Path) -> Result<Self, Fault> {
+        let second = work.join(name.replace('/', "-"));
+        match fs::hard_link(&path, &second) {
+            Ok(()) => Self::lying(name, second),
+            // Not there any more; or another disk, or one without second names.
+            Err(_) => Self::lying(name, path),
+        }
+    }
+}
+
+/// Where a file is not there any more, the backup is to be begun anew.
+pub(super) fn missing(path: &Path, error: &io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::NotFound => Fault::Busy("old records or messages are being dropped: try again"),
+        _ => Fault::disk(path, error),
     }
 }
 
@@ -71,7 +91,7 @@ pub(super) struct Segments {
 }
 
 /// What lies beside the journal's segments: signed heads, their keys. To be read before the journal, which is never behind them.
-pub(super) fn beside(data_dir: &Path) -> Result<Vec<Piece>, Fault> {
+pub(super) fn beside(data_dir: &Path, work: &Path) -> Result<Vec<Piece>, Fault> {
     let dir = data_dir.join(JOURNAL);
     let mut pieces = Vec::new();
     let failed = |error: io::Error| Fault::disk(&dir, &error);
@@ -79,12 +99,9 @@ pub(super) fn beside(data_dir: &Path) -> Result<Vec<Piece>, Fault> {
         let entry = entry.map_err(failed)?;
         let Ok(name) = entry.file_name().into_string() else { continue };
         let path = format!("{JOURNAL}/{name}");
-        let passed_over = name.ends_with(".seg") || PASSED_OVER.iter().any(|ending| name.ends_with(ending));
+        let later = [".seg", ASIDE].iter().any(|ending| name.ends_with(ending));
+        let passed_over = later || PASSED_OVER.iter().any(|ending| name.ends_with(ending));
         if passed_over || !content::is_known(&path) || !entry.file_type().map_err(failed)?.is_file() {
-            continue;
-        }
-        if name.ends_with(".book") {
-            pieces.push(Piece::lying(path, entry.path())?);
             continue;
         }
         let bytes = match fs::read(entry.path()) {
@@ -93,14 +110,20 @@ pub(super) fn beside(data_dir: &Path) -> Result<Vec<Piece>, Fault> {
         };
         pieces.push(Piece::here(path, bytes));
     }
+    // Behind the heads: the book that one of them names is there already.
+    for number in files(&RealDisk::open_to_read(&dir)?, ASIDE)? {
+        let file = numbered(number, ASIDE);
+        pieces.push(Piece::kept(format!("{JOURNAL}/{file}"), dir.join(file), work)?);
+    }
     Ok(pieces)
 }
 
 /// The journal's segments, up to the last record that is whole.
-pub(super) fn journal(data_dir: &Path, node: &str) -> Result<Journal, Fault> {
+pub(super) fn journal(data_dir: &Path, work: &Path, node: &str) -> Result<Journal, Fault> {
     let disk = RealDisk::open_to_read(&data_dir.join(JOURNAL))?;
     let numbers = files(&disk, ".seg")?;
-    let Segments { pieces, head, findings } = segments(&disk, data_dir, (JOURNAL, ".seg"), &numbers, node)?;
+    let Segments { pieces, head, findings } =
+        segments(&disk, (data_dir, work), (JOURNAL, ".seg"), &numbers, node)?;
     let (Some(&first), Some(head)) = (numbers.first(), head) else {
         return Err(Fault::Disk(format!("{}: there is no journal to back up", disk.place())));
     };
@@ -108,20 +131,20 @@ pub(super) fn journal(data_dir: &Path, node: &str) -> Result<Journal, Fault> {
 }
 
 /// The stream log's segments, where there are any.
-pub(super) fn streams(data_dir: &Path, node: &str) -> Result<Segments, Fault> {
+pub(super) fn streams(data_dir: &Path, work: &Path, node: &str) -> Result<Segments, Fault> {
     let dir = data_dir.join(STREAMS);
     if !dir.is_dir() {
         return Ok(Segments::default());
     }
     let disk = RealDisk::open_to_read(&dir)?;
     let numbers = files(&disk, ".str")?;
-    segments(&disk, data_dir, (STREAMS, ".str"), &numbers, node)
+    segments(&disk, (data_dir, work), (STREAMS, ".str"), &numbers, node)
 }
 
 /// Segments in order: the newest that has frames up to their end, those before it whole, those behind it not at all.
 fn segments(
     disk: &RealDisk,
-    data_dir: &Path,
+    (data_dir, work): (&Path, &Path),
     (folder, ending): (&str, &str),
     numbers: &[u64],
     node: &str,
@@ -132,7 +155,7 @@ fn segments(
         let file = numbered(number, ending);
         let name = format!("{folder}/{file}");
         if !is_growing {
-            all.pieces.push(Piece::lying(name, data_dir.join(folder).join(&file))?);
+            all.pieces.push(Piece::kept(name, data_dir.join(folder).join(&file), work)?);
             continue;
         }
         let newest = match Newest::read_settled(disk, &file, node)? {

@@ -452,3 +452,37 @@ fn v8_a_clock_that_cannot_be_right_restores_nothing() {
         fs::remove_dir_all(&other).unwrap();
     }
 }
+
+#[test]
+fn v7_what_is_dropped_while_a_backup_is_written_is_in_it() {
+    let world = World::new();
+    write(&world.store("data"), 200);
+    fill_log(&world.path("data"), 120);
+    let (data, config) = (world.path("data"), world.path("doorward.toml"));
+    let from = From { data_dir: &data, config: &config, node: NODE, damaged: false };
+    let mut drop_oldest = |_, _| {
+        for oldest in ["streams/00000000000000000001.str", "journal/00000000000000000001.seg"] {
+            let _ = fs::remove_file(data.join(oldest));
+        }
+    };
+    super::make(from, &world.vault, &|| NOW, &world.path("b"), &mut drop_oldest).unwrap();
+    assert!(!data.join("streams/00000000000000000001.str").exists());
+    assert_eq!(world.restore("b", "new").unwrap().record, 201);
+    assert_eq!(log(&world.path("new")).1.messages, 120);
+    assert_eq!(fs::read_dir(data.join("backup")).unwrap().count(), 1, "only its lock");
+}
+
+#[test]
+fn v7_messages_of_before_the_instant_that_a_backup_reaches_are_in_it() {
+    let world = World::new();
+    write(&world.store("data"), 1);
+    let (data, config) = (world.path("data"), world.path("doorward.toml"));
+    let from = From { data_dir: &data, config: &config, node: NODE, damaged: false };
+    let until = || {
+        fill_log(&data, 7);
+        NOW
+    };
+    super::make(from, &world.vault, &until, &world.path("b"), &mut |_, _| {}).unwrap();
+    world.restore("b", "new").unwrap();
+    assert_eq!(log(&world.path("new")).1.messages, 7);
+}
