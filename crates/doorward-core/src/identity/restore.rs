@@ -18,6 +18,11 @@ use crate::time::Wall;
 /// How long before the instant that data reach a change of key pairs is unsure.
 pub const UNSURE_WITHIN: Duration = Duration::from_secs(15 * 60);
 
+/// Most mails in one record, which has a largest size.
+const MAILS_MAX: usize = 100;
+/// Most key pairs that one text names.
+const PAIRS_MAX: usize = 25;
+
 /// How the detail of a record of [`Event::Restored`] begins.
 const REACH: &str = "data reach to ";
 
@@ -56,15 +61,33 @@ fn last_step(factor: &Factor, at: Wall) -> u64 {
     factor.last_step.max(factor.seed.parameters.step_at(at).saturating_add(ahead))
 }
 
-/// The one record that a restored journal gets.
+/// The record that a restored journal gets; where there are many mails, more records with what the first has no room for.
 ///
 /// `reach` is the instant up to which the data reach, `words` say more of the backup; `mails` tell administrators of
 /// unsure key pairs.
-pub fn restored(reach: Wall, words: &str, mails: Vec<Mail>, actor: Actor, context: &Context) -> Record {
-    let entry = Entry::new(context, Event::Restored, actor).with_detail(format!("{REACH}{reach}; {words}"));
-    let mut changes = vec![Change::Restored { at: context.at }];
-    changes.extend(mails.into_iter().map(|mail| Change::MailQueued { mail: Box::new(mail) }));
-    Record { entry, changes }
+pub fn restored(reach: Wall, words: &str, mails: Vec<Mail>, actor: &Actor, context: &Context) -> Vec<Record> {
+    let count = mails.len().div_ceil(MAILS_MAX).max(1);
+    let mut mails = mails.into_iter().map(|mail| Change::MailQueued { mail: Box::new(mail) });
+    let record = |nth: usize| {
+        let (words, void) = match nth {
+            1 => (words.to_owned(), Some(Change::Restored { at: context.at })),
+            _ => (format!("mails of the same, {nth} of {count}"), None),
+        };
+        let entry = Entry::new(context, Event::Restored, actor.clone());
+        let changes = void.into_iter().chain(mails.by_ref().take(MAILS_MAX)).collect();
+        Record { entry: entry.with_detail(format!("{REACH}{reach}; {words}")), changes }
+    };
+    (1..=count).map(record).collect()
+}
+
+/// Unsure key pairs in a text of limited length.
+pub fn pairs_in_words(pairs: &[&UnsurePair]) -> String {
+    let words: Vec<String> = pairs.iter().take(PAIRS_MAX).map(|pair| pair.in_words()).collect();
+    let words = words.join("; ");
+    match pairs.len().saturating_sub(PAIRS_MAX) {
+        0 => words,
+        more => format!("{words}; and {more} more, see the console"),
+    }
 }
 
 /// A key pair that may not be as it was: made or deleted shortly before the instant that data reach.
@@ -78,6 +101,14 @@ pub struct UnsurePair {
     pub at: Wall,
     /// Whether it was deleted then.
     pub deleted: bool,
+}
+
+impl UnsurePair {
+    /// For people.
+    pub fn in_words(&self) -> String {
+        let Self { session, id, at, deleted } = self;
+        format!("FIX session {session}, key pair {id}, {} {at}", if *deleted { "deleted" } else { "made" })
+    }
 }
 
 /// How far data reach since a restore.

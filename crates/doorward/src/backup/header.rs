@@ -38,6 +38,9 @@ pub struct Header {
     pub book: Option<u64>,
     /// Bytes of the content before it was closed.
     pub content_bytes: u64,
+    /// What in it did not verify when it was made, where it was made all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
     /// The key that closes it, wrapped.
     pub key: Sealed,
 }

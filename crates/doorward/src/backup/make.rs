@@ -2,12 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use doorward_core::time::Wall;
 
+use super::check::{check, summary};
 use super::content::{self, END_BYTES};
 use super::sealed::{CHUNK_BYTES, Sealer, sealed_bytes};
 use super::source::{self, Bytes, Piece};
@@ -17,7 +18,8 @@ use crate::fault::Fault;
 use crate::journal::{DirLock, Head};
 use crate::vault::Vault;
 
-/// Folder in the data directory in which the copy of the book lies until it is in the backup.
+/// Folder in the data directory in which the copy of the book, and second names of what is never changed, lie until they are
+/// in the backup.
 const WORK: &str = "backup";
 /// How often it is begun anew where old records are dropped meanwhile.
 const TRIES: usize = 5;
@@ -31,6 +33,10 @@ pub struct From<'a> {
     pub config: &'a Path,
     /// The node's name.
     pub node: &'a str,
+    /// Whether it is made although what is in it does not verify; it says so then.
+    pub damaged: bool,
+    /// Room in bytes that stays free on the data directory's disk: where it is full, a node decides nothing.
+    pub reserve_bytes: u64,
 }
 
 /// Makes a backup. Under its name there is a whole one or none; one that is there already is never touched.
@@ -47,12 +53,90 @@ pub fn make(
     }
     let work = Work::begin(from.data_dir)?;
     let all = gather_steady(from, &work, now)?;
+    let beside = beside(file);
+    let made = write_verified(from, &all, vault, &beside, progress).and_then(|header| {
+        put_in_place(&beside, file).map_err(|error| Fault::disk(file, &error))?;
+        Ok(header)
+    });
+    if made.is_err() {
+        // It is of no use to anybody; where it stays, the next backup of this name takes its place.
+        let _ = fs::remove_file(&beside);
+    }
+    made
+}
+
+/// Writes a backup and looks at what was written, so that whoever makes one knows whether it comes back.
+fn write_verified(
+    from: From<'_>,
+    all: &Gathered,
+    vault: &dyn Vault,
+    to: &Path,
+    progress: Progress<'_>,
+) -> Result<Header, Fault> {
+    let (header, bytes) = write_new(from, all, None, vault, to, progress)?;
+    let mut found = all.findings.clone();
+    found.extend(check(to, vault, &mut |_, _| {})?.findings);
+    let (header, bytes) = match summary(&found) {
+        None => (header, bytes),
+        // Under a key of its own: none closes two.
+        Some(what) if from.damaged => write_new(from, all, Some(what), vault, to, progress)?,
+        Some(what) => {
+            return Err(Fault::Damaged(format!(
+                "no backup was made, as it would not come back: {what}; run `doorward audit verify`, keep the backups \
+                 that are there, and make one with --damaged"
+            )));
+        }
+    };
+    progress(bytes, bytes);
+    Ok(header)
+}
+
+/// How much room a copy of the book takes at most.
+fn book_bytes(data_dir: &Path) -> u64 {
+    let length = |name| fs::metadata(data_dir.join(name)).map_or(0, |data| data.len());
+    length(BOOK.to_owned()).saturating_add(length(format!("{BOOK}-wal")))
+}
+
+/// Whether what is written into a folder leaves a reserve free on its disk.
+fn check_room(folder: &Path, bytes: u64, reserve: u64) -> Result<(), Fault> {
+    let disk = rustix::fs::statvfs(folder).map_err(|error| Fault::disk(folder, &error.into()))?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let needed = bytes.saturating_add(reserve);
+    if free >= needed {
+        return Ok(());
+    }
+    Err(Fault::Disk(format!(
+        "{}: {free} bytes are free on this disk, and {needed} are needed: {bytes} for the backup, {reserve} that stay free \
+         for the node",
+        folder.display()
+    )))
+}
+
+/// Whether a backup has room; on the node's own disk it leaves the node's reserve.
+fn check_room_for(from: From<'_>, file: &Path, bytes: u64) -> Result<(), Fault> {
+    let folder = folder_of(file);
+    let device = |path: &Path| fs::metadata(path).map(|data| data.dev());
+    let is_same = device(folder).ok().is_some_and(|there| device(from.data_dir).ok() == Some(there));
+    check_room(folder, bytes, if is_same { from.reserve_bytes } else { 0 })
+}
+
+/// Writes a backup under a new key; how long the file is.
+fn write_new(
+    from: From<'_>,
+    all: &Gathered,
+    damaged: Option<String>,
+    vault: &dyn Vault,
+    to: &Path,
+    progress: Progress<'_>,
+) -> Result<(Header, u64), Fault> {
     let mut id = [0; 16];
     vault.random(&mut id)?;
     let id = HEXLOWER.encode(&id);
     let (wrapped, key) = vault.new_backup_key(&id)?;
     let pieces = all.pieces.iter();
     let content_bytes = pieces.fold(END_BYTES, |sum, piece| sum.saturating_add(piece.file.bytes()));
+    let already = fs::metadata(to).map_or(0, |data| data.len());
+    check_room_for(from, to, sealed_bytes(content_bytes).saturating_sub(already))?;
     let header = Header {
         id,
         node: from.node.to_owned(),
@@ -62,16 +146,11 @@ pub fn make(
         head: all.head,
         book: all.book,
         content_bytes,
+        damaged,
         key: wrapped,
     };
-    let beside = beside(file);
-    let written = write(&beside, &header, key.expose(), &all.pieces, progress)
-        .and_then(|()| put_in_place(&beside, file).map_err(|error| Fault::disk(file, &error)));
-    if written.is_err() {
-        // It is of no use to anybody; where it stays, the next backup of this name takes its place.
-        let _ = fs::remove_file(&beside);
-    }
-    written.map(|()| header)
+    let bytes = write(to, &header, key.expose(), &all.pieces, progress)?;
+    Ok((header, bytes))
 }
 
 struct Gathered {
@@ -80,6 +159,8 @@ struct Gathered {
     first: u64,
     head: Head,
     book: Option<u64>,
+    /// What is damaged in what is not in it whole.
+    findings: Vec<String>,
 }
 
 /// Once more where old records were dropped meanwhile: signed heads and segments would not be of one moment.
@@ -87,9 +168,10 @@ fn gather_steady(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<
     for _ in 0..TRIES {
         let begins = source::first_record(from.data_dir)?;
         work.clear().map_err(|error| Fault::disk(&work.dir, &error))?;
-        let all = gather(from, work, now)?;
-        if all.first == begins {
-            return Ok(all);
+        match gather(from, work, now) {
+            Ok(all) if all.first == begins => return Ok(all),
+            Ok(_) | Err(Fault::Busy(_)) => {}
+            Err(fault) => return Err(fault),
         }
     }
     Err(Fault::Busy("old records are being dropped: try again"))
@@ -100,16 +182,19 @@ fn gather(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathere
     let config = fs::read(from.config).map_err(|error| Fault::disk(from.config, &error))?;
     let mut pieces = vec![Piece::here(CONFIG.to_owned(), config)];
     let copy = work.dir.join(BOOK);
+    check_room(&work.dir, book_bytes(from.data_dir), from.reserve_bytes)?;
     let mark = sqlite::copy_beside(from.data_dir, &copy)?;
     if mark.is_some() {
         pieces.push(Piece::lying(BOOK.to_owned(), copy)?);
     }
-    pieces.extend(source::beside(from.data_dir)?);
-    pieces.extend(source::streams(from.data_dir, from.node)?);
+    pieces.extend(source::beside(from.data_dir, &work.dir)?);
     let made_at = now();
-    let journal = source::journal(from.data_dir, from.node)?;
+    let streams = source::streams(from.data_dir, &work.dir, from.node)?;
+    pieces.extend(streams.pieces);
+    let journal = source::journal(from.data_dir, &work.dir, from.node)?;
     let (first, head) = (journal.first, journal.head);
     pieces.extend(journal.pieces);
+    let findings = [streams.findings, journal.findings].concat();
     match mark {
         Some(mark) if mark.no > head.no => Err(Fault::Damaged(format!(
             "book.db shows record {}, the journal ends with {}: it is not this journal's, or the journal lost its end; \
@@ -121,7 +206,7 @@ fn gather(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathere
                 "there is no book.db, and the journal begins with record {first}: nothing could be made of this backup"
             )))
         }
-        mark => Ok(Gathered { pieces, made_at, first, head, book: mark.map(|mark| mark.no) }),
+        mark => Ok(Gathered { pieces, made_at, first, head, book: mark.map(|mark| mark.no), findings }),
     }
 }
 
@@ -177,7 +262,7 @@ fn write(
     key: &[u8; 32],
     pieces: &[Piece],
     progress: Progress<'_>,
-) -> Result<(), Fault> {
+) -> Result<u64, Fault> {
     let failed = |error: io::Error| Fault::disk(to, &error);
     let mut options = OpenOptions::new();
     let opened = options.write(true).create(true).truncate(true).mode(0o600).open(to);
@@ -198,8 +283,7 @@ fn write(
     let out = sealer.finish().map_err(failed)?;
     let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)?;
-    progress(total, total);
-    Ok(())
+    Ok(total)
 }
 
 fn put(
@@ -215,7 +299,8 @@ fn put(
         }
         Bytes::In(path) => {
             let failed = |error: io::Error| Fault::disk(path, &error);
-            let mut file = File::open(path).map_err(failed)?.take(piece.file.stored);
+            let file = File::open(path).map_err(|error| source::missing(path, &error))?;
+            let mut file = file.take(piece.file.stored);
             let mut left = piece.file.stored;
             let mut buffer = vec![0; 4 * CHUNK_BYTES];
             while left > 0 {
@@ -243,6 +328,9 @@ fn put_in_place(beside: &Path, file: &Path) -> io::Result<()> {
 
 /// Makes the name of a file durable.
 pub(super) fn sync_folder(of: &Path) -> io::Result<()> {
-    let folder = of.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder_of(of))?.sync_all()
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

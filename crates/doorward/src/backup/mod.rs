@@ -28,19 +28,22 @@
 //! The content is a row of files: 2 bytes length of the name, the name, 8 bytes length of what is stored, 8 bytes length
 //! of the file (the rest of it is zeros), what is stored. A name of length 0 ends it.
 
+mod check;
 mod content;
 mod header;
 mod make;
 mod restore;
 mod sealed;
 mod source;
+mod within;
 
 #[cfg(test)]
 mod tests;
 
+pub use check::{Check, check, inspect};
 pub use header::Header;
 pub use make::{From, make};
-pub use restore::{Check, Restored, To, check, inspect, restore};
+pub use restore::{Restored, To, clock_fits, restore};
 
 /// Told of progress: bytes done, and of how many.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);

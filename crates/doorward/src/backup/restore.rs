@@ -6,34 +6,35 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use doorward_core::audit::{Actor, Context, Door, Factor};
-use doorward_core::identity::change::Change;
 use doorward_core::identity::mail::{Mail, MailId, MailKind};
 use doorward_core::identity::person::Standing;
-use doorward_core::identity::restore::{Reach, UnsurePair, firms_of, restored, unsure_pairs};
+use doorward_core::identity::restore::{Reach, UnsurePair, firms_of, pairs_in_words, restored, unsure_pairs};
 use doorward_core::stream::Numbers;
 use doorward_core::time::Wall;
 
+use super::check::{Found, Unsealed, each_piece, findings, unseal};
 use super::content;
-use super::header::{self, Header, Opened};
+use super::header::Header;
 use super::make::sync_folder;
-use super::sealed::{CHUNK_BYTES, Opener, sealed_bytes};
+use super::sealed::Opener;
 use super::{CONFIG, JOURNAL, Progress, STREAMS};
 use crate::book::{Batch, Store, sqlite};
 use crate::fault::Fault;
 use crate::gate::new_attempt;
-use crate::journal::{
-    Checkpoint, Disk, HEAD_KEYS_FILE, HEADS_FILE, HeadKey, HeadKind, Heads, Noted, RealDisk, SignedHead,
-    verify_anchored,
-};
+use crate::journal::{Checkpoint, Disk, HEADS_FILE, HeadKey, HeadKind, Heads, RealDisk, SignedHead};
 use crate::streams::{self, StreamLog};
 use crate::vault::Vault;
 
 /// Says in a directory that it is one of a restore under way.
 const MARKER: &str = "restore-under-way";
-/// What a wrong key looks like.
-const OTHER_KEY: &str = "sealed by another key";
+/// Where what is damaged beyond opening is kept.
+const ASIDE: &str = "damaged";
+
+/// Longest time after a backup that is not asked about: a clock that is ahead would use up everybody's next passwords.
+const LATE: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Where and how a backup is put back.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +45,12 @@ pub struct To<'a> {
     pub numbers_ahead: u64,
     /// Which user of this machine does it.
     pub uid: u32,
+    /// Whether what does not verify is taken too: the book as it is, with what reads of the rest.
+    pub damaged: bool,
+    /// The newest instant that is known of from elsewhere, such as an export.
+    pub known: Option<Wall>,
+    /// Whether the clock is right although it is long after the backup.
+    pub late: bool,
 }
 
 /// What was put back.
@@ -53,7 +60,7 @@ pub struct Restored {
     pub header: Header,
     /// When.
     pub at: Wall,
-    /// The number of the record that says so.
+    /// The number of the record that says so; the last, where the mails took more than one.
     pub record: u64,
     /// Key pairs that may not be as they were.
     pub unsure: Vec<UnsurePair>,
@@ -61,37 +68,32 @@ pub struct Restored {
     pub mails: usize,
     /// How many FIX streams go on at higher numbers.
     pub streams: usize,
+    /// What did not verify, where it was taken all the same.
+    pub damaged: Option<String>,
 }
 
-/// What a backup was found to hold.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Check {
-    /// What it says of itself.
-    pub header: Header,
-    /// How many files are in it.
-    pub files: u64,
-}
-
-/// What a backup says of itself; whether it is true only [`check`] shows.
-pub fn inspect(file: &Path) -> Result<Header, Fault> {
-    header::read(file, &mut open_file(file)?).map(|opened| opened.header)
-}
-
-/// Opens all of a backup and writes nothing.
-pub fn check(file: &Path, vault: &dyn Vault, progress: Progress<'_>) -> Result<Check, Fault> {
-    let (opened, mut opener, size) = unseal(file, vault)?;
-    let (mut files, mut done) = (0, opened.end);
-    while let Some(entry) = content::next(&mut opener)? {
-        each_piece(&mut opener, entry.stored, |bytes| {
-            done = done.saturating_add(bytes.len() as u64);
-            progress(done, size);
-            Ok(())
-        })?;
-        files += 1;
+/// Whether a clock can be believed by what is known: what may have been used is void up to where it stands. The error says
+/// what is wrong with it.
+pub fn clock_fits(header: &Header, to: To<'_>, at: Wall) -> Result<(), String> {
+    let made_at = header.made_at;
+    let clock = format!("this machine's clock says {at}, and the backup was made at {made_at}");
+    if at < made_at {
+        return Err(format!("{clock}: set the clock, or one-time passwords that were used are good again"));
     }
-    opener.finish()?;
-    progress(size, size);
-    Ok(Check { header: opened.header, files })
+    if let Some(known) = to.known.filter(|&known| at < known) {
+        return Err(format!(
+            "{clock}, but something was decided at {known}: set the clock, or one-time passwords that were used are \
+             good again"
+        ));
+    }
+    if at.since(made_at) > LATE && !to.late {
+        let days = at.since(made_at).as_secs() / (24 * 3_600);
+        return Err(format!(
+            "{clock}, {days} days before: a clock that is ahead would refuse everybody's one-time passwords until then; \
+             if it is right, say --late"
+        ));
+    }
+    Ok(())
 }
 
 /// Puts a backup into a new directory, verifies it, and voids what may have been used since (V8).
@@ -104,10 +106,11 @@ pub fn restore(
     now: &dyn Fn() -> Wall,
     progress: Progress<'_>,
 ) -> Result<Restored, Fault> {
-    let into = std::path::absolute(to.into).map_err(|error| Fault::disk(to.into, &error))?;
+    let into = real_place(to.into).map_err(|error| Fault::disk(to.into, &error))?;
     let to = To { into: &into, ..to };
     check_is_empty(to.into)?;
-    let (opened, opener, size) = unseal(file, vault)?;
+    let Unsealed { opened, opener, size, .. } = unseal(file, vault)?;
+    clock_fits(&opened.header, to, now()).map_err(Fault::Disk)?;
     let partial = Partial::begin(to.into)?;
     unpack(opener, &partial.dir, (opened.end, size), progress)?;
     let done = settle(&partial.dir, opened.header, to, vault, now())?;
@@ -115,54 +118,9 @@ pub fn restore(
     Ok(done)
 }
 
-fn open_file(file: &Path) -> Result<BufReader<File>, Fault> {
-    let opened = File::open(file).map_err(|error| Fault::disk(file, &error))?;
-    Ok(BufReader::with_capacity(4 * CHUNK_BYTES, opened))
-}
-
-/// The header, what opens the chunks behind it, and how long the file is.
-fn unseal(file: &Path, vault: &dyn Vault) -> Result<(Opened, Opener<BufReader<File>>, u64), Fault> {
-    let mut from = open_file(file)?;
-    let opened = header::read(file, &mut from)?;
-    let length = from.get_ref().metadata().map_err(|error| Fault::disk(file, &error))?.len();
-    let chunks = sealed_bytes(opened.header.content_bytes);
-    let size = opened.end.saturating_add(chunks);
-    let (name, key) = (file.display(), &opened.header.key.key);
-    if length != size {
-        let what = if length < size { "it is cut off" } else { "bytes follow on its end" };
-        let at = length.min(size);
-        return Err(Fault::Damaged(format!("{name}: at byte {at}: {what}: {length} bytes, not {size}")));
-    }
-    let key = vault.backup_key(&opened.header.id, &opened.header.key).map_err(|fault| match fault {
-        Fault::Vault(_) => Fault::Vault(format!(
-            "{name}: {OTHER_KEY}: it needs {key}, which is not in this key file; give the key file of the node that \
-             made it (vault.key_file, or --key-file)"
-        )),
-        Fault::Damaged(_) => Fault::Damaged(format!(
-            "{name}: at byte 16: {OTHER_KEY}, or its header is not as it was written: the wrapped key does not open \
-             with {key}"
-        )),
-        other @ (Fault::Disk(_) | Fault::Book(_) | Fault::Busy(_) | Fault::Stopping) => other,
-    })?;
-    let opener = Opener::new(from, file, key.expose(), opened.bound, (opened.end, chunks))?;
-    Ok((opened, opener, size))
-}
-
-fn each_piece(
-    from: &mut Opener<BufReader<File>>,
-    mut left: u64,
-    mut each: impl FnMut(&[u8]) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    while left > 0 {
-        let most = usize::try_from(left).unwrap_or(usize::MAX);
-        let bytes = from.some(most)?;
-        if bytes.is_empty() {
-            return Err(from.damaged("the content ends too early"));
-        }
-        left -= bytes.len() as u64;
-        each(bytes)?;
-    }
-    Ok(())
+/// Where a directory is or will be; that of a symbolic link is what it leads to.
+fn real_place(into: &Path) -> io::Result<PathBuf> {
+    if into.is_symlink() { into.canonicalize() } else { std::path::absolute(into) }
 }
 
 fn check_is_empty(into: &Path) -> Result<(), Fault> {
@@ -188,13 +146,30 @@ impl Partial {
         let dir = into.with_file_name(name);
         let failed = |error: io::Error| Fault::disk(&dir, &error);
         if dir.exists() {
-            if !dir.join(MARKER).exists() {
+            // A restore was killed here, maybe before it could say so.
+            let is_empty = fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_none());
+            if !is_empty && !dir.join(MARKER).exists() {
                 return Err(Fault::Disk(format!("{}: is no work of a restore; move it away", dir.display())));
             }
-            // A restore was killed here.
             fs::remove_dir_all(&dir).map_err(failed)?;
         }
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
+        let place = into.display();
+        if into.exists() {
+            // Whether its name can be taken in the end: better known now than then.
+            let renamed = fs::rename(into, &dir).and_then(|()| fs::rename(&dir, into));
+            renamed.map_err(|error| {
+                Fault::Disk(format!(
+                    "{place}: cannot be replaced: {error}: it is a mount point, or what holds it is not to be written \
+                     to; name a directory that is not there yet, such as {place}/data"
+                ))
+            })?;
+        }
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|error| {
+            let dir = dir.display();
+            Fault::Disk(format!(
+                "{dir}: {error}: a restore works beside {place} until it is done, and must be able to write there"
+            ))
+        })?;
         File::create_new(dir.join(MARKER)).map_err(failed)?;
         Ok(Self { dir, in_place: false })
     }
@@ -264,9 +239,8 @@ fn unpack(
 
 /// Verifies what was unpacked, brings the book to the journal's end, and writes down that it was restored.
 fn settle(dir: &Path, header: Header, to: To<'_>, vault: &dyn Vault, at: Wall) -> Result<Restored, Fault> {
-    verify(dir, &header, vault)?;
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&dir.join(JOURNAL))?);
-    let store = sqlite::open(dir, Arc::clone(&disk), header.node.clone(), &sqlite::Settings::default())?;
+    let found = verify(dir, &header, to, vault)?;
+    let (disk, store) = open_store(dir, &header, &found)?;
     let reach = Reach { reach: header.made_at, restored_at: at };
     let sessions: Vec<_> = store.sessions()?.into_iter().map(|(session, _)| session).collect();
     let unsure: Vec<_> = sessions.iter().flat_map(|session| unsure_pairs(session, reach)).collect();
@@ -277,49 +251,103 @@ fn settle(dir: &Path, header: Header, to: To<'_>, vault: &dyn Vault, at: Wall) -
     let told = mails.len();
     let streams = raise_numbers(&store, dir, &header.node, to.numbers_ahead)?;
     let context = Context { at, door: Door::Local, source: None, attempt: new_attempt() };
-    let words = format!(
+    let damaged = found.summary();
+    let mut words = format!(
         "from backup {} of record {}; {streams} FIX streams go on {} numbers later",
         header.id, header.head.no, to.numbers_ahead
     );
-    let mut record = restored(header.made_at, &words, mails, Actor::Local { uid: to.uid }, &context);
-    record.entry.factor = Factor::LocalUser;
-    debug_assert!(record.changes.iter().any(|change| matches!(change, Change::Restored { .. })));
-    let record = commit(&store, Batch { expects: Vec::new(), records: vec![record] })?;
-    sign(&disk, vault, Checkpoint::new(&header.node, 0, HeadKind::At, store.head(), at))?;
-    Ok(Restored { header, at, record, unsure, mails: told, streams })
+    if let Some(what) = &damaged {
+        words.push_str(&format!("; taken though damaged: {what}"));
+    }
+    let mut records = restored(header.made_at, &words, mails, &Actor::Local { uid: to.uid }, &context);
+    records.iter_mut().for_each(|record| record.entry.factor = Factor::LocalUser);
+    let record = commit(&store, Batch { expects: Vec::new(), records })?;
+    let heads = open_heads(dir, &disk, &found)?;
+    sign(heads, vault, Checkpoint::new(&header.node, 0, HeadKind::At, store.head(), at))?;
+    Ok(Restored { header, at, record, unsure, mails: told, streams, damaged })
+}
+
+/// What is wrong in what was unpacked; a fault where that is not to be taken.
+fn verify(dir: &Path, header: &Header, to: To<'_>, vault: &dyn Vault) -> Result<Found, Fault> {
+    let [journal, streams] = [JOURNAL, STREAMS].map(|folder| RealDisk::open_to_read(&dir.join(folder)));
+    let found = findings(&journal?, streams?, header, vault)?;
+    match found.summary() {
+        Some(what) if !to.damaged => Err(Fault::Damaged(format!(
+            "what is in the backup is not as it was written, and was not when the backup was made: {what}; take another \
+             backup, or with --damaged the book of this one and what reads of the rest"
+        ))),
+        Some(_) | None => Ok(found),
+    }
+}
+
+/// Opens what was unpacked; segments that keep it from opening are set aside, and with them those before.
+fn open_store(
+    dir: &Path,
+    header: &Header,
+    found: &Found,
+) -> Result<(Arc<dyn Disk>, sqlite::SqliteStore), Fault> {
+    let open = || {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&dir.join(JOURNAL))?);
+        let settings = sqlite::Settings::default();
+        let store = sqlite::open(dir, Arc::clone(&disk), header.node.clone(), &settings)?;
+        Ok((disk, store))
+    };
+    if found.streams {
+        set_aside(dir, STREAMS)?;
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(dir.join(STREAMS))
+            .map_err(|error| Fault::disk(dir, &error))?;
+    }
+    match open() {
+        Err(Fault::Damaged(_)) if !found.journal.is_empty() => {
+            for segment in bad_segments(dir, found)? {
+                set_aside(dir, &segment)?;
+            }
+            open()
+        }
+        opened => opened,
+    }
+}
+
+/// Paths of the journal's segments up to the last one with a finding, but not the newest: it reads up to its end.
+fn bad_segments(dir: &Path, found: &Found) -> Result<Vec<String>, Fault> {
+    let journal = dir.join(JOURNAL);
+    let names = RealDisk::open_to_read(&journal)?.list().map_err(|error| Fault::disk(&journal, &error))?;
+    let mut segments: Vec<_> = names.into_iter().filter(|name| name.ends_with(".seg")).collect();
+    segments.sort_unstable();
+    segments.pop();
+    let last = found.journal.iter().filter(|name| name.ends_with(".seg")).max();
+    segments.retain(|name| last.is_some_and(|last| name <= last));
+    Ok(segments.into_iter().map(|name| format!("{JOURNAL}/{name}")).collect())
+}
+
+/// Moves what is damaged into a folder where nothing reads it.
+fn set_aside(dir: &Path, path: &str) -> Result<(), Fault> {
+    let to = dir.join(ASIDE).join(path);
+    let folder = to.parent().unwrap_or(dir);
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.and_then(|()| fs::rename(dir.join(path), &to)).map_err(|error| Fault::disk(&to, &error))
+}
+
+fn open_heads(dir: &Path, disk: &Arc<dyn Disk>, found: &Found) -> Result<Heads, Fault> {
+    match Heads::open(Arc::clone(disk)) {
+        Err(Fault::Damaged(_)) if !found.texts.is_empty() => {
+            set_aside(dir, &format!("{JOURNAL}/{HEADS_FILE}"))?;
+            Heads::open(Arc::clone(disk))
+        }
+        opened => opened,
+    }
 }
 
 /// Signs where the journal stands now, so that nothing of what was put back can be changed unseen.
-fn sign(disk: &Arc<dyn Disk>, vault: &dyn Vault, mut checkpoint: Checkpoint) -> Result<(), Fault> {
+fn sign(mut heads: Heads, vault: &dyn Vault, mut checkpoint: Checkpoint) -> Result<(), Fault> {
     let keys = vault.audit_keys()?;
     let newest = keys.last().ok_or_else(|| Fault::Vault("there is no audit key".to_owned()))?;
-    let (key, mut heads) = (HeadKey::new(*newest), Heads::open(Arc::clone(disk))?);
+    let key = HeadKey::new(*newest);
     checkpoint.count = heads.next_count();
     let signature = vault.audit_sign(newest, checkpoint.text(&key).as_bytes())?;
     heads.append(SignedHead::new(checkpoint, &key, signature))
-}
-
-fn verify(dir: &Path, header: &Header, vault: &dyn Vault) -> Result<(), Fault> {
-    let journal = dir.join(JOURNAL);
-    // Of a node that has not signed a head yet there are none: the backup's own head stands for all, as it was closed.
-    let signs = [HEADS_FILE, HEAD_KEYS_FILE].iter().any(|name| journal.join(name).exists());
-    let keys = if signs { vault.audit_keys()? } else { Vec::new() };
-    let keys: Vec<HeadKey> = keys.into_iter().map(HeadKey::new).collect();
-    let disk = RealDisk::open_to_read(&journal)?;
-    let (report, _) = verify_anchored(&disk, &[Noted::Plain(header.head)], &keys)?;
-    let wrong = match report.findings.first() {
-        Some(finding) => Some(format!("{} at {}: {}", finding.segment, finding.offset, finding.text)),
-        None if report.head != header.head => {
-            Some(format!("it ends with {}, not with {}", report.head, header.head))
-        }
-        None => None,
-    };
-    match wrong {
-        Some(what) => Err(Fault::Damaged(format!(
-            "the journal in the backup is not as it was written, and was not when the backup was made: {what}"
-        ))),
-        None => Ok(()),
-    }
 }
 
 fn commit(store: &impl Store, batch: Batch) -> Result<u64, Fault> {
@@ -350,7 +378,7 @@ fn mails(
         let of_firm = |pair: &&UnsurePair| {
             sessions.iter().any(|(session, _)| session.id == pair.session && session.firm == *firm)
         };
-        let pairs: Vec<String> = unsure.iter().filter(of_firm).map(words).collect();
+        let pairs = pairs_in_words(&unsure.iter().filter(of_firm).collect::<Vec<_>>());
         for person in store.administrators(Some(firm))? {
             let Some(to) = person.profile.email.filter(|_| person.standing == Standing::Active) else {
                 continue;
@@ -359,7 +387,7 @@ fn mails(
             vault.random(&mut id)?;
             let values = [
                 ("at_us", reach.restored_at.as_us().to_string()),
-                ("detail", format!("{}. The data reach to {}.", pairs.join("; "), reach.reach)),
+                ("detail", format!("{pairs}. The data reach to {}.", reach.reach)),
             ];
             mails.push(Mail {
                 id: MailId::from_random(u64::from_be_bytes(id)),
@@ -375,12 +403,6 @@ fn mails(
         }
     }
     Ok(mails)
-}
-
-fn words(pair: &UnsurePair) -> String {
-    let UnsurePair { session, id, at, deleted } = pair;
-    let done = if *deleted { "deleted" } else { "made" };
-    format!("FIX session {session}, key pair {id}, {done} {at}")
 }
 
 /// Has each FIX stream go on behind numbers that may have been used since; what is not there is a gap that is filled.

@@ -1,7 +1,10 @@
 //! The closed part of a backup: chunks under AES-256-GCM that can neither be changed, cut, moved nor left out.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
@@ -169,5 +172,66 @@ impl<R: Read> Opener<R> {
 
     pub(super) fn damaged(&self, what: &str) -> Fault {
         Fault::Damaged(format!("{}: at byte {}: {what}", self.name.display(), self.at))
+    }
+}
+
+/// Opens chunks in any order.
+pub(super) struct Chunks {
+    file: File,
+    cipher: LessSafeKey,
+    bound: [u8; 32],
+    /// Where the first chunk begins in the file.
+    begin: u64,
+    /// Bytes of the content.
+    content: u64,
+    /// The chunk opened last, with its number.
+    held: Mutex<Option<(u64, Vec<u8>)>>,
+}
+
+impl Chunks {
+    /// Of chunks that begin at a place of a file and hold so many bytes of content.
+    pub(super) fn new(
+        file: File,
+        key: &[u8; 32],
+        bound: [u8; 32],
+        (begin, content): (u64, u64),
+    ) -> Result<Self, Fault> {
+        Ok(Self { file, cipher: cipher(key)?, bound, begin, content, held: Mutex::new(None) })
+    }
+
+    /// Fills a buffer with the content from `at` on.
+    pub(super) fn read_at(&self, mut at: u64, mut into: &mut [u8]) -> io::Result<()> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        while !into.is_empty() {
+            let number = at / CHUNK_BYTES as u64;
+            let chunk = match held.take() {
+                Some((opened, chunk)) if opened == number => chunk,
+                Some(_) | None => self.open(number)?,
+            };
+            let here = chunk.get((at % CHUNK_BYTES as u64) as usize..).unwrap_or_default();
+            if here.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let (now, later) = into.split_at_mut(here.len().min(into.len()));
+            now.copy_from_slice(&here[..now.len()]);
+            at += now.len() as u64;
+            into = later;
+            *held = Some((number, chunk));
+        }
+        Ok(())
+    }
+
+    fn open(&self, number: u64) -> io::Result<Vec<u8>> {
+        let left = self.content.saturating_sub(number.saturating_mul(CHUNK_BYTES as u64));
+        let (here, last) = (left.min(CHUNK_BYTES as u64) as usize, left <= CHUNK_BYTES as u64);
+        let mut chunk = vec![0; here + TAG_BYTES];
+        let at = number.saturating_mul((CHUNK_BYTES + TAG_BYTES) as u64).saturating_add(self.begin);
+        self.file.read_exact_at(&mut chunk, at)?;
+        let opened = self.cipher.open_in_place(nonce(number, last), Aad::from(self.bound), &mut chunk);
+        let Ok(length) = opened.map(|plain| plain.len()) else {
+            return Err(io::Error::other(format!("the chunk at byte {at} is not as it was written")));
+        };
+        chunk.truncate(length);
+        Ok(chunk)
     }
 }

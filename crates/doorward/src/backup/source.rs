@@ -10,11 +10,16 @@ use std::path::{Path, PathBuf};
 use super::content::{self, File};
 use super::{JOURNAL, STREAMS};
 use crate::fault::Fault;
-use crate::journal::parts::{Frames, Header, files, numbered, read_whole};
+use crate::journal::parts::{Frames, HEADER_BYTES, Header, Tail, files, numbered, read_whole};
 use crate::journal::{Disk, Head, RealDisk, SEGMENT_BYTES_MAX};
 
 /// Names of files that a running instance is only just making, or that mean nothing elsewhere.
 const PASSED_OVER: [&str; 5] = ["lock", ".tmp", ".new", ".partial", ".idx"];
+
+/// How the name of a book ends that was set aside for dropped records.
+const ASIDE: &str = ".book";
+/// How often a segment is read anew that a batch was written into meanwhile.
+const TRIES: usize = 4;
 
 /// A file of the backup and where its bytes are.
 pub(super) struct Piece {
@@ -38,8 +43,26 @@ impl Piece {
 
     /// A file that does not change any more.
     pub(super) fn lying(name: String, path: PathBuf) -> Result<Self, Fault> {
-        let length = fs::metadata(&path).map_err(|error| Fault::disk(&path, &error))?.len();
+        let length = fs::metadata(&path).map_err(|error| missing(&path, &error))?.len();
         Ok(Self { file: File { name, stored: length, length }, bytes: Bytes::In(path) })
+    }
+
+    /// The same of one that may be dropped meanwhile: a second name in `work` keeps it.
+    fn kept(name: String, path: PathBuf, work: &Path) -> Result<Self, Fault> {
+        let second = work.join(name.replace('/', "-"));
+        match fs::hard_link(&path, &second) {
+            Ok(()) => Self::lying(name, second),
+            // Not there any more; or another disk, or one without second names.
+            Err(_) => Self::lying(name, path),
+        }
+    }
+}
+
+/// Where a file is not there any more, the backup is to be begun anew.
+pub(super) fn missing(path: &Path, error: &io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::NotFound => Fault::Busy("old records or messages are being dropped: try again"),
+        _ => Fault::disk(path, error),
     }
 }
 
@@ -53,10 +76,22 @@ pub(super) struct Journal {
     pub(super) pieces: Vec<Piece>,
     pub(super) first: u64,
     pub(super) head: Head,
+    /// What no crash explains where its pieces end.
+    pub(super) findings: Vec<String>,
+}
+
+/// Segments, oldest first.
+#[derive(Default)]
+pub(super) struct Segments {
+    pub(super) pieces: Vec<Piece>,
+    /// Where the newest one that can be read ends.
+    head: Option<Head>,
+    /// What no crash explains where they end.
+    pub(super) findings: Vec<String>,
 }
 
 /// What lies beside the journal's segments: signed heads, their keys. To be read before the journal, which is never behind them.
-pub(super) fn beside(data_dir: &Path) -> Result<Vec<Piece>, Fault> {
+pub(super) fn beside(data_dir: &Path, work: &Path) -> Result<Vec<Piece>, Fault> {
     let dir = data_dir.join(JOURNAL);
     let mut pieces = Vec::new();
     let failed = |error: io::Error| Fault::disk(&dir, &error);
@@ -64,12 +99,9 @@ pub(super) fn beside(data_dir: &Path) -> Result<Vec<Piece>, Fault> {
         let entry = entry.map_err(failed)?;
         let Ok(name) = entry.file_name().into_string() else { continue };
         let path = format!("{JOURNAL}/{name}");
-        let passed_over = name.ends_with(".seg") || PASSED_OVER.iter().any(|ending| name.ends_with(ending));
+        let later = [".seg", ASIDE].iter().any(|ending| name.ends_with(ending));
+        let passed_over = later || PASSED_OVER.iter().any(|ending| name.ends_with(ending));
         if passed_over || !content::is_known(&path) || !entry.file_type().map_err(failed)?.is_file() {
-            continue;
-        }
-        if name.ends_with(".book") {
-            pieces.push(Piece::lying(path, entry.path())?);
             continue;
         }
         let bytes = match fs::read(entry.path()) {
@@ -78,63 +110,73 @@ pub(super) fn beside(data_dir: &Path) -> Result<Vec<Piece>, Fault> {
         };
         pieces.push(Piece::here(path, bytes));
     }
+    // Behind the heads: the book that one of them names is there already.
+    for number in files(&RealDisk::open_to_read(&dir)?, ASIDE)? {
+        let file = numbered(number, ASIDE);
+        pieces.push(Piece::kept(format!("{JOURNAL}/{file}"), dir.join(file), work)?);
+    }
     Ok(pieces)
 }
 
 /// The journal's segments, up to the last record that is whole.
-pub(super) fn journal(data_dir: &Path, node: &str) -> Result<Journal, Fault> {
+pub(super) fn journal(data_dir: &Path, work: &Path, node: &str) -> Result<Journal, Fault> {
     let disk = RealDisk::open_to_read(&data_dir.join(JOURNAL))?;
     let numbers = files(&disk, ".seg")?;
-    let mut head = None;
-    let pieces =
-        segments(&disk, data_dir, (JOURNAL, ".seg"), &numbers, node, |newest| head = head.or(Some(newest)))?;
+    let Segments { pieces, head, findings } =
+        segments(&disk, (data_dir, work), (JOURNAL, ".seg"), &numbers, node)?;
     let (Some(&first), Some(head)) = (numbers.first(), head) else {
         return Err(Fault::Disk(format!("{}: there is no journal to back up", disk.place())));
     };
-    Ok(Journal { pieces, first, head })
+    Ok(Journal { pieces, first, head, findings })
 }
 
 /// The stream log's segments, where there are any.
-pub(super) fn streams(data_dir: &Path, node: &str) -> Result<Vec<Piece>, Fault> {
+pub(super) fn streams(data_dir: &Path, work: &Path, node: &str) -> Result<Segments, Fault> {
     let dir = data_dir.join(STREAMS);
     if !dir.is_dir() {
-        return Ok(Vec::new());
+        return Ok(Segments::default());
     }
     let disk = RealDisk::open_to_read(&dir)?;
     let numbers = files(&disk, ".str")?;
-    segments(&disk, data_dir, (STREAMS, ".str"), &numbers, node, |_| {})
+    segments(&disk, (data_dir, work), (STREAMS, ".str"), &numbers, node)
 }
 
 /// Segments in order: the newest that has frames up to their end, those before it whole, those behind it not at all.
-/// `ends` hears where the newest one that can be read ends.
 fn segments(
     disk: &RealDisk,
-    data_dir: &Path,
+    (data_dir, work): (&Path, &Path),
     (folder, ending): (&str, &str),
     numbers: &[u64],
     node: &str,
-    mut ends: impl FnMut(Head),
-) -> Result<Vec<Piece>, Fault> {
-    let mut pieces = Vec::new();
+) -> Result<Segments, Fault> {
+    let mut all = Segments::default();
     let mut is_growing = true;
     for &number in numbers.iter().rev() {
         let file = numbered(number, ending);
         let name = format!("{folder}/{file}");
         if !is_growing {
-            pieces.push(Piece::lying(name, data_dir.join(folder).join(&file))?);
+            all.pieces.push(Piece::kept(name, data_dir.join(folder).join(&file), work)?);
             continue;
         }
-        let Some(newest) = Newest::read(disk, &file, node)? else { continue };
-        ends(newest.head);
+        let newest = match Newest::read_settled(disk, &file, node)? {
+            Read::Segment(newest) => newest,
+            Read::BeingMade => continue,
+            Read::Damaged(what) => {
+                all.findings.push(format!("{name}: {what}"));
+                continue;
+            }
+        };
+        all.findings
+            .extend(newest.damaged.map(|what| format!("{name} at offset {}: {what}", newest.bytes.len())));
+        all.head = all.head.or(Some(newest.head));
         // A segment of the stream log is made ahead; one of the journal only when the one before it is sealed.
         is_growing = newest.frames == 0 && folder == STREAMS;
-        let length = newest.length;
         let mut piece = Piece::here(name, newest.bytes);
-        piece.file.length = length;
-        pieces.push(piece);
+        piece.file.length = newest.length;
+        all.pieces.push(piece);
     }
-    pieces.reverse();
-    Ok(pieces)
+    all.pieces.reverse();
+    Ok(all)
 }
 
 /// A segment that may grow while it is read: what of it is whole.
@@ -143,13 +185,44 @@ struct Newest {
     length: u64,
     frames: u64,
     head: Head,
+    /// What no crash explains where the frames end.
+    damaged: Option<&'static str>,
+}
+
+enum Read {
+    Segment(Newest),
+    BeingMade,
+    /// Nothing of it is to be read.
+    Damaged(&'static str),
 }
 
 impl Newest {
-    /// `None` where it is still being made.
-    fn read(disk: &RealDisk, name: &str, node: &str) -> Result<Option<Self>, Fault> {
+    /// What looks damaged because it was read while batches came is read again.
+    fn read_settled(disk: &RealDisk, name: &str, node: &str) -> Result<Read, Fault> {
+        let mut ended = None;
+        for _ in 1..TRIES {
+            let read = Self::read(disk, name, node)?;
+            let damaged_at = match &read {
+                Read::Segment(newest) => newest.damaged.map(|_| newest.bytes.len()),
+                Read::BeingMade => None,
+                Read::Damaged(_) => Some(0),
+            };
+            if damaged_at.is_none() || damaged_at == ended {
+                return Ok(read);
+            }
+            ended = damaged_at;
+        }
+        Self::read(disk, name, node)
+    }
+
+    fn read(disk: &RealDisk, name: &str, node: &str) -> Result<Read, Fault> {
         let mut bytes = read_whole(disk, name, SEGMENT_BYTES_MAX)?;
-        let Ok((header, salt)) = Header::parse(&bytes) else { return Ok(None) };
+        let blank = bytes.iter().skip(HEADER_BYTES).all(|&byte| byte == 0);
+        let unfinished = |what| if blank { Read::BeingMade } else { Read::Damaged(what) };
+        let (header, salt) = match Header::parse(&bytes) {
+            Ok(parsed) => parsed,
+            Err(what) => return Ok(unfinished(what)),
+        };
         if header.node != node {
             let place = disk.place();
             return Err(Fault::Disk(format!(
@@ -159,7 +232,7 @@ impl Newest {
         }
         let length = bytes.len() as u64;
         if length != header.size {
-            return Ok(None);
+            return Ok(unfinished("not as long as its header says"));
         }
         let mut head = Head { no: header.first.saturating_sub(1), hash: header.before };
         let (mut at, mut frames) = (Frames::BEGIN, 0);
@@ -169,8 +242,12 @@ impl Newest {
             at += frame.bytes();
             frames += 1;
         }
+        let damaged = match all.tail(at) {
+            Tail::Damaged { why, .. } => Some(why),
+            Tail::Clean | Tail::Torn { .. } => None,
+        };
         // The seal of a segment that is full, where it is there already: opening would write the same one again.
         bytes.truncate(at);
-        Ok(Some(Self { bytes, length, frames, head }))
+        Ok(Read::Segment(Self { bytes, length, frames, head, damaged }))
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorward_core::audit::{Actor, AttemptId, Context, Door, Entry, Event, Record};
 use doorward_core::identity::change::Change;
@@ -46,8 +47,12 @@ impl World {
     }
 
     fn make(&self, name: &str) -> Result<Header, Fault> {
+        self.make_of(name, false)
+    }
+
+    fn make_of(&self, name: &str, damaged: bool) -> Result<Header, Fault> {
         let (data, config) = (self.path("data"), self.path("doorward.toml"));
-        let from = From { data_dir: &data, config: &config, node: NODE };
+        let from = From { data_dir: &data, config: &config, node: NODE, damaged, reserve_bytes: 0 };
         super::make(from, &self.vault, &|| NOW, &self.path(name), &mut |done, of| assert!(done <= of))
     }
 
@@ -56,9 +61,44 @@ impl World {
     }
 
     fn restore_with(&self, vault: &dyn Vault, name: &str, into: &str) -> Result<Restored, Fault> {
+        self.restore_at(NOW, to(&self.path(into)), vault, name)
+    }
+
+    fn restore_damaged(&self, name: &str, into: &str) -> Result<Restored, Fault> {
         let into = self.path(into);
-        let to = To { into: &into, numbers_ahead: 500, uid: 7 };
-        super::restore(&self.path(name), to, vault, &|| NOW, &mut |done, of| assert!(done <= of))
+        self.restore_at(NOW, To { damaged: true, ..to(&into) }, &self.vault, name)
+    }
+
+    fn restore_at(&self, now: Wall, to: To<'_>, vault: &dyn Vault, name: &str) -> Result<Restored, Fault> {
+        super::restore(&self.path(name), to, vault, &|| now, &mut |done, of| assert!(done <= of))
+    }
+
+    fn flip(&self, name: &str, at: usize) {
+        let path = self.path(name);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+
+    /// What is damaged is not backed up and not put back, unless somebody asks for it; then all of the book is there.
+    fn comes_back_damaged(&self, place: &str) -> Restored {
+        let fault = self.make("b").unwrap_err().to_string();
+        assert!(fault.contains(place) && fault.contains("--damaged"), "{fault}");
+        assert!(!self.path("b").exists() && !self.path("b.partial").exists());
+        let header = self.make_of("b", true).unwrap();
+        assert!(header.damaged.as_ref().is_some_and(|what| what.contains(place)), "{header:?}");
+        assert_eq!(inspect(&self.path("b")).unwrap(), header);
+        let check = check(&self.path("b"), &self.vault, &mut |_, _| {}).unwrap();
+        assert!(check.findings[0].contains(place), "{check:?}");
+        let fault = self.restore("b", "new").unwrap_err().to_string();
+        assert!(fault.contains(place) && fault.contains("--damaged"), "{fault}");
+        assert!(!self.path("new").exists() && !self.path("new.partial").exists());
+        let done = self.restore_damaged("b", "new").unwrap();
+        let rows = self.store("new").audit(&AuditFilter::default(), None, 1_000).unwrap();
+        assert_eq!((done.record, rows.len()), (201, 201));
+        let detail = rows[0].1.detail.as_deref().unwrap();
+        assert!(detail.contains("taken though damaged") && detail.contains(place), "{detail}");
+        done
     }
 
     fn left(&self) -> Vec<String> {
@@ -67,6 +107,10 @@ impl World {
         names.sort();
         names
     }
+}
+
+fn to(into: &Path) -> To<'_> {
+    To { into, numbers_ahead: 500, uid: 7, damaged: false, known: None, late: false }
 }
 
 fn record(n: u64) -> Record {
@@ -272,18 +316,63 @@ fn a_backup_never_takes_the_place_of_a_file_and_a_restore_never_that_of_data() {
     assert!(world.path("new/book.db").exists() && !world.path("new.partial").exists());
 }
 
+const FIRST: &str = "00000000000000000001.seg";
+
 #[test]
-fn a_backup_of_a_journal_that_was_tampered_with_does_not_come_back() {
+fn v7_a_rotten_record_is_told_when_the_backup_is_made_and_the_book_comes_back() {
     let world = World::new();
     write(&world.store("data"), 200);
-    let first = world.path("data/journal/00000000000000000001.seg");
-    let mut bytes = fs::read(&first).unwrap();
-    bytes[2_000] ^= 1;
-    fs::write(&first, bytes).unwrap();
+    world.flip(&format!("data/journal/{FIRST}"), 2_000);
+    let done = world.comes_back_damaged(FIRST);
+    assert!(
+        done.damaged.is_some() && !world.path("new/damaged").exists(),
+        "it opens: all of it is kept in place"
+    );
+}
+
+#[test]
+fn v7_a_segment_that_does_not_open_is_set_aside_and_the_book_comes_back() {
+    let world = World::new();
+    write(&world.store("data"), 200);
+    let first = format!("data/journal/{FIRST}");
+    let end = fs::metadata(world.path(&first)).unwrap().len() as usize;
+    world.flip(&first, end - 500);
+    world.comes_back_damaged(FIRST);
+    assert!(world.path(&format!("new/damaged/journal/{FIRST}")).exists());
+    assert!(!world.path(&format!("new/journal/{FIRST}")).exists());
+}
+
+#[test]
+fn v7_a_rotten_message_is_told_when_the_backup_is_made_and_the_book_comes_back() {
+    let world = World::new();
+    write(&world.store("data"), 200);
+    fill_log(&world.path("data"), 120);
+    world.flip("data/streams/00000000000000000001.str", 2_000);
+    world.comes_back_damaged("00000000000000000001.str");
+    assert!(world.path("new/damaged/streams/00000000000000000001.str").exists());
+}
+
+#[test]
+fn v7_damage_in_a_segment_that_grows_is_told_and_not_cut_off_silently() {
+    let world = World::new();
+    write(&world.store("data"), 3);
+    fill_log(&world.path("data"), 9);
+    let [journal, streams] =
+        [format!("data/journal/{FIRST}"), "data/streams/00000000000000000001.str".into()];
+    fs::remove_file(world.path("data/book.db")).unwrap();
+    world.make("good").unwrap();
+    for name in [journal, streams] {
+        for at in [100, 600] {
+            world.flip(&name, at);
+            let fault = world.make("b").unwrap_err().to_string();
+            assert!(
+                fault.contains("00000000000000000001") || fault.contains("no journal"),
+                "{name}: {fault}"
+            );
+            world.flip(&name, at);
+        }
+    }
     world.make("b").unwrap();
-    let fault = world.restore("b", "new").unwrap_err().to_string();
-    assert!(fault.contains("00000000000000000001.seg"), "{fault}");
-    assert!(!world.path("new").exists() && !world.path("new.partial").exists());
 }
 
 #[test]
@@ -336,4 +425,102 @@ fn v8_the_record_of_a_restore_voids_everybodys_tokens() {
     let entry = crate::journal::read_from(disk, 2, 2).next().unwrap().unwrap();
     let record: Record = serde_json::from_slice(&entry.bytes).unwrap();
     assert_eq!(record.changes, [Change::Restored { at: NOW }]);
+}
+
+#[test]
+fn v8_a_clock_that_cannot_be_right_restores_nothing() {
+    let world = World::new();
+    write(&world.store("data"), 1);
+    world.make("b").unwrap();
+    let into = world.path("new");
+    let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 3_600));
+    let known = To { known: Some(NOW + day), ..to(&into) };
+    for (now, to, says) in [
+        (NOW - second, to(&into), "set the clock"),
+        (NOW + day - second, known, "something was decided at"),
+        (NOW + 30 * day + second, to(&into), "if it is right, say --late"),
+    ] {
+        let fault = world.restore_at(now, to, &world.vault, "b").unwrap_err().to_string();
+        assert!(fault.contains(says) && fault.contains(&now.to_string()), "{fault}");
+        assert!(!into.exists() && !world.path("new.partial").exists(), "{says}");
+    }
+    let late = To { late: true, ..to(&into) };
+    assert_eq!(world.restore_at(NOW + 31 * day, late, &world.vault, "b").unwrap().at, NOW + 31 * day);
+    let other = world.path("other");
+    for (to, now) in [(known, NOW + day), (to(&into), NOW), (to(&into), NOW + 30 * day)] {
+        world.restore_at(now, To { into: &other, ..to }, &world.vault, "b").unwrap();
+        fs::remove_dir_all(&other).unwrap();
+    }
+}
+
+#[test]
+fn v7_what_is_dropped_while_a_backup_is_written_is_in_it() {
+    let world = World::new();
+    write(&world.store("data"), 200);
+    fill_log(&world.path("data"), 120);
+    let (data, config) = (world.path("data"), world.path("doorward.toml"));
+    let from = From { data_dir: &data, config: &config, node: NODE, damaged: false, reserve_bytes: 0 };
+    let mut drop_oldest = |_, _| {
+        for oldest in ["streams/00000000000000000001.str", "journal/00000000000000000001.seg"] {
+            let _ = fs::remove_file(data.join(oldest));
+        }
+    };
+    super::make(from, &world.vault, &|| NOW, &world.path("b"), &mut drop_oldest).unwrap();
+    assert!(!data.join("streams/00000000000000000001.str").exists());
+    assert_eq!(world.restore("b", "new").unwrap().record, 201);
+    assert_eq!(log(&world.path("new")).1.messages, 120);
+    assert_eq!(fs::read_dir(data.join("backup")).unwrap().count(), 1, "only its lock");
+}
+
+#[test]
+fn v7_messages_of_before_the_instant_that_a_backup_reaches_are_in_it() {
+    let world = World::new();
+    write(&world.store("data"), 1);
+    let (data, config) = (world.path("data"), world.path("doorward.toml"));
+    let from = From { data_dir: &data, config: &config, node: NODE, damaged: false, reserve_bytes: 0 };
+    let until = || {
+        fill_log(&data, 7);
+        NOW
+    };
+    super::make(from, &world.vault, &until, &world.path("b"), &mut |_, _| {}).unwrap();
+    world.restore("b", "new").unwrap();
+    assert_eq!(log(&world.path("new")).1.messages, 7);
+}
+
+#[test]
+fn v7_an_empty_place_is_taken_where_it_really_is() {
+    let world = World::new();
+    write(&world.store("data"), 1);
+    world.make("b").unwrap();
+    // A restore that was killed before it could say whose the folder is.
+    fs::create_dir(world.path("new.partial")).unwrap();
+    world.restore("b", "new").unwrap();
+    assert!(!world.path("new.partial").exists());
+    // A usual place is a link to a larger disk.
+    fs::create_dir_all(world.path("disk/place")).unwrap();
+    std::os::unix::fs::symlink(world.path("disk/place"), world.path("link")).unwrap();
+    world.restore("b", "link").unwrap();
+    assert!(world.path("link").is_symlink() && world.path("disk/place/book.db").exists());
+    assert!(!world.path("link.partial").exists() && !world.path("disk/place.partial").exists());
+    // What cannot be made says why it is wanted.
+    fs::write(world.path("file"), "").unwrap();
+    let fault = world.restore("b", "file/new").unwrap_err().to_string();
+    assert!(fault.contains("a restore works beside"), "{fault}");
+}
+
+#[test]
+fn q10_a_backup_leaves_the_room_that_the_node_needs() {
+    let world = World::new();
+    write(&world.store("data"), 3);
+    let (data, config) = (world.path("data"), world.path("doorward.toml"));
+    let book = fs::metadata(data.join("book.db")).unwrap().len();
+    let from = From { data_dir: &data, config: &config, node: NODE, damaged: false, reserve_bytes: 1 << 60 };
+    let made = super::make(from, &world.vault, &|| NOW, &world.path("b"), &mut |_, _| {});
+    let fault = made.unwrap_err().to_string();
+    assert!(
+        fault.contains("bytes are free on this disk") && fault.contains(&format!("{book} for")),
+        "{fault}"
+    );
+    assert_eq!(world.left(), ["data", "doorward.toml"]);
+    assert_eq!(fs::read_dir(data.join("backup")).unwrap().count(), 1, "nothing was copied");
 }

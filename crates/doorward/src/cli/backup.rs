@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use doorward_core::limits::Limit;
 use serde_json::{Value, json};
 
 use super::config::ConfigFile;
@@ -31,6 +32,9 @@ pub struct BackupArgs {
     /// Show what a backup that is there says of itself, instead; it needs no key, and proves nothing
     #[arg(long)]
     inspect: bool,
+    /// Make it also where the journal or the stream log in it does not verify; it says so then
+    #[arg(long)]
+    damaged: bool,
     /// No progress on standard error
     #[arg(long)]
     quiet: bool,
@@ -51,7 +55,10 @@ pub(super) fn run(args: &BackupArgs) -> Result<Exit, CliError> {
     }
     let config = args.config.load()?;
     let vault = open_vault(&config)?;
-    let from = Source { data_dir: &config.data_dir, config: &args.config.config, node: &config.node };
+    let (data_dir, config_file) = (&config.data_dir, &args.config.config);
+    let reserve_bytes = Limit::DiskFreeMiB.max() << 20;
+    let (node, damaged) = (&config.node, args.damaged);
+    let from = Source { data_dir, config: config_file, node, damaged, reserve_bytes };
     let clock = Clock::system();
     let mut shown = Shown::new(args.quiet);
     let header =
@@ -114,6 +121,7 @@ pub(super) fn header_json(header: &Header) -> Value {
         "id": header.id, "node": header.node, "release": header.release, "made_at": header.made_at.to_string(),
         "first": header.first, "head": header.head.to_string(), "book": header.book,
         "content_bytes": header.content_bytes, "key": header.key.key,
+        "damaged": header.damaged,
     })
 }
 
@@ -127,6 +135,10 @@ fn say(file: &Path, header: &Header, as_json: bool, more: &str) -> Result<Exit, 
     }
     let Header { id, node, release, made_at, first, head, key, .. } = header;
     let name = file.display();
+    let more = match &header.damaged {
+        Some(what) => format!("DAMAGED: {what}\n{more}"),
+        None => more.to_owned(),
+    };
     print(&format!(
         "{name}: {bytes} bytes, backup {id}\n\
          node:    {node}, by release {release}\n\

@@ -28,7 +28,7 @@ pub struct RestoreArgs {
     /// The new data directory; it must not be there yet, or be empty
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
-    /// Open all of the backup and write nothing
+    /// Open all of the backup, verify what is in it, and write nothing
     #[arg(long, conflicts_with = "into")]
     check: bool,
     /// List what was decided after the backup, by what was kept elsewhere: the output of `doorward audit export`, or
@@ -38,6 +38,12 @@ pub struct RestoreArgs {
     /// How many numbers each FIX stream leaves out, as they may have been used since the backup
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     fix_ahead: u64,
+    /// Take the book as it is and what reads of the journal and the stream log, where they do not verify
+    #[arg(long, requires = "into")]
+    damaged: bool,
+    /// This machine's clock is right, though it stands more than 30 days after the backup
+    #[arg(long, requires = "into")]
+    late: bool,
     #[command(flatten)]
     config: ConfigFile,
     /// The vault's key file, where there is no configuration any more
@@ -60,22 +66,29 @@ pub(super) fn run(args: &RestoreArgs) -> Result<Exit, CliError> {
     let since = args.since.as_deref().map(|path| since(path, &header)).transpose()?;
     let mut shown = Shown::new(args.quiet);
     let mut told = Told::default();
+    let mut exit = Exit::Done;
     if let Some(into) = &args.into {
         let clock = Clock::system();
         let uid = rustix::process::getuid().as_raw();
-        let to = To { into, numbers_ahead: args.fix_ahead, uid };
+        let known = since.as_ref().and_then(Since::newest_at);
+        let (numbers_ahead, damaged, late) = (args.fix_ahead, args.damaged, args.late);
+        let to = To { into, numbers_ahead, uid, damaged, known, late };
+        backup::clock_fits(&header, to, clock.now().wall).map_err(CliError::refused)?;
         let done = backup::restore(&args.file, to, &vault(args)?, &|| clock.now().wall, &mut |done, of| {
             shown.show(done, of);
         });
         told.restored(into, &done.map_err(|fault| refused(&fault))?);
     } else if args.check {
         let done = backup::check(&args.file, &vault(args)?, &mut |done, of| shown.show(done, of));
-        told.checked(&args.file, &done.map_err(|fault| refused(&fault))?);
+        let done = done.map_err(|fault| refused(&fault))?;
+        exit = if done.findings.is_empty() { Exit::Done } else { Exit::Refused };
+        told.checked(&args.file, &done);
     }
     if let Some(since) = &since {
         told.since(since);
     }
-    print(&if args.json { json_line(&told.json) } else { told.text })
+    print(&if args.json { json_line(&told.json) } else { told.text })?;
+    Ok(exit)
 }
 
 fn vault(args: &RestoreArgs) -> Result<SoftVault, CliError> {
@@ -106,7 +119,7 @@ impl Told {
     }
 
     fn restored(&mut self, into: &Path, done: &Restored) {
-        let Restored { header, at, record, unsure, mails, streams } = done;
+        let Restored { header, at, record, unsure, mails, streams, damaged } = done;
         self.json = header_json(header);
         self.json["into"] = json!(into.display().to_string());
         self.json["restored_at"] = json!(at.to_string());
@@ -114,21 +127,25 @@ impl Told {
         self.json["fix_streams_raised"] = json!(streams);
         self.json["mails"] = json!(mails);
         self.json["unsure"] = unsure.iter().map(pair_json).collect();
-        self.line(&format!(
-            "{}: restored and verified, records {} to {record}",
-            into.display(),
-            header.first
-        ));
+        self.json["damaged"] = json!(damaged);
+        let verified = if damaged.is_some() { "restored, DAMAGED" } else { "restored and verified" };
+        self.line(&format!("{}: {verified}, records {} to {record}", into.display(), header.first));
+        if let Some(what) = damaged {
+            self.line(&format!("damaged: {what}; what did not open lies in {}/damaged", into.display()));
+        }
         self.line(&format!(
             "the data reach to {}: whatever was decided after that has to be done again",
             header.made_at
+        ));
+        self.line(&format!(
+            "restored at {at} by this machine's clock: see that it is right before anybody logs in"
         ));
         self.line("void: tokens, setup links, seeds without a first code, recovery codes, one-time passwords up to now");
         self.line(&format!(
             "FIX: {streams} streams go on at higher numbers; what clients lack is gap-filled"
         ));
         for pair in unsure {
-            self.line(&format!("unsure: {}", pair_words(pair)));
+            self.line(&format!("unsure: {}", pair.in_words()));
         }
         if *mails > 0 {
             self.line(&format!("{mails} mails to administrators wait in the outbox"));
@@ -142,13 +159,16 @@ impl Told {
     fn checked(&mut self, file: &Path, done: &backup::Check) {
         self.json = header_json(&done.header);
         self.json["files"] = json!(done.files);
-        self.json["good"] = json!(true);
+        self.json["good"] = json!(done.findings.is_empty());
+        self.json["findings"] = json!(done.findings);
         let (head, files) = (done.header.head.no, done.files);
         let (node, made_at) = (&done.header.node, done.header.made_at);
-        self.line(&format!(
-            "{}: good, {files} files of node {node}, up to record {head} at {made_at}",
-            file.display()
-        ));
+        let good = if done.findings.is_empty() { "good" } else { "DAMAGED" };
+        let name = file.display();
+        self.line(&format!("{name}: {good}, {files} files of node {node}, up to record {head} at {made_at}"));
+        for finding in &done.findings {
+            self.line(finding);
+        }
     }
 
     fn since(&mut self, since: &Since) {
@@ -165,9 +185,4 @@ fn pair_json(pair: &UnsurePair) -> Value {
         "session": pair.session.to_string(), "access_key": pair.id.to_string(), "at": pair.at.to_string(),
         "was": if pair.deleted { "deleted" } else { "made" },
     })
-}
-
-fn pair_words(pair: &UnsurePair) -> String {
-    let UnsurePair { session, id, at, deleted } = pair;
-    format!("FIX session {session}, key pair {id}, {} {at}", if *deleted { "deleted" } else { "made" })
 }

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 use doorward_core::text::escape_untrusted;
+use doorward_core::time::Wall;
 use serde_json::{Value, json};
 
 use super::CliError;
@@ -24,16 +25,27 @@ pub(super) struct Since {
     last: u64,
     /// Whether the backup's own last record is among what was given: so it is the same journal.
     is_same: bool,
+    /// The newest instant in it.
+    newest_at: Option<Wall>,
+}
+
+/// What a line tells of.
+struct Line {
+    head: Head,
+    at: Option<Wall>,
+    /// Of an export: the record.
+    entry: Option<Value>,
 }
 
 /// Reads an export, signed heads, or a log in which they stand.
 pub(super) fn since(path: &Path, header: &Header) -> Result<Since, CliError> {
     let failed = |what: &str| CliError::refused(format!("--since: {}: {what}", path.display()));
     let file = File::open(path).map_err(|error| failed(&error.to_string()))?;
-    let mut since = Since { backup: header.head.no, entries: Vec::new(), last: 0, is_same: false };
+    let mut since =
+        Since { backup: header.head.no, entries: Vec::new(), last: 0, is_same: false, newest_at: None };
     for line in BufReader::new(file).lines() {
         let line = line.map_err(|error| failed(&error.to_string()))?;
-        let Some((head, entry)) = read(line.trim()) else { continue };
+        let Some(Line { head, at, entry }) = read(line.trim()) else { continue };
         if head.no == header.head.no && head.hash != header.head.hash {
             return Err(failed(&format!(
                 "record {} is another one there: it is of another journal",
@@ -42,6 +54,7 @@ pub(super) fn since(path: &Path, header: &Header) -> Result<Since, CliError> {
         }
         since.is_same |= head.no == header.head.no;
         since.last = since.last.max(head.no);
+        since.newest_at = since.newest_at.max(at);
         since.entries.extend(entry.filter(|_| head.no > header.head.no));
     }
     if since.last == 0 {
@@ -50,22 +63,28 @@ pub(super) fn since(path: &Path, header: &Header) -> Result<Since, CliError> {
     Ok(since)
 }
 
-/// The head that a line tells of and, in an export, the record.
-fn read(line: &str) -> Option<(Head, Option<Value>)> {
+fn read(line: &str) -> Option<Line> {
     if let Some(signed) = SignedHead::find_in(line) {
-        return Some((signed.checkpoint.head, None));
+        let (head, at) = (signed.checkpoint.head, Some(signed.checkpoint.at));
+        return Some(Line { head, at, entry: None });
     }
     if let Some(head) = Head::parse(line) {
-        return Some((head, None));
+        return Some(Line { head, at: None, entry: None });
     }
     let entry: Value = serde_json::from_str(line).ok()?;
     let (no, hash) = (entry["no"].as_u64()?, entry["hash"].as_str()?);
-    Some((Head::parse(&format!("{no}:{hash}"))?, Some(entry)))
+    let (head, at) = (Head::parse(&format!("{no}:{hash}"))?, entry["at"].as_str().and_then(Wall::parse));
+    Some(Line { head, at, entry: Some(entry) })
 }
 
 impl Since {
     fn count(&self) -> u64 {
         self.last.saturating_sub(self.backup)
+    }
+
+    /// The newest instant that is known of.
+    pub(super) fn newest_at(&self) -> Option<Wall> {
+        self.newest_at
     }
 
     pub(super) fn json(&self) -> Value {
@@ -124,6 +143,7 @@ mod tests {
             head: Head { no, hash: [hash; 32] },
             book: None,
             content_bytes: 0,
+            damaged: None,
             key: Sealed { key: "k".into(), blob: String::new() },
         }
     }
@@ -151,6 +171,7 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains('\u{1b}'), "{text:?}");
+        assert_eq!(found.newest_at(), Wall::parse("2026-11-22T09:00:00Z"));
         assert!(since(&path, &header(5, 8)).err().unwrap().to_string().contains("another journal"));
         let before = since(&path, &header(2, 7)).unwrap();
         assert_eq!((before.count(), before.entries.len(), before.is_same), (4, 3, false));

@@ -170,8 +170,8 @@ impl World {
         let added = Change::FixSession { session: Box::new(session) };
         self.commit(Event::FixSessionAdded, expects, added).await;
         let context = Context { at: self.now(), door: Door::Local, source: None, attempt: new_attempt() };
-        let record = restored(self.now(), "a test", Vec::new(), Actor::Node, &context);
-        self.gate.commit(Batch { expects: Vec::new(), records: vec![record] }).await.unwrap();
+        let records = restored(self.now(), "a test", Vec::new(), &Actor::Node, &context);
+        self.gate.commit(Batch { expects: Vec::new(), records }).await.unwrap();
     }
 
     async fn commit(&self, event: Event, expects: Vec<Expect>, change: Change) {

@@ -4,7 +4,8 @@ use super::*;
 use crate::id::{AccessKeyId, SessionId};
 use crate::identity::fix_session::{FixSession, SessionKind};
 use crate::identity::key_pair::{Environment, Kept, KeyPair};
-use crate::identity::restore::{Reach, firms_of, restored, unsure_pairs};
+use crate::identity::mail::{Mail, MailId, MailKind};
+use crate::identity::restore::{Reach, UnsurePair, firms_of, pairs_in_words, restored, unsure_pairs};
 use crate::identity::token::{Token, TokenHash};
 use crate::identity::totp::{Match, judge};
 
@@ -87,13 +88,56 @@ fn v8_tokens_links_enrolments_and_recovery_codes_are_void_after_a_restore() {
 
 #[test]
 fn the_record_of_a_restore_says_how_far_the_data_reach() {
-    let record =
-        restored(NOW - HOUR, "backup b1 of record 7", Vec::new(), Actor::Local { uid: 7 }, &context());
+    let records =
+        restored(NOW - HOUR, "backup b1 of record 7", Vec::new(), &Actor::Local { uid: 7 }, &context());
+    let [record] = <[crate::audit::Record; 1]>::try_from(records).unwrap();
     assert_eq!(record.entry.event, Event::Restored);
     assert_eq!(Reach::of(&record.entry), Some(Reach { reach: NOW - HOUR, restored_at: NOW }));
     assert_eq!(record.changes, [Change::Restored { at: NOW }]);
     let other = crate::audit::Entry { event: Event::ClockGood, ..record.entry };
     assert_eq!(Reach::of(&other), None);
+}
+
+#[test]
+fn v7_mails_of_a_restore_are_spread_over_records_that_are_never_too_large() {
+    let pair = |n: u64| UnsurePair {
+        session: SessionId::parse(b"ABC").unwrap(),
+        id: AccessKeyId::parse(format!("T{n:019}").as_bytes()).unwrap(),
+        at: NOW,
+        deleted: true,
+    };
+    let pairs: Vec<_> = (0..10_000).map(pair).collect();
+    let words = pairs_in_words(&pairs.iter().collect::<Vec<_>>());
+    assert!(words.ends_with("; and 9975 more, see the console") && words.len() < 3_000, "{words}");
+    assert_eq!(pairs_in_words(&[&pairs[7]]), pairs[7].in_words());
+
+    let mail = |n: u64| Mail {
+        id: MailId::from_random(n),
+        to: format!("{}@north.example", "x".repeat(240)),
+        kind: MailKind::PairsUnsure,
+        queued_at: NOW,
+        firm: Some(firm().code),
+        about: None,
+        userid: None,
+        values: [("detail".to_owned(), words.clone())].into(),
+        secret: None,
+    };
+    let mails: Vec<_> = (0..950).map(mail).collect();
+    let records = restored(NOW - HOUR, "backup b1", mails.clone(), &Actor::Local { uid: 7 }, &context());
+    assert_eq!(records.len(), 10);
+    let mut told = Vec::new();
+    for (nth, record) in records.into_iter().enumerate() {
+        assert!(serde_json::to_vec(&record).unwrap().len() < 1 << 20, "a record of the journal");
+        assert_eq!(Reach::of(&record.entry), Some(Reach { reach: NOW - HOUR, restored_at: NOW }));
+        let voids = record.changes.contains(&Change::Restored { at: NOW });
+        assert_eq!(voids, nth == 0, "once, and first of all");
+        for change in record.changes {
+            if let Change::MailQueued { mail } = change {
+                told.push(*mail);
+            }
+        }
+    }
+    assert_eq!(told, mails);
 }
 
 #[test]
