@@ -11,7 +11,9 @@ pub(crate) mod conformance;
 use std::fmt;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use doorward_core::audit::{AttemptId, Door, Entry, Event, Outcome, Record};
 use doorward_core::id::{AccessKeyId, FirmCode, PersonId, SessionId, UserId};
@@ -400,17 +402,20 @@ pub trait Store: Send + Sync + 'static {
     /// it is. With the journal up to that record or beyond it is all that this store knows.
     fn snapshot(&self, to: &Path) -> Result<Head, Fault>;
 
-    /// The last record that may be dropped, where any may be: with it a segment ends, and up to it all are older than
-    /// `before`.
-    fn droppable(&self, before: Wall) -> Result<Option<Head>, Fault>;
+    /// The last record that may be dropped, where any may be: with it a segment ends, up to it all are older than `before`,
+    /// and from there to the newest `lived` has passed, of which no more than a week counts from one record to the next.
+    ///
+    /// This and what follows breaks off with [`Fault::Stopping`] soon after `stop` is set.
+    fn droppable(&self, before: Wall, lived: Duration, stop: &AtomicBool) -> Result<Option<Head>, Fault>;
 
     /// Sets aside, durably, all that the book shows without the records up to `upto`, which are to be dropped; the SHA-256
-    /// of it, to be signed before they are.
-    fn set_aside(&self, upto: u64) -> Result<Hash, Fault>;
+    /// of it, to be signed before they are. Nothing is left behind where there is no room for it.
+    fn set_aside(&self, upto: u64, stop: &AtomicBool) -> Result<Hash, Fault>;
 
     /// Drops the records up to `upto`, from journal and book, for which a book of this SHA-256 was set aside; how many
-    /// segments went. [`Fault::Damaged`] where it is not there, and nothing is dropped then.
-    fn drop_to(&self, upto: u64, book: &Hash) -> Result<u64, Fault>;
+    /// segments went. [`Fault::Damaged`] where it is not there, and nothing is dropped then. What was begun, the next call
+    /// ends.
+    fn drop_to(&self, upto: u64, book: &Hash, stop: &AtomicBool) -> Result<u64, Fault>;
 
     /// How the store is doing; does not wait for anything.
     fn status(&self) -> Result<Status, Fault>;

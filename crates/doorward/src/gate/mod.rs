@@ -202,6 +202,8 @@ pub struct Gate {
     listening_since: std::sync::atomic::AtomicI64,
     /// No Logon that was signed before is good, by what was written down before the start.
     good_from: Wall,
+    /// When the newest record of before the start was made, and when the start was; not with a demo's clock.
+    lived_from: Option<Now>,
     guard: Mutex<Guard>,
     work: Arc<Work>,
     stripes: Vec<tokio::sync::Mutex<()>>,
@@ -230,6 +232,7 @@ impl Gate {
         let newest = if settings.demo_clock { 0 } else { NEWEST };
         let newest = store.audit(&AuditFilter::default(), None, newest)?;
         let good_from = seen::good_from(newest.iter().map(|(_, entry)| entry.at), clock_now.wall);
+        let lived_from = newest.first().map(|(_, entry)| Now { wall: entry.at, mono: clock_now.mono });
         Ok(Self {
             store,
             vault,
@@ -255,6 +258,7 @@ impl Gate {
             week,
             listening_since: good_from.as_us().into(),
             good_from,
+            lived_from,
             guard: Mutex::new(guard),
             work: Arc::default(),
             stripes,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use doorward_core::id::{FirmCode, PersonId, UserId};
 use doorward_core::identity::attempt::Access;
@@ -164,16 +165,16 @@ impl Store for RivalledStore {
         self.inner.snapshot(to)
     }
 
-    fn droppable(&self, before: Wall) -> Result<Option<Head>, Fault> {
-        self.inner.droppable(before)
+    fn droppable(&self, before: Wall, lived: Duration, stop: &AtomicBool) -> Result<Option<Head>, Fault> {
+        self.inner.droppable(before, lived, stop)
     }
 
-    fn set_aside(&self, upto: u64) -> Result<Hash, Fault> {
-        self.inner.set_aside(upto)
+    fn set_aside(&self, upto: u64, stop: &AtomicBool) -> Result<Hash, Fault> {
+        self.inner.set_aside(upto, stop)
     }
 
-    fn drop_to(&self, upto: u64, book: &Hash) -> Result<u64, Fault> {
-        self.inner.drop_to(upto, book)
+    fn drop_to(&self, upto: u64, book: &Hash, stop: &AtomicBool) -> Result<u64, Fault> {
+        self.inner.drop_to(upto, book, stop)
     }
 
     fn status(&self) -> Result<Status, Fault> {

@@ -123,9 +123,14 @@ impl World {
 
     /// The same data under a new gate with other hashing parameters.
     pub(crate) fn reopened(self, params: HashParams) -> Self {
+        self.reopened_with(params, Settings::default())
+    }
+
+    /// The same with settings.
+    pub(crate) fn reopened_with(self, params: HashParams, settings: Settings) -> Self {
         let Self { gate, clock, folder, disk, vault, full, rival } = self;
         drop((gate, disk));
-        let (gate, disk) = open(folder.path(), &vault, &clock, (&full, &rival), params, Settings::default());
+        let (gate, disk) = open(folder.path(), &vault, &clock, (&full, &rival), params, settings);
         Self { gate, clock, folder, disk, vault, full, rival }
     }
 

@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use doorward_core::limits::Limit;
+
 use super::lock::DirLock;
 use crate::fault::Fault;
+
+const MIB: u64 = 1 << 20;
 
 /// A directory of files. What is written is durable only after the syncs.
 pub trait Disk: Send + Sync {
@@ -227,6 +231,25 @@ impl DiskFile for FullFile {
     }
 }
 
+/// Room left for us on the file system of a path, in bytes.
+pub fn free_bytes_at(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Refuses what would take the room below which the journal's disk counts as nearly full; whoever copies much asks first,
+/// for nobody logs on once the journal takes nothing more.
+pub fn room_for(place: &str, free_bytes: u64, bytes: u64) -> Result<(), Fault> {
+    let spare = Limit::DiskFreeMiB.max();
+    if bytes.saturating_add(spare * MIB) <= free_bytes {
+        return Ok(());
+    }
+    let (needed, free) = (bytes.div_ceil(MIB), free_bytes / MIB);
+    Err(Fault::Disk(format!(
+        "{place}: {needed} MiB are needed beside the {spare} MiB that stay free, and {free} MiB are free: make room there"
+    )))
+}
+
 /// A disk fault that names the file.
 pub(crate) fn fault(disk: &dyn Disk, name: &str, error: &io::Error) -> Fault {
     Fault::disk(&Path::new(&disk.place()).join(name), error)
@@ -264,6 +287,16 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
         assert!(disk.free_bytes().unwrap() > 0);
+    }
+
+    #[test]
+    fn q10_what_would_make_the_disk_nearly_full_is_refused_with_the_room_it_needs() {
+        room_for("here", 612 * MIB, 100 * MIB).unwrap();
+        let refused = room_for("here", 612 * MIB - 1, 100 * MIB).unwrap_err().to_string();
+        assert!(refused.contains("here: 100 MiB are needed beside the 512 MiB"), "{refused}");
+        assert!(refused.contains("611 MiB are free"), "{refused}");
+        assert!(room_for("here", 0, 0).is_err());
+        assert!(free_bytes_at(tempfile::tempdir().unwrap().path()).unwrap() > 0);
     }
 
     #[test]

@@ -90,14 +90,14 @@ use aws_lc_rs::digest;
 
 pub use anchor::{Anchoring, Noted, holds, verify_anchored};
 pub use append::{Journal, Settings};
-pub use disk::{Disk, DiskFile, FullDisk, RealDisk};
+pub use disk::{Disk, DiskFile, FullDisk, RealDisk, free_bytes_at, room_for};
 pub use heads::{Checkpoint, HEAD_KEYS_FILE, HEADS_FILE, HeadKey, HeadKind, Heads, SignedHead, fuzz_heads};
 pub use lock::DirLock;
 pub use power_disk::PowerDisk;
 pub use read::{Entry, Reader, read_from};
 pub use recover::Recovery;
 pub use retention::{
-    book_hash, first_record, last_dropped, lay_book, remove_books_before, segment_ends, take_book,
+    check_book, first_record, last_dropped, lay_book, remove_books_before, segment_ends, take_book,
 };
 pub use segment::{RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use verify::{Finding, FindingKind, Report, fuzz_frames, verify};

@@ -33,6 +33,8 @@ struct State {
     /// Counts restarts: a file opened before one is dead after it.
     boot: u64,
     full: bool,
+    /// What is answered where it is asked for room; `None`: more than anybody needs.
+    free_bytes: Option<u64>,
     syncs_fail: bool,
 }
 
@@ -93,6 +95,11 @@ impl PowerDisk {
     /// While on, writes and new files answer "no space left".
     pub fn full(&self, on: bool) {
         self.lock().full = on;
+    }
+
+    /// Says that so much room is left, in bytes; nothing is refused for it.
+    pub fn free(&self, bytes: u64) {
+        self.lock().free_bytes = Some(bytes);
     }
 
     /// While on, syncs fail, and as on real systems what they failed to write counts as clean afterwards: it
@@ -270,7 +277,8 @@ impl Disk for PowerDisk {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        Ok(if self.lock().full { 0 } else { 1 << 40 })
+        let state = self.lock();
+        Ok(if state.full { 0 } else { state.free_bytes.unwrap_or(1 << 40) })
     }
 
     fn place(&self) -> String {

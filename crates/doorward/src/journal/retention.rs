@@ -5,12 +5,14 @@
 //! 1. `<number of the last record that goes, 20 digits>.book`: the book without what is dropped, written and synced. A
 //!    rebuilt book begins with it.
 //! 2. A `dropped-to` line in `heads`, with that number, its hash and the SHA-256 of the file of step 1.
-//! 3. Segments are removed one by one, the directory synced after each, so that what is left is always one chain.
-//! 4. Books that were set aside for earlier droppings are removed.
+//! 3. The dropping is written down as a record.
+//! 4. Segments are removed one by one, the directory synced after each, so that what is left is always one chain.
+//! 5. Books that were set aside for earlier droppings are removed.
 //!
 //! A crash leaves any of these unfinished: before the line nothing was dropped; behind it the next run ends the work.
 
 use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -127,8 +129,38 @@ fn hash(context: Context) -> Hash {
 }
 
 /// The SHA-256 of a book that was set aside; `None` where it is not there.
-pub fn book_hash(disk: &dyn Disk, upto: u64) -> Result<Option<Hash>, Fault> {
+pub(super) fn book_hash(disk: &dyn Disk, upto: u64) -> Result<Option<Hash>, Fault> {
     read_book(disk, upto, &mut io::sink())
+}
+
+/// Whether the book that was set aside for dropping the records up to one is the one that was signed with it.
+///
+/// [`Fault::Damaged`] where it is not, [`Fault::Stopping`] soon after `stop` is set.
+pub fn check_book(disk: &dyn Disk, upto: u64, signed: &Hash, stop: &AtomicBool) -> Result<(), Fault> {
+    let found = read_book(disk, upto, &mut Nowhere(stop));
+    if stop.load(Ordering::Relaxed) {
+        return Err(Fault::Stopping);
+    }
+    match found? {
+        Some(hash) if hash == *signed => Ok(()),
+        Some(_) => Err(damaged(disk, &book_name(upto), 0, "is not the book that was signed")),
+        None => {
+            Err(damaged(disk, &book_name(upto), 0, "is not there, which was set aside for dropping records"))
+        }
+    }
+}
+
+/// Takes all, until there is something else to do.
+struct Nowhere<'s>(&'s AtomicBool);
+
+impl Write for Nowhere<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.load(Ordering::Relaxed) { Err(io::Error::other("stopping")) } else { Ok(bytes.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Copies the book that was set aside when the journal's first records were dropped.

@@ -23,9 +23,11 @@ use std::fs::DirBuilder;
 use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use doorward_core::audit::{Entry, Record};
 use doorward_core::id::{FirmCode, PersonId, UserId};
@@ -436,27 +438,24 @@ impl Store for SqliteStore {
         self.read(|conn| aside::copy(conn, to))
     }
 
-    fn droppable(&self, before: Wall) -> Result<Option<Head>, Fault> {
+    fn droppable(&self, before: Wall, lived: Duration, stop: &AtomicBool) -> Result<Option<Head>, Fault> {
         self.drain()?;
         let ends = journal::segment_ends(self.disk.as_ref())?;
-        self.read(|conn| aside::older(conn, &ends, before.as_us()))
+        self.read(|conn| aside::older(conn, &ends, before.as_us(), lived, stop))
     }
 
-    fn set_aside(&self, upto: u64) -> Result<Hash, Fault> {
+    fn set_aside(&self, upto: u64, stop: &AtomicBool) -> Result<Hash, Fault> {
         self.drain()?;
-        let dir = self.path.parent().unwrap_or(Path::new("."));
-        self.read(|conn| aside::set_aside(conn, dir, self.disk.as_ref(), upto))
+        aside::set_aside(self.path.parent().unwrap_or(Path::new(".")), self.disk.as_ref(), upto, stop)
     }
 
-    fn drop_to(&self, upto: u64, book: &Hash) -> Result<u64, Fault> {
-        if journal::book_hash(self.disk.as_ref(), upto)? != Some(*book) {
-            return Err(Fault::Damaged(format!(
-                "{}: the book set aside for dropping records up to {upto} is not the one that was signed",
-                self.disk.place()
-            )));
-        }
+    fn drop_to(&self, upto: u64, book: &Hash, stop: &AtomicBool) -> Result<u64, Fault> {
+        journal::check_book(self.disk.as_ref(), upto, book, stop)?;
         let mut segments = 0;
         loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Fault::Stopping);
+            }
             let (done, dropped) = sync_channel(1);
             self.jobs.send(Job::Drop { upto, done }).map_err(|_| Fault::Stopping)?;
             match dropped.recv().unwrap_or(Err(Fault::Stopping))? {

@@ -10,6 +10,11 @@ use crate::journal::{
 
 const YOUNG: Wall = Wall::from_s(1_000);
 
+/// Nobody stops.
+fn going_on() -> AtomicBool {
+    AtomicBool::new(false)
+}
+
 /// A firm and four people with attempts, old records of some length, then young ones: several segments.
 fn fill(store: &SqliteStore) {
     commit(store, batch(Vec::new(), vec![Change::Firm { firm: firm("ACME") }])).unwrap();
@@ -39,13 +44,13 @@ fn drop_old(store: &SqliteStore, disk: &PowerDisk) -> Result<u64, Fault> {
     if let Some(said) = last_dropped(disk)?
         && first_record(disk)?.min(shown) <= said.checkpoint.head.no
     {
-        return store.drop_to(said.checkpoint.head.no, &said.book().unwrap());
+        return store.drop_to(said.checkpoint.head.no, &said.book().unwrap(), &going_on());
     }
-    let Some(head) = store.droppable(YOUNG)? else { return Ok(0) };
+    let Some(head) = store.droppable(YOUNG, Duration::ZERO, &going_on())? else { return Ok(0) };
     say(disk, HeadKind::At, store.head())?;
-    let book = store.set_aside(head.no)?;
+    let book = store.set_aside(head.no, &going_on())?;
     say(disk, HeadKind::DroppedTo { book }, head)?;
-    store.drop_to(head.no, &book)
+    store.drop_to(head.no, &book, &going_on())
 }
 
 fn is_audit(row: &str) -> bool {
@@ -93,8 +98,8 @@ fn q9_only_whole_segments_go_all_of_whose_records_are_old() {
     let disk = PowerDisk::new();
     let store = open_on(base.path(), &disk).unwrap();
     fill(&store);
-    assert_eq!(store.droppable(Wall::from_s(0)).unwrap(), None);
-    let upto = store.droppable(YOUNG).unwrap().unwrap();
+    assert_eq!(store.droppable(Wall::from_s(0), Duration::ZERO, &going_on()).unwrap(), None);
+    let upto = store.droppable(YOUNG, Duration::ZERO, &going_on()).unwrap().unwrap();
     let old = |no| store.audit(&AuditFilter::default(), Some(no + 1), 1).unwrap()[0].1.at < YOUNG;
     assert!(upto.no < 50 && old(upto.no), "{upto}");
     let segments = store.status().unwrap().segments;
@@ -106,15 +111,15 @@ fn q9_only_whole_segments_go_all_of_whose_records_are_old() {
     assert_eq!(drop_old(&store, &disk).unwrap(), 0, "nothing more");
     // All goes on, and later more goes, for which another book is set aside in place of the first.
     commit(&store, add(&person(9, "later"))).unwrap();
-    let further = store.droppable(Wall::from_s(9_999)).unwrap().unwrap();
+    let further = store.droppable(Wall::from_s(9_999), Duration::ZERO, &going_on()).unwrap().unwrap();
     assert!(further.no > upto.no);
     say(&disk, HeadKind::At, store.head()).unwrap();
-    let book = store.set_aside(further.no).unwrap();
+    let book = store.set_aside(further.no, &going_on()).unwrap();
     say(&disk, HeadKind::DroppedTo { book }, further).unwrap();
     let other = [7; 32];
-    assert!(matches!(store.drop_to(further.no, &other), Err(Fault::Damaged(_))));
+    assert!(matches!(store.drop_to(further.no, &other, &going_on()), Err(Fault::Damaged(_))));
     assert_eq!(first_record(&disk).unwrap(), upto.no + 1, "nothing went by a book that was not signed");
-    store.drop_to(further.no, &book).unwrap();
+    store.drop_to(further.no, &book, &going_on()).unwrap();
     let books = disk.list().unwrap().into_iter().filter(|name| name.ends_with(".book")).count();
     assert_eq!(books, 1);
     drop(store);
@@ -130,7 +135,7 @@ fn q9_on_a_full_disk_nothing_is_set_aside_and_nothing_left_behind() {
     let disk = PowerDisk::new();
     let store = open_on(base.path(), &disk).unwrap();
     fill(&store);
-    let upto = store.droppable(YOUNG).unwrap().unwrap().no;
+    let upto = store.droppable(YOUNG, Duration::ZERO, &going_on()).unwrap().unwrap().no;
     let files = || {
         let beside = std::fs::read_dir(base.path()).unwrap().map(|entry| entry.unwrap().file_name());
         (disk.list().unwrap(), beside.filter(|name| name.to_string_lossy().contains("copy")).count())
@@ -138,11 +143,78 @@ fn q9_on_a_full_disk_nothing_is_set_aside_and_nothing_left_behind() {
     let before = files();
     for broken in [PowerDisk::full, PowerDisk::syncs_fail] {
         broken(&disk, true);
-        assert!(matches!(store.set_aside(upto), Err(Fault::Disk(_))));
+        assert!(matches!(store.set_aside(upto, &going_on()), Err(Fault::Disk(_))));
         broken(&disk, false);
         assert_eq!(files(), before);
     }
     assert!(drop_old(&store, &disk).unwrap() > 0, "with room again it goes");
+}
+
+/// Files beside the book that are not SQLite's own of it.
+fn others_in(dir: &Path) -> Vec<String> {
+    let names =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name != FILE && name != "book.db-wal" && name != "book.db-shm").collect()
+}
+
+#[test]
+fn q9_q10_where_the_room_is_scarce_the_book_is_not_set_aside() {
+    const MIB: u64 = 1 << 20;
+    let base = scratch();
+    let disk = PowerDisk::new();
+    let store = open_on(base.path(), &disk).unwrap();
+    fill(&store);
+    let upto = store.droppable(YOUNG, Duration::ZERO, &going_on()).unwrap().unwrap().no;
+    let before = disk.list().unwrap();
+    disk.free(512 * MIB);
+    let refused = store.set_aside(upto, &going_on()).unwrap_err().to_string();
+    assert!(refused.contains("1 MiB are needed beside the 512 MiB that stay free"), "{refused}");
+    assert_eq!((disk.list().unwrap(), others_in(base.path())), (before, vec![]));
+    disk.free(513 * MIB);
+    store.set_aside(upto, &going_on()).unwrap();
+    assert_eq!(others_in(base.path()), [""; 0]);
+}
+
+#[test]
+fn q9_who_is_told_to_stop_sets_nothing_aside_and_drops_nothing_more() {
+    let base = scratch();
+    let disk = PowerDisk::new();
+    let store = open_on(base.path(), &disk).unwrap();
+    fill(&store);
+    let stop = AtomicBool::new(true);
+    let is_stopping = |fault: Fault| matches!(fault, Fault::Stopping);
+    assert!(is_stopping(store.droppable(YOUNG, Duration::ZERO, &stop).unwrap_err()));
+    let head = store.droppable(YOUNG, Duration::ZERO, &going_on()).unwrap().unwrap();
+    let before = disk.list().unwrap();
+    assert!(is_stopping(store.set_aside(head.no, &stop).unwrap_err()));
+    assert_eq!((disk.list().unwrap(), others_in(base.path())), (before, vec![]));
+    let book = store.set_aside(head.no, &going_on()).unwrap();
+    assert!(is_stopping(store.drop_to(head.no, &book, &stop).unwrap_err()));
+    assert_eq!(first_record(&disk).unwrap(), 1);
+    store.drop_to(head.no, &book, &going_on()).unwrap();
+    assert_eq!(first_record(&disk).unwrap(), head.no + 1);
+}
+
+#[test]
+fn q9_t4_a_jump_of_the_clock_between_records_counts_as_a_week() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let base = scratch();
+    let disk = PowerDisk::new();
+    let store = open_on(base.path(), &disk).unwrap();
+    fill(&store);
+    // Ten years on, once; and a day on, and back, and on again.
+    for at_s in [315_000_000, 315_000_100, 315_086_500, 200, 86_600] {
+        commit(&store, Batch { expects: Vec::new(), records: vec![record_at(at_s)] }).unwrap();
+    }
+    let all_old = Wall::from_s(400_000_000);
+    let lived = |lived| store.droppable(all_old, lived, &going_on()).unwrap();
+    assert_eq!(lived(Duration::ZERO), lived(8 * DAY), "a week, and two days that were lived");
+    assert!(lived(Duration::ZERO).is_some());
+    assert_eq!(lived(10 * DAY), None);
+}
+
+fn record_at(at_s: i64) -> Record {
+    Record { entry: entry(Event::LoginRefused, at_s), changes: Vec::new() }
 }
 
 #[test]
