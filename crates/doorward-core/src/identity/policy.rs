@@ -187,6 +187,12 @@ impl Effective {
         self.registration_needs_link.unwrap_or(mail_is_set_up)
     }
 
+    /// The same with that said, for whoever does not know of the mail server.
+    #[must_use]
+    pub fn settled(self, mail_is_set_up: bool) -> Self {
+        Self { registration_needs_link: Some(self.link_needed(mail_is_set_up)), ..self }
+    }
+
     fn tightened(self, by: &Policy) -> Self {
         Self {
             password_chars_min: raise(self.password_chars_min, by.password_chars_min),

@@ -114,7 +114,7 @@ impl Gate {
             Ok(userid) => self.store.load(&Load::UserId(userid))?.person,
             Err(_) => None,
         };
-        let policy = effective(&snapshot);
+        let policy = effective(&snapshot).settled(self.settings.mail);
         let view = View {
             person: there.as_ref(),
             firm: snapshot.firm.as_ref(),
@@ -168,7 +168,7 @@ impl Gate {
             Err(_) => self.store.load(&Load::Venue)?,
         };
         let agent = agent(&asker, asked.asker)?;
-        if let Err(refused) = plan_change(&agent, &wanted(asked), &self.view(&snapshot), &context) {
+        if let Err(refused) = plan_change(&agent, &wanted(asked), &self.settled_view(&snapshot), &context) {
             return Ok(self.write_step(*refused, origin).await?);
         }
         let Some(person) = &snapshot.person else {
@@ -213,6 +213,12 @@ impl Gate {
         Ok(decided?)
     }
 
+    /// For a step, which may show a seed: whether a setup link is needed depends on whether one can be mailed.
+    fn settled_view<'a>(&self, snapshot: &'a Snapshot) -> View<'a> {
+        let view = self.view(snapshot);
+        View { policy: view.policy.settled(self.settings.mail), ..view }
+    }
+
     async fn decide_step_on<'t>(
         &self,
         step: &Change<'_>,
@@ -233,7 +239,7 @@ impl Gate {
                 Some(true) => Some(self.new_seed_for(person, &policy)?),
                 Some(false) | None => None,
             };
-            let (view, context) = (self.view(&snapshot), self.context(origin));
+            let (view, context) = (self.settled_view(&snapshot), self.context(origin));
             let mut stepped = change(&agent, &wanted(asked), &view, facts.as_ref(), seed, &context);
             if let Some(ticket) = ticket.take() {
                 *settled = Some(ticket.settle(stepped.settle, &policy, self.clock.now().wall));

@@ -9,7 +9,7 @@ use doorward_core::id::{FirmCode, PersonId};
 use doorward_core::identity::decide::person::Edit;
 use doorward_core::identity::mail::{Mail, MailKind};
 use doorward_core::identity::person::{Grant, Kind, Password, Profile, Right, Standing};
-use doorward_core::identity::policy::AuthSystem;
+use doorward_core::identity::policy::{AuthSystem, Policy};
 
 use super::acting_tests::{ALL, BACK_END, known, program, userid};
 use super::admin::{NewPassword, NewPerson};
@@ -225,6 +225,11 @@ async fn rule_10_an_administrator_serves_traders_of_the_own_firm_and_resets_no_p
     done(add(&world, adding(stale, "andrea", nothing())).await);
     assert_eq!(add(&world, adding(stale, "bert", seed())).await, denied(Some("use2fa")), "T14");
     assert_eq!(world.entries(1)[0].reason, Some(Deny::FactorStale));
+    assert_eq!(add(&world, adding(fresh, "bert", seed())).await, denied(Some("use2fa")));
+    assert_eq!(world.entries(1)[0].reason, Some(Deny::LinkNotShown), "as a setup link");
+    let shown = Policy { show_setup_link: Some(true), ..Policy::default() };
+    let acme = FirmCode::parse("ACME").unwrap();
+    world.gate.set_firm_policy(&acme, &shown, Actor::Node).await.unwrap();
     done(add(&world, adding(fresh, "bert", seed())).await);
     assert_eq!(
         change(&world, changing(fresh, "bert", reset(NEW), nothing())).await,

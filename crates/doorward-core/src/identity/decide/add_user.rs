@@ -10,6 +10,7 @@ pub use self::password::{NewPassword, PasswordFacts};
 use self::password::{new_password, usable};
 use self::steps::{Steps, signed};
 use super::acting::{Agent, Reach, Task, not_served};
+use super::link::knows_password;
 use super::password_set::initial;
 use super::person::{self, Edit, New, check_auth_system, check_profile};
 use super::{Failed, Misuse, Reason, Settle, View, failed};
@@ -152,7 +153,8 @@ impl From<Misuse> for No {
 const ADD: &str = "add";
 const CHANGE: &str = "change";
 
-/// What a trader is to become of, if the asker may add one so; `view`: the firm's policy, and whoever has the user id.
+/// What a trader is to become of, if the asker may add one so; `view`: the firm's policy, settled as to links
+/// ([`Effective::settled`]), and whoever has the user id.
 pub fn plan_add(
     agent: &Agent<'_>,
     userid: &str,
@@ -186,6 +188,8 @@ fn may_add(
     let auth_system = match details.otp {
         Some(true) => {
             agent.is_fresh(context).map_err(|failed| No::denied(Some("use2fa"), failed, None))?;
+            // Whoever adds somebody sets the password.
+            may_see_seed(agent, true, &view.policy, None)?;
             AuthSystem::Otp
         }
         Some(false) => {
@@ -257,7 +261,8 @@ pub fn add(
     }
 }
 
-/// Whether a trader may be changed as is wanted; the refusal where not.
+/// Whether a trader may be changed as is wanted; the refusal where not. The policy in `view` is settled as to links
+/// ([`Effective::settled`]).
 pub fn plan_change(
     agent: &Agent<'_>,
     wanted: &Wanted<'_>,
@@ -304,7 +309,11 @@ fn may_change<'a>(
     }
     match details.otp {
         None => {}
-        Some(true) => may_issue(agent, details, person, context)?,
+        Some(true) => {
+            may_issue(agent, details, person, context)?;
+            let knows = wanted.sets != Sets::Nothing || knows_password(person, &agent.actor());
+            may_see_seed(agent, knows, &view.policy, Some(person))?;
+        }
         Some(false) => {
             password_alone(&view.policy, Some(person))?;
             if person.authenticator.has_seed() || person.auth_system == AuthSystem::Otp {
@@ -333,6 +342,30 @@ fn may_issue(
         return Err(No::missing("reason"));
     }
     Ok(())
+}
+
+/// Whether an asker may be shown somebody's seed. To an administrator it is what a setup link is: shown only where the
+/// desk lets a link be shown, to nobody who knows the password where the hand-over is split, and nowhere where a link is
+/// needed to register. A program has its rights from the desk.
+fn may_see_seed(
+    agent: &Agent<'_>,
+    knows_password: bool,
+    policy: &Effective,
+    target: Option<&Person>,
+) -> Result<(), No> {
+    let (deny, expected, seen) = match agent.person.kind {
+        Kind::Administrator if !policy.show_setup_link => {
+            (Deny::LinkNotShown, "seeds and links that the desk lets administrators see", "none")
+        }
+        Kind::Administrator if policy.split_handover && knows_password => {
+            (Deny::LinkNotShown, "an asker who does not know the password", "one who set or saw it")
+        }
+        Kind::Administrator if policy.registration_needs_link == Some(true) => {
+            (Deny::LinkNeeded, "people who register without a setup link", "people who need one")
+        }
+        Kind::Administrator | Kind::Desk | Kind::Trader | Kind::Service => return Ok(()),
+    };
+    Err(No::denied(Some("use2fa"), failed(Check::AskerAllowed, deny, expected, seen), target))
 }
 
 fn may(

@@ -79,6 +79,13 @@ fn added(asker: &Agent<'_>, s: &Situation, details: &TraderDetails) -> Result<Pe
     Ok(person)
 }
 
+/// A trader of a firm whose administrators may see setup links.
+fn shown() -> Situation {
+    let mut s = trader();
+    s.policy.show_setup_link = true;
+    s
+}
+
 fn nothing() -> TraderDetails {
     TraderDetails::default()
 }
@@ -117,7 +124,7 @@ fn rule_11_an_addition_with_a_seed_waits_for_its_first_code() {
     let declined = Declined::NotPermitted { field: Some("use2fa") };
     assert_eq!(added(&agent(&amanda), &trader(), &details), Err(declined), "T14");
     let fresh = Agent { factor_at: Some(NOW), ..agent(&amanda) };
-    assert_eq!(added(&fresh, &trader(), &details).unwrap().authenticator.state(), "pending");
+    assert_eq!(added(&fresh, &shown(), &details).unwrap().authenticator.state(), "pending");
 }
 
 #[test]
@@ -316,7 +323,7 @@ fn q1_rule_10_who_is_not_served_is_not_there_and_others_of_the_firm_are_not_touc
 fn t14_rule_10_an_administrator_has_no_reset_and_no_rate_and_a_seed_with_a_fresh_code_only() {
     let amanda = firms_administrator();
     let roles = TraderDetails { roles: Some("YY".into()), ..nothing() };
-    let mut s = trader();
+    let mut s = shown();
     assert!(matches!(changed(&agent(&amanda), &mut s, &roles, None).verdict, Verdict::StepDone(_)));
     assert_eq!(s.who().profile.roles.as_deref(), Some("YY"));
     let rate = TraderDetails { broker_comm_rate: Some("1".into()), ..nothing() };
@@ -333,9 +340,68 @@ fn t14_rule_10_an_administrator_has_no_reset_and_no_rate_and_a_seed_with_a_fresh
     );
     let fresh = Agent { factor_at: Some(NOW - Duration::from_secs(300)), ..agent(&amanda) };
     assert!(matches!(changed(&fresh, &mut s, &seed, None).verdict, Verdict::StepDone(_)));
-    let mut s = with_code();
+    let mut s = Situation { policy: s.policy, ..with_code() };
     let unexplained = changed(&fresh, &mut s, &seed, None);
     assert_eq!(unexplained.verdict, Verdict::Declined(Declined::Missing { field: "reason" }));
     let explained = TraderDetails { reason: Some("lost".into()), ..seed };
     assert!(matches!(changed(&fresh, &mut s, &explained, None).verdict, Verdict::StepDone(_)));
+}
+
+#[test]
+fn t14_rule_11_an_administrator_sees_a_seed_where_a_setup_link_could_be_shown_only() {
+    let amanda = firms_administrator();
+    let fresh = Agent { factor_at: Some(NOW), ..agent(&amanda) };
+    let seed = TraderDetails { otp: Some(true), reason: Some("lost".into()), ..nothing() };
+    let by = |by: &Person| Password::Initial {
+        phc: phc(),
+        set_us: NOW - HOUR,
+        expires_us: NOW + HOUR,
+        by: Some(by.id),
+    };
+    type Set = fn(&mut Effective);
+    let (none, split, link): (Set, Set, Set) = (
+        |_| {},
+        |policy| policy.split_handover = true,
+        |policy| *policy = Effective { registration_needs_link: None, ..*policy }.settled(true),
+    );
+    let hidden: Set = |policy| policy.show_setup_link = false;
+    let cases: [(Set, Password, Option<PasswordFacts>, Option<Deny>); 7] = [
+        (hidden, own_password(), None, Some(Deny::LinkNotShown)),
+        (none, by(&amanda), None, None),
+        (split, own_password(), None, None),
+        (split, by(&program(&ALL)), None, None),
+        (split, by(&amanda), None, Some(Deny::LinkNotShown)),
+        (split, own_password(), Some(present(true)), Some(Deny::LinkNotShown)),
+        (link, own_password(), None, Some(Deny::LinkNeeded)),
+    ];
+    for (n, (set, password, facts, deny)) in cases.into_iter().enumerate() {
+        for authenticator in [Authenticator::None, active()] {
+            let mut s = shown();
+            set(&mut s.policy);
+            (s.who().password, s.who().authenticator) = (password.clone(), authenticator);
+            let stepped = changed(&fresh, &mut s, &seed, facts.clone());
+            assert_eq!(stepped.records[0].entry.reason, deny, "{n}");
+            match deny {
+                Some(_) => assert_eq!(stepped.verdict, denied(Some("use2fa")), "{n}"),
+                None => assert!(matches!(stepped.verdict, Verdict::StepDone(_)), "{n}"),
+            }
+            let mut s = Situation { policy: s.policy, ..trader() };
+            let stepped = changed(&agent(&program(&ALL)), &mut s, &seed, None);
+            assert!(matches!(stepped.verdict, Verdict::StepDone(_)), "{n}: a program may as ever");
+        }
+        let mut s = shown();
+        set(&mut s.policy);
+        let refused = n == 0 || (2..=6).contains(&n);
+        assert_eq!(added(&fresh, &s, &seed).is_err(), refused, "{n}: who adds, sets the password");
+    }
+}
+
+#[test]
+fn k2_a_seed_that_is_handed_over_takes_the_live_setup_link_back() {
+    let mut s = newcomer();
+    let seed = TraderDetails { otp: Some(true), ..nothing() };
+    let stepped = changed(&agent(&program(&ALL)), &mut s, &seed, None);
+    assert!(matches!(stepped.verdict, Verdict::StepDone(_)));
+    assert_eq!(stepped.records.len(), 1);
+    assert_eq!(s.who().link.as_ref().unwrap().state, LinkState::Revoked { at_us: NOW });
 }
