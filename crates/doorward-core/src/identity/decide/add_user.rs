@@ -421,8 +421,9 @@ fn profile_of(before: &Profile, details: &TraderDetails) -> Profile {
     profile
 }
 
-/// Changes a trader as planned. Whoever gives the present password is its owner: the new one is their own; one that is
-/// set without it is initial, unless the desk lets the program say otherwise (rule 7).
+/// Changes a trader as planned. Whoever gives the present password is its owner: the new one is their own, unless the
+/// asker knows the present one without them; one that is set without it is initial, unless the desk lets the program say
+/// otherwise (rule 7).
 pub fn change(
     agent: &Agent<'_>,
     wanted: &Wanted<'_>,

@@ -6,12 +6,13 @@ use crate::ask::{Declined, Padding, TraderDetails, Verdict};
 use crate::audit::{Context, Deny, Entry, Event, Record};
 use crate::identity::attempt::Admission;
 use crate::identity::change::Change;
-use crate::identity::decide::acting::Agent;
+use crate::identity::decide::acting::{Agent, Task};
+use crate::identity::decide::link::knows_password;
 use crate::identity::decide::login::Opened;
 use crate::identity::decide::password_set::{initial, password_set};
 use crate::identity::decide::{Failed, Settle, View, entry_on, failed, standing};
 use crate::identity::password::Rule;
-use crate::identity::person::{Password, Person, Phc};
+use crate::identity::person::{Kind, Password, Person, Phc};
 use crate::identity::policy::Effective;
 use crate::trace::{Check, Trace, Walk};
 
@@ -181,7 +182,7 @@ pub(super) fn new_password(
                 refused(Unusable { failed, verdict }, settle)
             })?;
             let phc = usable(new, &view.policy).map_err(|no| refused(*no, Settle::Right))?;
-            let password = if details.initial == Some(true) {
+            let password = if details.initial == Some(true) || may_not_last(agent, person) {
                 initial(phc, &view.policy, Some(agent.person.id), context)
             } else {
                 Password::Own { phc, set_us: context.at }
@@ -192,6 +193,13 @@ pub(super) fn new_password(
             Ok(Settle::Right)
         }
     }
+}
+
+/// Whether the present password does not prove that its owner chose the new one: the asker set it, or is an
+/// administrator, who knows both from now on. The right to set lasting ones is for whoever relays a first change.
+fn may_not_last(agent: &Agent<'_>, person: &Person) -> bool {
+    let knows = agent.person.kind == Kind::Administrator || knows_password(person, &agent.actor());
+    knows && !agent.holds(Task::LastingPassword)
 }
 
 const fn is_password(change: &Change) -> bool {

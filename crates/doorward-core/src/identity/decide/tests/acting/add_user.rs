@@ -216,6 +216,38 @@ fn rule_10_whoever_gives_the_present_password_is_its_owner() {
 }
 
 #[test]
+fn rule_7_with_the_present_password_whoever_set_it_makes_none_that_lasts() {
+    let (first, lasting, amanda) = (program(&[Right::Add, Right::Change]), program(&ALL), firms_administrator());
+    let by = |by: Option<&Person>| Password::Initial {
+        phc: phc(),
+        set_us: NOW - HOUR,
+        expires_us: NOW + HOUR,
+        by: by.map(|by| by.id),
+    };
+    for (asker, before, lasts) in [
+        (&first, by(Some(&first)), false),
+        (&first, by(Some(&amanda)), true),
+        (&first, by(None), true),
+        (&first, own_password(), true),
+        (&lasting, by(Some(&lasting)), true),
+        (&amanda, by(Some(&amanda)), false),
+        (&amanda, by(Some(&first)), false),
+        (&amanda, own_password(), false),
+    ] {
+        let mut s = trader();
+        s.who().password = before.clone();
+        let stepped = changed(&agent(asker), &mut s, &nothing(), Some(present(true)));
+        assert!(matches!(stepped.verdict, Verdict::StepDone(_)), "{stepped:?}");
+        match &s.who().password {
+            Password::Own { .. } => assert!(lasts, "{} {before:?}", asker.userid),
+            Password::Initial { by, .. } => {
+                assert_eq!((lasts, *by), (false, Some(asker.id)), "{} {before:?}", asker.userid);
+            }
+        }
+    }
+}
+
+#[test]
 fn rule_10_a_reset_password_is_initial_and_ends_tokens() {
     let mut s = trader();
     give_token(s.who(), 1);
