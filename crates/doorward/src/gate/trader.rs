@@ -285,25 +285,24 @@ impl Gate {
                 let source = source_group(origin.source);
                 let matches = admission == Admission::Go
                     && self.verify(&opened.normal, source, Some(person.password.phc())).await?.matches;
-                // Whether the new one keeps the rules is found out only where the present one is right.
-                let mut hashed = NewPassword {
-                    padding: given.padding(),
-                    opened: new.opened,
-                    hashed: Err(Rule::PresentWrong),
-                };
-                if matches && opened.opened == Opened::Good {
-                    hashed = self.new_password(new, given.padding(), person, snapshot, origin).await?;
-                    if new.opened == Opened::Good && new.normal.expose() == opened.normal.expose() {
-                        hashed.hashed = Err(Rule::SameAsPresent);
-                    }
-                }
-                Ok(Some(PasswordFacts::Changed {
+                let padding = given.padding();
+                let facts = |hashed| PasswordFacts::Changed {
                     admission,
                     padding: present.padding(),
                     opened: opened.opened,
                     matches,
-                    new: hashed,
-                }))
+                    new: NewPassword { padding, opened: new.opened, hashed },
+                };
+                // Whether the new one keeps the rules is found out only where the present one proves something.
+                let unproved = facts(Err(Rule::PresentWrong));
+                if !unproved.is_proved(&self.view(snapshot), person, &self.context(origin)) {
+                    return Ok(Some(unproved));
+                }
+                if new.opened == Opened::Good && new.normal.expose() == opened.normal.expose() {
+                    return Ok(Some(facts(Err(Rule::SameAsPresent))));
+                }
+                let found = self.new_password(new, padding, person, snapshot, origin).await?;
+                Ok(Some(facts(found.hashed)))
             }
             (OpenedSecret::None | OpenedSecret::Reset(_) | OpenedSecret::Changed { .. }, _) => Ok(None),
         }

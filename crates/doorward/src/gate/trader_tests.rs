@@ -341,6 +341,31 @@ async fn s2_the_present_password_of_a_customer_is_counted_before_it_is_hashed() 
 }
 
 #[tokio::test]
+async fn e3_the_right_password_of_somebody_who_may_not_come_in_costs_what_a_wrong_one_costs() {
+    let world = world();
+    let program = program(&world, "shop", &ALL).await;
+    for name in ["julian", "mary"] {
+        world.person(name, AuthSystem::Password, name == "mary").await;
+    }
+    let edit = Edit { standing: Some(Standing::Disabled), ..Edit::default() };
+    world.gate.edit_person(&userid("julian"), edit, &Actor::Node).await.unwrap();
+    let expired = std::time::Duration::from_secs(73 * 3_600);
+    world.clock.advance(expired);
+    world.gate.clock_moved();
+    for (name, reason) in [("julian", Deny::Disabled), ("mary", Deny::PasswordExpired)] {
+        for (present, reason) in [("not the password of his", Deny::WrongPassword), (GOOD, reason)] {
+            let both = Some(NewSecret::Changed { present: clear(present), new: clear(NEW) });
+            let (compared, hashed) = (world.gate.hashes.compared(), world.gate.hashes.hashed());
+            let verdict = change(&world, changing(program, name, both, nothing())).await;
+            assert_eq!(verdict, Verdict::PasswordIssue { reason: "present-password" }, "{name}");
+            assert_eq!(world.entries(1)[0].reason, Some(reason), "{name}");
+            assert_eq!(world.gate.hashes.compared() - compared, 1, "{name}: {reason}");
+            assert_eq!(world.gate.hashes.hashed() - hashed, 0, "{name}: {reason}: nothing is hashed anew");
+        }
+    }
+}
+
+#[tokio::test]
 async fn e3_a_new_password_tells_nothing_of_a_ciphertext_that_does_not_open() {
     let world = world();
     let program = program(&world, "shop", &ALL).await;

@@ -68,6 +68,7 @@ struct Shared {
     wake: Condvar,
     samples: Mutex<VecDeque<Duration>>,
     compared: AtomicU64,
+    hashed: AtomicU64,
     dummy: Phc,
 }
 
@@ -105,6 +106,7 @@ impl HashPool {
             wake: Condvar::new(),
             samples: Mutex::default(),
             compared: AtomicU64::new(0),
+            hashed: AtomicU64::new(0),
             dummy,
         });
         let waiter = Waiter::start()
@@ -162,6 +164,11 @@ impl HashPool {
     /// How many passwords were compared since the start, with somebody's hash or with nobody's.
     pub fn compared(&self) -> u64 {
         self.shared.compared.load(Ordering::Relaxed)
+    }
+
+    /// How many passwords were hashed to be kept since the start.
+    pub fn hashed(&self) -> u64 {
+        self.shared.hashed.load(Ordering::Relaxed)
     }
 
     /// How many requests wait.
@@ -339,6 +346,7 @@ impl Shared {
         self.vault.random(&mut salt)?;
         let hash = argon2id(blocks, params, password, &salt)?;
         let peppered = self.vault.pepper(&*hash)?;
+        self.hashed.fetch_add(1, Ordering::Relaxed);
         Ok(Phc { params, pepper_key: peppered.key, salt, mac: peppered.mac })
     }
 

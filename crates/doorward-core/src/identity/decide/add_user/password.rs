@@ -47,6 +47,19 @@ pub enum PasswordFacts {
     Reset(NewPassword),
 }
 
+impl PasswordFacts {
+    /// Whether a new password is looked at at all. With a present one that proves nothing it is not, whatever the reason:
+    /// what it costs would tell that the password was right, for instance of somebody who is disabled (E3).
+    pub fn is_proved(&self, view: &View<'_>, person: &Person, context: &Context) -> bool {
+        match self {
+            Self::Reset(_) => true,
+            Self::Changed { admission, padding, opened, matches, new: _ } => {
+                proved(view, person, (*admission, *padding, *opened, *matches), context).is_ok()
+            }
+        }
+    }
+}
+
 /// A password that cannot be set.
 pub(super) struct Unusable {
     failed: Failed,
