@@ -141,6 +141,7 @@ table! {
         PairsFull = "pairs-full", "There are two key pairs; which one to delete was not said.";
         CodesUsedUp = "codes-used-up", "The one-time passwords of the day for key pairs are used up.";
         TokenUnknown = "token-unknown", "The token is none of the person's, has ended, or proved less than is asked of them.";
+        UserIdTaken = "user-id-taken", "Somebody has this user id already.";
         LinkUnknown = "link-unknown", "Nobody's live setup link has this token.";
         LinkEnded = "link-ended", "The setup link has expired, was used or was taken back.";
         AlreadyRegistered = "already-registered", "An authenticator is registered; an administrator takes it away before another one.";

@@ -113,6 +113,7 @@ async fn rule_10_a_trader_whom_a_program_adds_must_change_the_password_first() {
     assert!(granted.must_change);
     let again = add(&world, adding(program, "ANDREA", nothing())).await;
     assert_eq!(again, Verdict::Declined(Declined::UserExists));
+    assert_eq!(newest(&world), (Event::StepRefused, Some(program.person), None), "Q4: who looks is seen");
     let firm = |code: &str| NewTrader { firm: Some(code.to_owned()), ..adding(program, "bert", nothing()) };
     somebody(&world, "olaf", Kind::Trader, Some("OTHER")).await;
     for code in ["OTHER", "NONE"] {

@@ -202,7 +202,9 @@ fn may_add(
         None => AuthSystem::Otp,
     };
     if view.person.is_some() {
-        return Err(No { declined: Declined::UserExists, why: None });
+        let failed =
+            failed(Check::AskerAllowed, Deny::UserIdTaken, "a user id that nobody has", "somebody's");
+        return Err(No::because(Declined::UserExists, failed, None));
     }
     Ok(Addition { userid, firm, auth_system })
 }

@@ -166,6 +166,11 @@ fn rule_10_what_cannot_be_added_is_said() {
     );
     assert_eq!(planned("a b", None, &none, &nothing()), declined(Declined::Invalid { field: "userid" }));
     assert_eq!(planned(USERID, None, &s.view(), &nothing()), declined(Declined::UserExists));
+    let asker = agent(&program);
+    let taken = plan_add(&asker, USERID, None, &nothing(), &s.view(), &s.context()).unwrap_err();
+    sound(&taken.records[0]);
+    let entry = &taken.records[0].entry;
+    assert_eq!((entry.reason, &entry.subject), (Some(Deny::UserIdTaken), &None), "Q4, Q1: who looks is seen");
     let mut attr = serde_json::Map::new();
     attr.insert("x".into(), "y".repeat(5_000).into());
     let large = TraderDetails { attr: Some(attr), ..nothing() };
