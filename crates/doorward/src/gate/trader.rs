@@ -143,7 +143,7 @@ impl Gate {
         expects.push(Expect::NoUserId(addition.userid.clone()));
         expects.extend(snapshot.firm.iter().map(|firm| Expect::Firm(firm.code.clone(), firm.version)));
         let userid = addition.userid.clone();
-        let made = Made { id, password, seed };
+        let made = Made { id, password, sent_as: asked.sent_as, seed };
         let stepped = add(&agent, addition, details, made, &policy, &context);
         match self.commit_step(stepped, expects).await {
             Ok(verdict) => Ok(verdict),

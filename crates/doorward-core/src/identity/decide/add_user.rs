@@ -49,6 +49,8 @@ pub struct Made {
     pub id: PersonId,
     /// The first password.
     pub password: NewPassword,
+    /// The field that it was sent in.
+    pub sent_as: &'static str,
     /// The seed, where one is asked for.
     pub seed: Option<NewSeed>,
 }
@@ -232,8 +234,8 @@ pub fn add(
     context: &Context,
 ) -> Stepped {
     let (actor, by) = (agent.actor(), Some(agent.person.id));
-    let Made { id, password, seed } = made;
-    let phc = match usable(&password, policy) {
+    let Made { id, password, sent_as, seed } = made;
+    let phc = match usable(&password, sent_as, policy) {
         Ok(phc) => phc,
         Err(no) => return no.stepped(agent, None, Settle::Neutral, ADD, context),
     };

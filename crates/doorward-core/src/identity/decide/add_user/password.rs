@@ -85,8 +85,12 @@ impl Unusable {
     }
 }
 
-/// The hash of a new password, if it can be set.
-pub(super) fn usable(new: &NewPassword, policy: &Effective) -> Result<Phc, Box<Unusable>> {
+/// The hash of a new password, if it can be set; `field`: the one that it was sent in.
+pub(super) fn usable(
+    new: &NewPassword,
+    field: &'static str,
+    policy: &Effective,
+) -> Result<Phc, Box<Unusable>> {
     let unreadable = |check, deny, expected, seen, field| {
         let verdict = Verdict::Declined(Declined::Invalid { field });
         Err(Box::new(Unusable { failed: failed(check, deny, expected, seen), verdict }))
@@ -109,10 +113,13 @@ pub(super) fn usable(new: &NewPassword, policy: &Effective) -> Result<Phc, Box<U
         }
         (Opened::Replayed, _) => {
             let (check, deny) = (Check::CiphertextFresh, Deny::ReplayedCiphertext);
-            unreadable(check, deny, "a fresh ciphertext", "one seen before", "newpass")
+            unreadable(check, deny, "a fresh ciphertext", "one seen before", field)
         }
     }
 }
+
+/// The field of a new password in a change.
+const NEW: &str = "newpass";
 
 /// Whether the present password of somebody proves that the change is theirs. What fails here is one answer.
 fn proved(
@@ -173,7 +180,7 @@ pub(super) fn new_password(
         |unusable: Unusable, settle| Box::new(unusable.stepped(agent, Some(person), settle, CHANGE, context));
     match facts {
         PasswordFacts::Reset(new) => {
-            let phc = usable(new, &view.policy).map_err(|no| refused(*no, Settle::Neutral))?;
+            let phc = usable(new, NEW, &view.policy).map_err(|no| refused(*no, Settle::Neutral))?;
             let mut record = password_set(person, phc.clone(), &view.policy, agent.actor(), context);
             if details.initial == Some(false) {
                 let password = Password::Own { phc, set_us: context.at };
@@ -194,7 +201,7 @@ pub(super) fn new_password(
                 let settle = if wrong { Settle::Wrong } else { Settle::Neutral };
                 refused(Unusable { failed, verdict }, settle)
             })?;
-            let phc = usable(new, &view.policy).map_err(|no| refused(*no, Settle::Right))?;
+            let phc = usable(new, NEW, &view.policy).map_err(|no| refused(*no, Settle::Right))?;
             let password = if details.initial == Some(true) || may_not_last(agent, person) {
                 initial(phc, &view.policy, Some(agent.person.id), context)
             } else {

@@ -68,7 +68,7 @@ fn added(asker: &Agent<'_>, s: &Situation, details: &TraderDetails) -> Result<Pe
         other => panic!("{other:?}"),
     })?;
     let seed = (details.otp == Some(true)).then(new_seed);
-    let made = Made { id: PersonId::from_random(77), password: new_password(), seed };
+    let made = Made { id: PersonId::from_random(77), password: new_password(), sent_as: "pass", seed };
     let stepped = add(asker, addition, details, made, &s.policy, &s.context());
     stepped.records.iter().for_each(sound);
     assert!(matches!(stepped.verdict, Verdict::StepDone(_)), "{stepped:?}");
@@ -222,7 +222,8 @@ fn rule_10_whoever_gives_the_present_password_is_its_owner() {
 
 #[test]
 fn rule_7_with_the_present_password_whoever_set_it_makes_none_that_lasts() {
-    let (first, lasting, amanda) = (program(&[Right::Add, Right::Change]), program(&ALL), firms_administrator());
+    let (first, lasting, amanda) =
+        (program(&[Right::Add, Right::Change]), program(&ALL), firms_administrator());
     let by = |by: Option<&Person>| Password::Initial {
         phc: phc(),
         set_us: NOW - HOUR,

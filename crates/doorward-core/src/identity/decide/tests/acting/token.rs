@@ -101,10 +101,8 @@ fn rule_9_the_program_looks_at_a_token_and_ends_it() {
 
 #[test]
 fn rule_9_a_token_that_sleeps_is_ended_as_well_and_does_not_wake() {
-    let sleeps: [fn(&mut Situation, bool); 2] = [
-        |s, sleeps| s.firm.closed = sleeps,
-        |s, sleeps| s.policy.otp_demanded = sleeps,
-    ];
+    let sleeps: [fn(&mut Situation, bool); 2] =
+        [|s, sleeps| s.firm.closed = sleeps, |s, sleeps| s.policy.otp_demanded = sleeps];
     let program = program(&[Right::Token]);
     for sleep in sleeps {
         let mut s = trader();
