@@ -25,6 +25,7 @@ use doorward_core::secret::Secret;
 use super::acting::agent;
 use super::attempts::{Settled, Ticket, Who};
 use super::facts::{NotOpened, OpenedPassword, seed_place_of};
+use super::refusals::is_bare;
 use super::{Gate, Origin, effective, expect_person, random_u64};
 use crate::book::{Batch, CommitError, Expect, Load, Snapshot};
 use crate::fault::Fault;
@@ -145,7 +146,7 @@ impl Gate {
         let userid = addition.userid.clone();
         let made = Made { id, password, sent_as: asked.sent_as, seed };
         let stepped = add(&agent, addition, details, made, &policy, &context);
-        match self.commit_step(stepped, expects).await {
+        match self.commit_step(stepped, expects, origin).await {
             Ok(verdict) => Ok(verdict),
             Err(CommitError::Conflict(_)) if self.store.load(&Load::UserId(userid))?.person.is_some() => {
                 Ok(Verdict::Declined(Declined::UserExists))
@@ -251,7 +252,7 @@ impl Gate {
             let ends = stepped.records.iter().flat_map(|record| &record.changes).any(ends_what_is_open);
             let mut expects = expect_person(&snapshot);
             expects.extend(expect_person(&asker));
-            match self.commit_step(stepped, expects).await {
+            match self.commit_step(stepped, expects, origin).await {
                 Ok(verdict) => {
                     if ends {
                         self.end_person(id);
@@ -350,14 +351,25 @@ impl Gate {
         if stepped.records.is_empty() {
             return Ok(stepped.verdict);
         }
-        self.finish(stepped.verdict, stepped.records, origin).await
+        let source = source_group(origin.source);
+        self.finish_counted(stepped.verdict, stepped.records, source, origin).await
     }
 
-    async fn commit_step(&self, stepped: Stepped, expects: Vec<Expect>) -> Result<Verdict, CommitError> {
+    async fn commit_step(
+        &self,
+        stepped: Stepped,
+        expects: Vec<Expect>,
+        origin: &Origin,
+    ) -> Result<Verdict, CommitError> {
         let Stepped { verdict, settle: _, records } = stepped;
-        if !records.is_empty() {
-            self.commit(Batch { expects, records }).await?;
+        if records.is_empty() {
+            return Ok(verdict);
         }
+        if records.iter().all(is_bare) {
+            let source = source_group(origin.source);
+            return self.finish_counted(verdict, records, source, origin).await.map_err(CommitError::Fault);
+        }
+        self.commit(Batch { expects, records }).await?;
         Ok(verdict)
     }
 }

@@ -151,6 +151,11 @@ impl HashPool {
         Ok(())
     }
 
+    /// Waits for so long, to the microsecond.
+    pub async fn linger(&self, span: Duration) {
+        self.waiter.until(Instant::now() + span).await;
+    }
+
     /// What one of the last hashes took.
     fn drawn(&self) -> Duration {
         let mut chance = [0];
