@@ -1,5 +1,7 @@
 //! Traders that programs and administrators add and change at a door.
 
+use std::time::Duration;
+
 use data_encoding::BASE32_NOPAD;
 use doorward_core::ask::{
     Declined, GivenPassword, NewSecret, NewTrader, OnceShown, ShownSeed, TraderChange, Verdict,
@@ -21,6 +23,8 @@ use doorward_core::identity::policy::{AuthSystem, Effective};
 use doorward_core::identity::totp::Parameters;
 use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
+use doorward_core::time::Mono;
+use doorward_core::ws::login::ASK_MAX;
 
 use super::acting::agent;
 use super::attempts::{Settled, Ticket, Who};
@@ -33,6 +37,10 @@ use crate::hashing::SourceKey;
 use crate::metrics;
 use crate::vault::Label;
 
+/// After so long a step is not done any more: the door tells, or is about to tell, that nothing was decided. What is left
+/// of its patience is for the disk.
+const STEP_MAX: Duration = ASK_MAX.saturating_sub(Duration::from_secs(3));
+
 /// The passwords of a change, opened.
 enum OpenedSecret {
     None,
@@ -44,6 +52,8 @@ enum OpenedSecret {
 struct Change<'a> {
     asked: &'a TraderChange,
     secret: OpenedSecret,
+    /// Until when it is done, or not at all.
+    until: Mono,
     origin: &'a Origin,
 }
 
@@ -107,6 +117,7 @@ impl Gate {
         fresh: &mut Vec<&'a GivenPassword>,
         origin: &Origin,
     ) -> Result<Verdict, Undecided> {
+        let until = self.clock.now().mono + STEP_MAX;
         let asker = self.store.load(&Load::Person(asked.asker.person))?;
         let agent = agent(&asker, asked.asker)?;
         let meant = firm_meant(&agent, asked.firm.as_deref()).filter(|firm| agent.serves_firm(firm));
@@ -146,7 +157,7 @@ impl Gate {
         let userid = addition.userid.clone();
         let made = Made { id, password, sent_as: asked.sent_as, seed };
         let stepped = add(&agent, addition, details, made, &policy, &context);
-        match self.commit_step(stepped, expects, origin).await {
+        match self.commit_step(stepped, expects, until, origin).await {
             Ok(verdict) => Ok(verdict),
             Err(CommitError::Conflict(_)) if self.store.load(&Load::UserId(userid))?.person.is_some() => {
                 Ok(Verdict::Declined(Declined::UserExists))
@@ -162,7 +173,7 @@ impl Gate {
         fresh: &mut Vec<&'a GivenPassword>,
         origin: &Origin,
     ) -> Result<Verdict, Undecided> {
-        let context = self.context(origin);
+        let (context, until) = (self.context(origin), self.clock.now().mono + STEP_MAX);
         let asker = self.store.load(&Load::Person(asked.asker.person))?;
         let snapshot = match UserId::parse(&asked.userid) {
             Ok(userid) => self.store.load(&Load::UserId(userid))?,
@@ -204,7 +215,7 @@ impl Gate {
                 }
             }
         };
-        let change = Change { asked, secret, origin };
+        let change = Change { asked, secret, until, origin };
         let mut settled = None;
         let decided = self.decide_step_on(&change, person.id, (ticket, admission), &mut settled).await;
         // Wherever it failed: what came to no decision is not counted.
@@ -227,7 +238,7 @@ impl Gate {
         (mut ticket, admission): (Option<Ticket<'t>>, Admission),
         settled: &mut Option<Settled<'t>>,
     ) -> Result<Verdict, Fault> {
-        let Change { asked, origin, .. } = step;
+        let Change { asked, until, origin, secret: _ } = step;
         for _ in 0..Limit::ConflictRetries.max() {
             let snapshot = self.store.load(&Load::Person(id))?;
             let Some(person) = &snapshot.person else { return Err(Fault::Book(format!("{id} has gone"))) };
@@ -252,7 +263,7 @@ impl Gate {
             let ends = stepped.records.iter().flat_map(|record| &record.changes).any(ends_what_is_open);
             let mut expects = expect_person(&snapshot);
             expects.extend(expect_person(&asker));
-            match self.commit_step(stepped, expects, origin).await {
+            match self.commit_step(stepped, expects, *until, origin).await {
                 Ok(verdict) => {
                     if ends {
                         self.end_person(id);
@@ -359,9 +370,13 @@ impl Gate {
         &self,
         stepped: Stepped,
         expects: Vec<Expect>,
+        until: Mono,
         origin: &Origin,
     ) -> Result<Verdict, CommitError> {
         let Stepped { verdict, settle: _, records } = stepped;
+        if self.clock.now().mono >= until {
+            return Err(CommitError::Fault(Fault::Busy("a step that took too long")));
+        }
         if records.is_empty() {
             return Ok(verdict);
         }

@@ -414,6 +414,32 @@ async fn e3_a_new_password_tells_nothing_of_a_ciphertext_that_does_not_open() {
     }
 }
 
+#[tokio::test]
+async fn e4_a_step_is_not_done_any_more_when_its_asker_was_told_that_nothing_was() {
+    let world = world();
+    let program = program(&world, "shop", &ALL).await;
+    let id = world.person("julian", AuthSystem::Password, false).await.id;
+    let before = known(&world, "julian");
+    let (present, new) =
+        (world.encrypted(GOOD, Padding::OaepSha256), world.encrypted(NEW, Padding::OaepSha256));
+    let wanted = || {
+        let both = NewSecret::Changed { present: present.clone().into(), new: new.clone().into() };
+        changing(program, "julian", Some(both), nothing())
+    };
+    let underway = world.gate.person_lock(id).await;
+    let mut changed = Box::pin(change(&world, wanted()));
+    tokio::select! {
+        biased;
+        verdict = &mut changed => panic!("{verdict:?} beside another step"),
+        () = std::future::ready(()) => {}
+    }
+    world.clock.wait(doorward_core::ws::login::ASK_MAX);
+    drop(underway);
+    assert!(matches!(changed.await, Verdict::Busy { .. }));
+    assert_eq!((known(&world, "julian"), world.gate.access(id).wrong), (before, 0));
+    done(change(&world, wanted()).await);
+}
+
 fn mails(world: &World) -> Vec<Mail> {
     let mut all = world.gate.store.mails(&MailFilter::default(), None, 1_000).unwrap();
     all.reverse();
