@@ -347,6 +347,9 @@ pub struct Entry {
     /// On whom, where that is somebody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
+    /// Whom the actor named, where that is nobody, or nobody of whom the actor may know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<Named>,
     /// Whose firm it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firm: Option<FirmCode>,
@@ -373,6 +376,16 @@ pub struct Entry {
     pub detail: Option<String>,
 }
 
+/// A user id that somebody named for another: its first characters and its length, for it may be a password in the wrong
+/// field.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Named {
+    /// At most three characters.
+    pub begins: String,
+    /// Length of the whole, in characters.
+    pub chars: usize,
+}
+
 /// Somebody on whom something was done.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Subject {
@@ -392,6 +405,7 @@ impl Entry {
             outcome: Outcome::Allowed,
             actor,
             subject: None,
+            named: None,
             firm: None,
             session: None,
             door: context.door,
@@ -409,6 +423,16 @@ impl Entry {
     pub fn refused(mut self, reason: Deny) -> Self {
         self.outcome = Outcome::Refused;
         self.reason = Some(reason);
+        self
+    }
+
+    /// The same, with the user id that was named, where it says of nobody that it was done on them.
+    #[must_use]
+    pub fn naming(mut self, userid: &str) -> Self {
+        if self.subject.is_none() {
+            let (begins, chars) = (userid.chars().take(3).collect(), userid.chars().count());
+            self.named = Some(Named { begins, chars });
+        }
         self
     }
 

@@ -353,7 +353,7 @@ impl Gate {
                 Some(Err(_)) => self.store.load(&Load::Venue)?,
             };
             let agent = agent(&asker, acting)?;
-            let (verdict, record) = see(&agent, &self.view(&snapshot), &self.context(origin));
+            let (verdict, record) = see(&agent, &self.view(&snapshot), userid, &self.context(origin));
             match record {
                 None => Ok(verdict),
                 Some(record) => {

@@ -249,6 +249,8 @@ async fn s1_what_must_not_be_told_apart_is_one_answer_one_hash_and_one_record_of
         assert_eq!((entry.event, entry.reason), (Event::VerifyRefused, Some(reason)), "{name}");
         assert_eq!(entry.actor.person(), Some(program.person), "Q4");
         assert_eq!(entry.subject.is_some(), is_known, "{name}: {reason}");
+        let named = entry.named.map(|named| (named.begins, named.chars));
+        assert_eq!(named, (!is_known).then(|| (name[..3].to_owned(), name.len())), "{name}: whom it tried");
     }
     assert_eq!(world.gate.access(mary).wrong, 1, "the right password of a locked one does not count");
     // Apart from this, which rule 9 wants told.

@@ -426,5 +426,5 @@ fn wanted(asked: &TraderChange) -> Wanted<'_> {
         Some(NewSecret::Changed { .. }) => Sets::Changed,
         Some(NewSecret::Reset(_)) => Sets::Reset,
     };
-    Wanted { firm: asked.firm.as_deref(), sets, details: &asked.details }
+    Wanted { userid: &asked.userid, firm: asked.firm.as_deref(), sets, details: &asked.details }
 }

@@ -15,7 +15,7 @@ use super::password_set::initial;
 use super::person::{self, Edit, New, check_auth_system, check_profile};
 use super::{Failed, Misuse, Reason, Settle, View, failed};
 use crate::ask::{Declined, ShownSeed, TraderDetails, Verdict};
-use crate::audit::{Context, Deny, Record};
+use crate::audit::{Context, Deny, Outcome, Record};
 use crate::id::{FirmCode, PersonId, UserId};
 use crate::identity::enrolment::Seed;
 use crate::identity::person::{Kind, Password, Person, Phc, Profile};
@@ -31,6 +31,18 @@ pub struct Stepped {
     pub settle: Settle,
     /// For the store, in order, in one batch.
     pub records: Vec<Record>,
+}
+
+impl Stepped {
+    /// The same, with the user id that was named written down, where it was refused of nobody.
+    fn naming(mut self, userid: &str) -> Self {
+        for record in &mut self.records {
+            if record.entry.outcome == Outcome::Refused {
+                record.entry = record.entry.clone().naming(userid);
+            }
+        }
+        self
+    }
 }
 
 /// A seed that is made if all is well.
@@ -69,6 +81,8 @@ pub enum Sets {
 /// A change as it is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
+    /// Whose, as sent.
+    pub userid: &'a str,
     /// The firm as sent; it never changes.
     pub firm: Option<&'a str>,
     /// Which password it sets.
@@ -166,7 +180,7 @@ pub fn plan_add(
     context: &Context,
 ) -> Result<Addition, Box<Stepped>> {
     let planned = may_add(agent, userid, firm, details, view, context);
-    planned.map_err(|no| Box::new(no.stepped(agent, ADD, context)))
+    planned.map_err(|no| Box::new(no.stepped(agent, ADD, context).naming(userid)))
 }
 
 fn may_add(
@@ -237,7 +251,10 @@ pub fn add(
     let Made { id, password, sent_as, seed } = made;
     let phc = match usable(&password, sent_as, policy) {
         Ok(phc) => phc,
-        Err(no) => return no.stepped(agent, None, Settle::Neutral, ADD, context),
+        Err(no) => {
+            let stepped = no.stepped(agent, None, Settle::Neutral, ADD, context);
+            return stepped.naming(addition.userid.as_str());
+        }
     };
     let password = if details.initial == Some(false) {
         Password::Own { phc, set_us: context.at }
@@ -274,7 +291,7 @@ pub fn plan_change(
     context: &Context,
 ) -> Result<(), Box<Stepped>> {
     let planned = may_change(agent, wanted, view, context);
-    planned.map(|_| ()).map_err(|no| Box::new(no.stepped(agent, CHANGE, context)))
+    planned.map(|_| ()).map_err(|no| Box::new(no.stepped(agent, CHANGE, context).naming(wanted.userid)))
 }
 
 fn may_change<'a>(
@@ -438,7 +455,7 @@ pub fn change(
 ) -> Stepped {
     let person = match may_change(agent, wanted, view, context) {
         Ok(person) => person,
-        Err(no) => return no.stepped(agent, CHANGE, context),
+        Err(no) => return no.stepped(agent, CHANGE, context).naming(wanted.userid),
     };
     let reason = wanted.details.reason.as_deref().and_then(|text| Reason::parse(text).ok());
     let mut steps = Steps { agent, person: person.clone(), records: Vec::new(), reason, context };

@@ -44,7 +44,7 @@ fn changed(
         Some(PasswordFacts::Changed { .. }) => Sets::Changed,
         Some(PasswordFacts::Reset(_)) => Sets::Reset,
     };
-    let wanted = Wanted { firm: Some("FINT"), sets, details };
+    let wanted = Wanted { userid: "Julian@Example.com", firm: Some("FINT"), sets, details };
     let seed = (details.otp == Some(true)).then(new_seed);
     let planned = plan_change(asker, &wanted, &s.view(), &s.context());
     let stepped = change(asker, &wanted, &s.view(), facts.as_ref(), seed, &s.context());
@@ -171,6 +171,7 @@ fn rule_10_what_cannot_be_added_is_said() {
     sound(&taken.records[0]);
     let entry = &taken.records[0].entry;
     assert_eq!((entry.reason, &entry.subject), (Some(Deny::UserIdTaken), &None), "Q4, Q1: who looks is seen");
+    assert_eq!(entry.named, named(USERID), "and after whom");
     let mut attr = serde_json::Map::new();
     attr.insert("x".into(), "y".repeat(5_000).into());
     let large = TraderDetails { attr: Some(attr), ..nothing() };
@@ -325,7 +326,7 @@ fn rule_10_fields_given_are_set_and_fields_absent_are_kept() {
     let same = changed(&agent(&program(&ALL)), &mut s, &rate, None);
     assert!(same.records.is_empty(), "nothing was different");
     let (program, s) = (program(&ALL), s);
-    let wanted = Wanted { firm: Some("OTHER"), sets: Sets::Nothing, details: &nothing() };
+    let wanted = Wanted { userid: USERID, firm: Some("OTHER"), sets: Sets::Nothing, details: &nothing() };
     let refused = plan_change(&agent(&program), &wanted, &s.view(), &s.context()).unwrap_err();
     assert_eq!(refused.verdict, Verdict::Declined(Declined::Invalid { field: "firm" }), "it never changes");
 }
@@ -342,6 +343,7 @@ fn q1_rule_10_who_is_not_served_is_not_there_and_others_of_the_firm_are_not_touc
             let stepped = changed(&agent(&asker), s, &details, None);
             assert_eq!(stepped.verdict, Verdict::Declined(Declined::UnknownUser));
             assert_eq!(stepped.records[0].entry.subject, None, "of whom it says nothing");
+            assert_eq!(stepped.records[0].entry.named, named(USERID), "but who was named");
         }
         for kind in [Kind::Administrator, Kind::Service] {
             let mut s = trader();
