@@ -29,7 +29,7 @@ table! {
         CodeRefused = "code-refused", "A one-time password was refused after a right password.";
         LoggedOut = "logged-out", "A login ended.";
         ConnectionRefused = "connection-refused", "A connection was closed before anybody had logged in on it.";
-        RefusalsCounted = "refusals-counted", "Further closed connections, or refusals that changed nothing, of one source within a minute, as a count.";
+        RefusalsCounted = "refusals-counted", "Further closed connections or bare refusals of one source within a minute, as a count.";
         PasswordChanged = "password-changed", "A person changed the own password.";
         PasswordChangeRefused = "password-change-refused", "A change of the own password was refused.";
         PasswordSet = "password-set", "An initial password was set for somebody.";

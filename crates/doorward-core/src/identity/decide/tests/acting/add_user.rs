@@ -44,7 +44,7 @@ fn changed(
         Some(PasswordFacts::Changed { .. }) => Sets::Changed,
         Some(PasswordFacts::Reset(_)) => Sets::Reset,
     };
-    let wanted = Wanted { userid: "Julian@Example.com", firm: Some("FINT"), sets, details };
+    let wanted = Wanted { userid: USERID, firm: Some("FINT"), sets, details };
     let seed = (details.otp == Some(true)).then(new_seed);
     let planned = plan_change(asker, &wanted, &s.view(), &s.context());
     let stepped = change(asker, &wanted, &s.view(), facts.as_ref(), seed, &s.context());
