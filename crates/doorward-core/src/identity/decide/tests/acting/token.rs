@@ -104,15 +104,15 @@ fn rule_9_a_token_that_sleeps_is_ended_as_well_and_does_not_wake() {
     let sleeps: [fn(&mut Situation, bool); 2] =
         [|s, sleeps| s.firm.closed = sleeps, |s, sleeps| s.policy.otp_demanded = sleeps];
     let program = program(&[Right::Token]);
-    for sleep in sleeps {
+    for put in sleeps {
         let mut s = trader();
         give_token(s.who(), 0);
-        sleep(&mut s, true);
+        put(&mut s, true);
         assert_eq!(check(&agent(&program), &s.view(), &HASHED, None, &s.context()), (INVALID, None));
         let (verdict, record) = revoke(&agent(&program), &s.view(), &HASHED, None, &s.context());
         assert!(matches!(verdict, Verdict::TokenKnown { .. }), "{verdict:?}");
         s.then(&record.unwrap());
-        sleep(&mut s, false);
+        put(&mut s, false);
         assert_eq!(by_token(&s, HASHED).verdict, INVALID);
     }
 }
