@@ -73,7 +73,8 @@ pub struct Policy {
     /// Minutes for which a setup link works (K5): 15 to 43,200. A firm's value holds before the venue's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub setup_link_min: Option<u16>,
-    /// Administrators may have a setup link shown, to copy it. Off unless set; the venue's `false` holds for all firms.
+    /// Administrators may have a setup link shown, to copy it, or a seed over WebSocket. Off unless set; the venue's `false`
+    /// holds for all firms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub show_setup_link: Option<bool>,
     /// Who set or saw an initial password cannot have the link shown: it is mailed.
