@@ -29,7 +29,7 @@ table! {
         CodeRefused = "code-refused", "A one-time password was refused after a right password.";
         LoggedOut = "logged-out", "A login ended.";
         ConnectionRefused = "connection-refused", "A connection was closed before anybody had logged in on it.";
-        RefusalsCounted = "refusals-counted", "Further closed connections of one source within a minute, as a count.";
+        RefusalsCounted = "refusals-counted", "Further closed connections or bare refusals of one source within a minute, as a count.";
         PasswordChanged = "password-changed", "A person changed the own password.";
         PasswordChangeRefused = "password-change-refused", "A change of the own password was refused.";
         PasswordSet = "password-set", "An initial password was set for somebody.";
@@ -141,6 +141,7 @@ table! {
         PairsFull = "pairs-full", "There are two key pairs; which one to delete was not said.";
         CodesUsedUp = "codes-used-up", "The one-time passwords of the day for key pairs are used up.";
         TokenUnknown = "token-unknown", "The token is none of the person's, has ended, or proved less than is asked of them.";
+        UserIdTaken = "user-id-taken", "Somebody has this user id already.";
         LinkUnknown = "link-unknown", "Nobody's live setup link has this token.";
         LinkEnded = "link-ended", "The setup link has expired, was used or was taken back.";
         AlreadyRegistered = "already-registered", "An authenticator is registered; an administrator takes it away before another one.";
@@ -346,6 +347,9 @@ pub struct Entry {
     /// On whom, where that is somebody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
+    /// Whom the actor named, where that is nobody, or nobody of whom the actor may know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<Named>,
     /// Whose firm it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firm: Option<FirmCode>,
@@ -372,6 +376,16 @@ pub struct Entry {
     pub detail: Option<String>,
 }
 
+/// A user id that somebody named for another: its first characters and its length, for it may be a password in the wrong
+/// field.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Named {
+    /// At most three characters.
+    pub begins: String,
+    /// Length of the whole, in characters.
+    pub chars: usize,
+}
+
 /// Somebody on whom something was done.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Subject {
@@ -391,6 +405,7 @@ impl Entry {
             outcome: Outcome::Allowed,
             actor,
             subject: None,
+            named: None,
             firm: None,
             session: None,
             door: context.door,
@@ -408,6 +423,16 @@ impl Entry {
     pub fn refused(mut self, reason: Deny) -> Self {
         self.outcome = Outcome::Refused;
         self.reason = Some(reason);
+        self
+    }
+
+    /// The same, with the user id that was named, where it says of nobody that it was done on them.
+    #[must_use]
+    pub fn naming(mut self, userid: &str) -> Self {
+        if self.subject.is_none() {
+            let (begins, chars) = (userid.chars().take(3).collect(), userid.chars().count());
+            self.named = Some(Named { begins, chars });
+        }
         self
     }
 

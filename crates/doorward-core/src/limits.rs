@@ -35,7 +35,7 @@ table! {
         BrowserSessionsPerPerson = "browser-sessions-per-person", "Browser sessions of one person; one more ends the oldest.";
         BrowserSessions = "browser-sessions", "Browser sessions of all people; one more ends the one that was not used for longest.";
         ApiBodyBytes = "api-body-bytes", "Bytes of a request to the HTTP API; more are answered with 413.";
-        RefusalsPerMinute = "refusals-per-minute", "Records of closed connections a source and minute; more become a count.";
+        RefusalsPerMinute = "refusals-per-minute", "Records of closed connections and bare refusals a source and minute; more are counted.";
         FixSpareBuffers = "fix-spare-buffers", "Buffers kept for FIX connections that have something to say; more are given back.";
         VenueMessages = "venue-messages", "Messages that the venue is made to send by one request; more are refused.";
         MessagesShown = "messages-shown", "Stored messages that one request shows, of 1 MiB at most; the next one goes on.";
@@ -54,8 +54,8 @@ table! {
         LogonsSeen = "logons-seen", "Good signatures remembered, for 10 s or over a step of the clock; one more Logon must wait.";
         TokensPerPerson = "tokens-per-person", "Tokens of one person that are good; one more ends the oldest.";
         MailsPerHour = "mails-per-hour", "Mails of one kind to one recipient an hour; more become one mail with a count.";
-        DiskFreeMiB = "disk-free-mib", "MiB free on the journal's disk; below, closed connections are only counted, and /readyz warns.";
-        RefusalSources = "refusal-sources", "Sources whose closed connections are counted apart; beyond, they are counted together.";
+        DiskFreeMiB = "disk-free-mib", "MiB free on the journal's disk; below, bare refusals are only counted, and /readyz warns.";
+        RefusalSources = "refusal-sources", "Sources whose bare refusals are counted apart; beyond, they are counted together.";
     }
 }
 

@@ -10,11 +10,18 @@ use doorward_core::time::{Mono, Now, Wall};
 pub struct Clock {
     origin: Instant,
     offset_us: AtomicI64,
+    #[cfg(test)]
+    waited_ns: std::sync::atomic::AtomicU64,
 }
 
 impl Default for Clock {
     fn default() -> Self {
-        Self { origin: Instant::now(), offset_us: AtomicI64::new(0) }
+        Self {
+            origin: Instant::now(),
+            offset_us: AtomicI64::new(0),
+            #[cfg(test)]
+            waited_ns: std::sync::atomic::AtomicU64::new(0),
+        }
     }
 }
 
@@ -35,6 +42,8 @@ impl Clock {
     pub fn now(&self) -> Now {
         let wall_us = system_us().saturating_add(self.offset_us.load(Ordering::Relaxed));
         let elapsed_ns = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        #[cfg(test)]
+        let elapsed_ns = elapsed_ns.saturating_add(self.waited_ns.load(Ordering::Relaxed));
         Now { wall: Wall::from_us(wall_us), mono: Mono::from_ns(elapsed_ns) }
     }
 
@@ -47,6 +56,13 @@ impl Clock {
     pub fn advance(&self, span: Duration) {
         let span_us = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
         self.offset_us.fetch_add(span_us, Ordering::Relaxed);
+    }
+
+    /// Moves the monotonic clock forward, as if so long had gone by.
+    #[cfg(test)]
+    pub(crate) fn wait(&self, span: Duration) {
+        let span_ns = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        self.waited_ns.fetch_add(span_ns, Ordering::Relaxed);
     }
 
     /// How long from now until an instant of [`Now::mono`]; zero when it has passed.

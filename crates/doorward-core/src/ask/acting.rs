@@ -64,6 +64,8 @@ pub struct NewTrader {
     pub firm: Option<String>,
     /// The first password.
     pub password: GivenPassword,
+    /// The field that it was sent in.
+    pub sent_as: &'static str,
     /// The rest.
     pub details: TraderDetails,
 }

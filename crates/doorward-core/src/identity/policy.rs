@@ -73,7 +73,8 @@ pub struct Policy {
     /// Minutes for which a setup link works (K5): 15 to 43,200. A firm's value holds before the venue's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub setup_link_min: Option<u16>,
-    /// Administrators may have a setup link shown, to copy it. Off unless set; the venue's `false` holds for all firms.
+    /// Administrators may have a setup link shown, to copy it, or a seed over WebSocket. Off unless set; the venue's `false`
+    /// holds for all firms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub show_setup_link: Option<bool>,
     /// Who set or saw an initial password cannot have the link shown: it is mailed.
@@ -185,6 +186,12 @@ impl Effective {
     /// Whether nobody registers without a setup link; where nobody said, wherever a link can be mailed.
     pub fn link_needed(&self, mail_is_set_up: bool) -> bool {
         self.registration_needs_link.unwrap_or(mail_is_set_up)
+    }
+
+    /// The same with that said, for whoever does not know of the mail server.
+    #[must_use]
+    pub fn settled(self, mail_is_set_up: bool) -> Self {
+        Self { registration_needs_link: Some(self.link_needed(mail_is_set_up)), ..self }
     }
 
     fn tightened(self, by: &Policy) -> Self {

@@ -287,7 +287,7 @@ const fn close_for(reason: Deny) -> Close {
         | Deny::HeldTooMuch | Deny::LinkUnknown | Deny::LinkNeeded | Deny::LinksUsedUp | Deny::LinkNotShown
         | Deny::NoAddress | Deny::Halted | Deny::WrongRecoveryCode | Deny::FactorStale | Deny::WrongKind
         | Deny::LinkEnded | Deny::AlreadyRegistered | Deny::OtpNotChosen | Deny::InitialPassword | Deny::EnrolmentEnded
-        | Deny::RecoveryOff | Deny::Oneself | Deny::DeskClaimed | Deny::TokenUnknown
+        | Deny::RecoveryOff | Deny::Oneself | Deny::DeskClaimed | Deny::TokenUnknown | Deny::UserIdTaken
         | Deny::SessionIdle | Deny::SessionOver | Deny::SessionSuperseded | Deny::SessionDismissed => {
             (1008, "refused")
         },

@@ -11,7 +11,7 @@ use doorward::gate::{BreachList, Connection, Gate, Origin, Settings, new_attempt
 use doorward::hashing::{HashParams, HashPool, HashSettings, SourceKey};
 use doorward::vault::{ChallengeSettings, SoftVault, Vault};
 use doorward_client::password::{Challenge, encrypt};
-use doorward_core::ask::{Ask, Encrypted, GivenPassword, Padding, Verdict};
+use doorward_core::ask::{Ask, Declined, Encrypted, GivenPassword, Padding, Verdict};
 use doorward_core::audit::{Deny, Door};
 use doorward_core::id::{PersonId, UserId};
 use doorward_core::identity::enrolment::Authenticator;
@@ -144,14 +144,19 @@ pub(crate) fn measure(tries: usize, out: &mut Tries) -> Fallible<()> {
         chance.shuffle(&mut kinds);
         for &number in &kinds {
             let (kind, what) = KINDS[number];
-            let password = GivenPassword::Encrypted(given(&gate, kind, &mut chance)?);
+            let userid = people.userid(number, attempt);
             let origin = Origin {
                 door: Door::WebSocket,
                 source: people.source(NETWORK, number, attempt),
                 attempt: new_attempt(),
                 connection: Arc::new(Connection::default()),
             };
-            let ask = Ask::Login { userid: people.userid(number, attempt), password, code: None };
+            let ask = if kind.is_by_token() {
+                Ask::TokenLogin { userid, token: Secret::new(WRONG.to_owned()) }
+            } else {
+                let password = GivenPassword::Encrypted(given(&gate, kind, &mut chance)?);
+                Ask::Login { userid, password, code: None }
+            };
             HASH_NS.store(0, Ordering::Relaxed);
             let (verdict, took) = runtime.block_on(async {
                 let began = Instant::now();
@@ -161,7 +166,7 @@ pub(crate) fn measure(tries: usize, out: &mut Tries) -> Fallible<()> {
                 }
                 (verdict, began.elapsed())
             });
-            if !matches!(verdict, Verdict::Refused) {
+            if !matches!(verdict, Verdict::Refused | Verdict::Declined(Declined::InvalidToken)) {
                 return Err(format!("{what}: {verdict:?}").into());
             }
             let hash = Duration::from_nanos(HASH_NS.load(Ordering::Relaxed));

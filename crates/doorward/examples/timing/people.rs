@@ -33,10 +33,24 @@ pub(crate) enum Kind {
     BadCiphertext,
     BackedOff,
     PersonLimit,
+    TokenWrong,
+    TokenAgain,
+    TokenUnknown,
+}
+
+impl Kind {
+    /// Whether it is a login by token, which has no hash and is held against its own.
+    pub(crate) const fn is_by_token(self) -> bool {
+        matches!(self, Self::TokenWrong | Self::TokenAgain | Self::TokenUnknown)
+    }
+
+    const fn is_nobody(self) -> bool {
+        matches!(self, Self::Unknown | Self::TokenUnknown)
+    }
 }
 
 /// Every kind, with what it is called. The first three are the judge's own.
-pub(crate) const KINDS: [(Kind, &str); 9] = [
+pub(crate) const KINDS: [(Kind, &str); 12] = [
     (Kind::Wrong, "wrong password"),
     (Kind::Again, "wrong password again"),
     (Kind::Planted, "wrong password + 5 µs"),
@@ -46,6 +60,9 @@ pub(crate) const KINDS: [(Kind, &str); 9] = [
     (Kind::BadCiphertext, "bad ciphertext"),
     (Kind::BackedOff, "backed off"),
     (Kind::PersonLimit, "at the person's limit"),
+    (Kind::TokenWrong, "by token: wrong password"),
+    (Kind::TokenAgain, "by token: wrong password again"),
+    (Kind::TokenUnknown, "by token: unknown user"),
 ];
 
 /// Who is tried when.
@@ -61,7 +78,7 @@ impl People {
 
     /// The user id of a kind's n-th try; all are equally long.
     pub(crate) fn userid(self, kind: usize, attempt: usize) -> String {
-        format!("person{kind}{:05}", attempt % self.each)
+        format!("person{kind:x}{:05}", attempt % self.each)
     }
 
     /// Where a kind's n-th try comes from: below a network of 256 x 256 x 256.
@@ -78,7 +95,7 @@ impl People {
 
     /// Adds them all to a store; all have the password of the one that is given.
     pub(crate) fn add(self, store: &dyn Store, like: &Person, network: u8, now: Wall) -> Fallible<()> {
-        for (number, (kind, _)) in KINDS.iter().enumerate().filter(|(_, (kind, _))| *kind != Kind::Unknown) {
+        for (number, (kind, _)) in KINDS.iter().enumerate().filter(|(_, (kind, _))| !kind.is_nobody()) {
             let mut records = Vec::new();
             for turn in 0..self.each {
                 let id = PersonId::from_random(((number * self.each + turn + 1) as u64) << 20);
@@ -112,7 +129,10 @@ impl People {
                     | Kind::Unknown
                     | Kind::Disabled
                     | Kind::DisabledRight
-                    | Kind::BadCiphertext => {}
+                    | Kind::BadCiphertext
+                    | Kind::TokenWrong
+                    | Kind::TokenAgain
+                    | Kind::TokenUnknown => {}
                 }
             }
             commit(store, records)?;

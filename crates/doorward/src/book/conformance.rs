@@ -420,6 +420,7 @@ fn audit_is_filtered_and_newest_first(store: &dyn Store) {
         by(entry(Event::LoginRefused, 40), &bob).refused(Deny::WrongPassword),
         Entry { subject: Some(on_alice), ..by(entry(Event::AuthenticatorUnlocked, 50), &bob) },
         Entry { door: Door::Local, ..stranger.refused(Deny::UnknownUser) },
+        by(entry(Event::VerifyRefused, 70), &bob).refused(Deny::UnknownUser).naming("Trudy"),
     ];
     for entry in entries.clone() {
         commit(store, Batch { expects: Vec::new(), records: vec![Record { entry, changes: Vec::new() }] })
@@ -428,10 +429,11 @@ fn audit_is_filtered_and_newest_first(store: &dyn Store) {
     let all = AuditFilter::default;
     let text = |text: &str| Some(text.to_owned());
     let cases: Vec<(AuditFilter, &[u64])> = vec![
-        (all(), &[6, 5, 4, 3, 2, 1]),
+        (all(), &[7, 6, 5, 4, 3, 2, 1]),
         (AuditFilter { person: Some(alice.id), ..all() }, &[5, 3]),
         (AuditFilter { userid: text("ALICE"), ..all() }, &[5, 3]),
-        (AuditFilter { userid: text("bob"), ..all() }, &[5, 4]),
+        (AuditFilter { userid: text("bob"), ..all() }, &[7, 5, 4]),
+        (AuditFilter { userid: text("trudy"), ..all() }, &[7]),
         (AuditFilter { userid: text("mallory"), ..all() }, &[6]),
         (AuditFilter { userid: text("malice"), ..all() }, &[]),
         (AuditFilter { person: Some(alice.id), userid: text("alice"), ..all() }, &[5, 3]),
@@ -439,7 +441,7 @@ fn audit_is_filtered_and_newest_first(store: &dyn Store) {
         (AuditFilter { person: Some(alice.id), userid: text("eve"), ..all() }, &[]),
         (AuditFilter { firm: alice.firm.clone(), ..all() }, &[3]),
         (AuditFilter { event: Some(Event::LoginRefused), ..all() }, &[6, 4]),
-        (AuditFilter { outcome: Some(Outcome::Refused), person: Some(bob.id), ..all() }, &[4]),
+        (AuditFilter { outcome: Some(Outcome::Refused), person: Some(bob.id), ..all() }, &[7, 4]),
         (AuditFilter { door: Some(Door::Local), ..all() }, &[6]),
         (AuditFilter { attempt: Some(entries[1].attempt), ..all() }, &[4]),
         (AuditFilter { since: Some(Wall::from_s(30)), until: Some(Wall::from_s(50)), ..all() }, &[4, 3]),
@@ -466,7 +468,7 @@ fn audit_is_filtered_and_newest_first(store: &dyn Store) {
         let upwards = store.audit_after(&filter, 0, 100).unwrap();
         assert!(upwards.iter().rev().eq(&listed), "{filter:?}");
     }
-    let listed = store.audit(&all(), None, 4).unwrap();
+    let listed = store.audit(&all(), None, 5).unwrap();
     for ((_, read), written) in listed.into_iter().rev().zip(entries) {
         assert!(!read.node.is_empty(), "the store says which node it was");
         assert_eq!(Entry { node: String::new(), ..read }, written);

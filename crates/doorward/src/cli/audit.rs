@@ -86,7 +86,7 @@ fn shown(entries: &Value) -> String {
 pub(super) fn who(actor: &Value) -> String {
     match actor["kind"].as_str() {
         Some("person") => cell(&actor["userid"]),
-        Some("unknown") => format!("{}… ({} characters)", cell(&actor["begins"]), cell(&actor["chars"])),
+        Some("unknown") => named(actor),
         Some("local") => format!("uid {}", cell(&actor["uid"])),
         Some("fix-session") if !actor["sender_comp_id"].is_null() => cell(&actor["sender_comp_id"]),
         Some("fix-session") => cell(&actor["id"]),
@@ -96,10 +96,16 @@ pub(super) fn who(actor: &Value) -> String {
 
 /// Whom or what it concerns besides whoever did it.
 fn on(entry: &Value) -> String {
-    match &entry["subject"]["userid"] {
-        Value::Null => cell(&entry["session"]),
-        userid => cell(userid),
+    match (&entry["subject"]["userid"], &entry["named"]) {
+        (Value::Null, Value::Null) => cell(&entry["session"]),
+        (Value::Null, name) => named(name),
+        (userid, _) => cell(userid),
     }
+}
+
+/// A user id of which little is kept.
+fn named(name: &Value) -> String {
+    format!("{}… ({} characters)", cell(&name["begins"]), cell(&name["chars"]))
 }
 
 /// The reason, what was expected and seen, and the few words more.
@@ -126,5 +132,7 @@ mod tests {
         assert_eq!(who(&entry["actor"]), "\\u{1b}[2… (9 characters)");
         assert_eq!(why(&entry), "wrong-code; expected a step, seen none");
         assert!(!shown(&json!({"items": [entry]})).contains('\u{1b}'));
+        let entry = json!({"actor": {"kind": "person", "userid": "shop"}, "named": {"begins": "\u{1b}[2", "chars": 9}});
+        assert_eq!(on(&entry), "\\u{1b}[2… (9 characters)", "whom a program named");
     }
 }

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::BASE64URL_NOPAD;
 use doorward_core::ask::{Acting, OnceShown, Verdict, VerifyLogin};
+use doorward_core::audit::Record;
 use doorward_core::id::{PersonId, UserId};
 use doorward_core::identity::attempt::Admission;
+use doorward_core::identity::change::Change;
 use doorward_core::identity::decide::acting::{Agent, see};
 use doorward_core::identity::decide::login::{self, Opened};
 use doorward_core::identity::decide::verify::{Facts, NewToken, looks_at_code, may_verify, verify};
@@ -21,8 +23,9 @@ use doorward_core::secret::Secret;
 use super::attempts::{Settled, Ticket, Who};
 use super::facts::{NotOpened, OpenedPassword};
 use super::login::{batch_of, with_changes};
-use super::{Gate, Origin, effective};
-use crate::book::{CommitError, Load, Snapshot};
+use super::refusals::is_bare;
+use super::{Gate, Origin, effective, expect_person};
+use crate::book::{Batch, CommitError, Load, Snapshot};
 use crate::fault::Fault;
 use crate::hashing::{HashOutcome, SourceKey};
 use crate::metrics;
@@ -67,6 +70,14 @@ pub(super) fn agent(asker: &Snapshot, acting: Acting) -> Result<Agent<'_>, Fault
     Ok(Agent { person, firm: asker.firm.as_ref(), factor_at: acting.factor_at })
 }
 
+/// A verified login; where it makes a token, only if whoever asked is as they were loaded, too.
+pub(super) fn batch_by(snapshot: &Snapshot, asker: &Snapshot, record: Record) -> Batch {
+    let makes_token = record.changes.iter().any(|change| matches!(change, Change::Tokens { .. }));
+    let mut batch = batch_of(snapshot, record);
+    batch.expects.extend(makes_token.then(|| expect_person(asker)).into_iter().flatten());
+    batch
+}
+
 impl Gate {
     /// Has a customer's login verified for a program (rule 9).
     pub(super) async fn verify_login(&self, asked: &VerifyLogin, origin: &Origin) -> Verdict {
@@ -80,7 +91,8 @@ impl Gate {
         let asker = self.store.load(&Load::Person(asked.asker.person))?;
         let may = may_verify(&agent(&asker, asked.asker)?, asked.wants_token, &self.context(origin));
         if let Err(refused) = may {
-            return self.finish(refused.verdict, vec![refused.record], origin).await;
+            let source = source_group(origin.source);
+            return self.finish_counted(refused.verdict, vec![refused.record], source, origin).await;
         }
         let token = if asked.wants_token { Some(self.new_token()?) } else { None };
         let password = match self.open_given(&asked.password, Label::WebSocket) {
@@ -127,7 +139,8 @@ impl Gate {
                 self.hashes.pretend(SourceKey::from(attempt.origin.source)).await?;
                 let facts = attempt.facts(refused, false, CodeFact::NotGiven);
                 let decision = verify(&agent, &self.view(&snapshot), &facts, &self.context(attempt.origin));
-                return self.finish(decision.verdict, vec![decision.record], attempt.origin).await;
+                let (verdict, records) = (decision.verdict, vec![decision.record]);
+                return self.finish_counted(verdict, records, attempt.source, attempt.origin).await;
             }
         };
         let against = served.map(|person| person.password.phc().clone());
@@ -148,7 +161,8 @@ impl Gate {
                 let facts = attempt.facts(Admission::Go, false, CodeFact::NotGiven);
                 let decision = verify(&agent, &self.view(&snapshot), &facts, &self.context(attempt.origin));
                 settled = Some(ticket.settle(decision.settle, &policy, self.clock.now().wall));
-                self.finish(decision.verdict, vec![decision.record], attempt.origin).await
+                let (verdict, records) = (decision.verdict, vec![decision.record]);
+                self.finish_counted(verdict, records, attempt.source, attempt.origin).await
             }
         };
         // Wherever it failed: what came to no decision is not counted.
@@ -194,7 +208,7 @@ impl Gate {
                 *settled = Some(ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall));
             }
             let record = with_changes(decision.record, settled.as_ref().and_then(Settled::change));
-            match self.commit(batch_of(&snapshot, record)).await {
+            match self.commit(batch_by(&snapshot, &asker, record)).await {
                 Ok(_) => {
                     if compared.needs_rehash
                         && matches!(&decision.verdict, Verdict::Verified(told) if told.active)
@@ -259,14 +273,14 @@ impl Gate {
         // so that it is not told from the outside (S1).
         let snapshot = match &snapshot.person {
             Some(person) => self.store.load(&Load::Person(person.id))?,
-            None => self.store.load(&Load::Venue)?,
+            None => self.store.load(&UserId::parse(userid).map_or(Load::Venue, Load::UserId))?,
         };
         let facts = token::Facts { userid, admission, hash };
         let Decision { verdict, settle, record } =
             token::login(&self.view(&snapshot), &facts, &self.context(origin));
         let settled = ticket.map(|ticket| ticket.settle(settle, &policy, self.clock.now().wall));
         let record = with_changes(record, settled.as_ref().and_then(Settled::change));
-        let committed = self.finish(verdict, vec![record], origin).await;
+        let committed = self.finish_counted(verdict, vec![record], source, origin).await;
         if let (Err(_), Some(settled)) = (&committed, settled) {
             settled.undo();
         }
@@ -302,6 +316,12 @@ impl Gate {
         revoke: bool,
         origin: &Origin,
     ) -> Result<Verdict, Fault> {
+        // A login with the token is decided before or after, not beside: what is ended lets nobody in any more.
+        let holder = if revoke { self.store.load(&Load::Token(hash))?.person } else { None };
+        let _lock = match holder {
+            Some(person) => Some(self.person_lock(person.id).await),
+            None => None,
+        };
         for _ in 0..Limit::ConflictRetries.max() {
             let asker = self.store.load(&Load::Person(acting.person))?;
             let agent = agent(&asker, acting)?;
@@ -310,6 +330,10 @@ impl Gate {
             let decide = if revoke { token::revoke } else { token::check };
             let (verdict, record) = decide(&agent, &view, &hash, userid, &context);
             let Some(record) = record else { return Ok(verdict) };
+            if is_bare(&record) {
+                let source = source_group(origin.source);
+                return self.finish_counted(verdict, vec![record], source, origin).await;
+            }
             match self.commit(batch_of(&snapshot, record)).await {
                 Ok(_) => return Ok(verdict),
                 Err(CommitError::Conflict(_)) => metrics::book_conflict(),
@@ -329,10 +353,13 @@ impl Gate {
                 Some(Err(_)) => self.store.load(&Load::Venue)?,
             };
             let agent = agent(&asker, acting)?;
-            let (verdict, record) = see(&agent, &self.view(&snapshot), &self.context(origin));
+            let (verdict, record) = see(&agent, &self.view(&snapshot), userid, &self.context(origin));
             match record {
                 None => Ok(verdict),
-                Some(record) => self.finish(verdict, vec![record], origin).await,
+                Some(record) => {
+                    let source = source_group(origin.source);
+                    self.finish_counted(verdict, vec![record], source, origin).await
+                }
             }
         };
         match seen.await {

@@ -6,16 +6,19 @@ use std::time::Duration;
 use doorward_core::ask::{
     Acting, Ask, Declined, Encrypted, GivenPassword, Padding, Verdict, Verified, VerifyLogin,
 };
-use doorward_core::audit::{Actor, Deny, Event, Factor};
+use doorward_core::audit::{Actor, Deny, Entry, Event, Factor, Record};
 use doorward_core::id::{FirmCode, PersonId, UserId};
+use doorward_core::identity::change::Change;
 use doorward_core::identity::decide::person::Edit;
 use doorward_core::identity::net::Network;
 use doorward_core::identity::person::{Grant, Kind, Person, Profile, Right, Standing};
 use doorward_core::identity::policy::AuthSystem;
+use doorward_core::identity::token::Tokens;
 
 use super::admin::{NewPassword, NewPerson};
 use super::rule_tests::encrypted_bytes;
 use super::testing::{GOOD, World, origin, secret, world};
+use crate::book::Load;
 
 pub(super) const ALL: [Right; 8] = [
     Right::Verify,
@@ -246,6 +249,8 @@ async fn s1_what_must_not_be_told_apart_is_one_answer_one_hash_and_one_record_of
         assert_eq!((entry.event, entry.reason), (Event::VerifyRefused, Some(reason)), "{name}");
         assert_eq!(entry.actor.person(), Some(program.person), "Q4");
         assert_eq!(entry.subject.is_some(), is_known, "{name}: {reason}");
+        let named = entry.named.map(|named| (named.begins, named.chars));
+        assert_eq!(named, (!is_known).then(|| (name[..3].to_owned(), name.len())), "{name}: whom it tried");
     }
     assert_eq!(world.gate.access(mary).wrong, 1, "the right password of a locked one does not count");
     // Apart from this, which rule 9 wants told.
@@ -534,4 +539,96 @@ async fn p9_a_hash_that_is_made_anew_ends_no_token() {
     assert_eq!((entry.event, entry.actor.person()), (Event::PasswordRehashed, Some(program.person)));
     assert_eq!(entry.subject.unwrap().userid.as_str(), "jane");
     assert!(!known(&world, "jane").tokens.is_empty());
+}
+
+#[tokio::test]
+async fn s1_a_login_by_token_looks_nobody_up_as_often_as_somebody() {
+    let world = world();
+    world.person("julian", AuthSystem::Password, false).await;
+    let mut looked = Vec::new();
+    for name in ["julian", "nobody"] {
+        let before = world.people_loaded();
+        assert_eq!(by_token(&world, name, "a guess").await, INVALID);
+        looked.push(world.people_loaded() - before);
+    }
+    assert_eq!(looked, [2, 2]);
+}
+
+#[tokio::test]
+async fn q10_of_many_refusals_that_change_nothing_twenty_are_written_and_the_rest_counted() {
+    let world = world();
+    let program = program(&world, "shop", &[Right::Verify]).await;
+    let julian = world.person("julian", AuthSystem::Password, false).await.id;
+    let written = async |refuse: &dyn Fn(usize) -> (u8, Ask)| {
+        let head = world.gate.describe().unwrap().head_no;
+        for n in 0..30 {
+            let (source, ask) = refuse(n);
+            world.ask(source, ask).await;
+        }
+        world.gate.describe().unwrap().head_no - head
+    };
+    let token = |userid: String| Ask::TokenLogin { userid, token: secret("a guess") };
+    assert_eq!(written(&|n| (11, token(format!("nobody{n}")))).await, 20);
+    let known = (Event::LoginRefused, Some(Deny::TokenUnknown));
+    for _ in 0..5 {
+        assert_eq!(world.ask(11, token("julian".to_owned())).await, INVALID);
+        let entry = world.entries(1).remove(0);
+        assert_eq!((entry.event, entry.reason), known, "S5: what is counted against somebody is written");
+    }
+    assert_eq!(world.gate.access(julian).wrong, 5);
+    assert_eq!(written(&|_| (12, token("julian".to_owned()))).await, 25, "five wrong ones, and held back");
+    let password = || encrypted_bytes(&world, b"not the password of anybody").into();
+    let login = |userid: String| Ask::Login { userid, password: password(), code: None };
+    assert_eq!(written(&|_| (13, login("nobody".to_owned()))).await, 25);
+    let verify = |n: usize| Ask::Verify(Box::new(asked(program, &format!("nobody{n}"), password())));
+    assert_eq!(written(&|n| (14, verify(n))).await, 20);
+    let see = |n: usize| Ask::Person { asker: program, userid: Some(format!("nobody{n}")) };
+    assert_eq!(written(&|n| (15, see(n))).await, 20);
+    world.gate.record_start(false).await;
+    let counted = world.entries(12).into_iter().filter(|entry| entry.event == Event::RefusalsCounted);
+    let mut counted: Vec<_> = counted.map(|entry| (entry.source.unwrap(), entry.detail.unwrap())).collect();
+    counted.sort();
+    let more = [(11, 10), (12, 5), (13, 5), (14, 10), (15, 10)];
+    let more = more.map(|(n, more)| (IpAddr::from([127, 0, 0, n]), format!("{more} more within a minute")));
+    assert_eq!(counted, more);
+}
+
+#[tokio::test]
+async fn rule_9_who_logs_in_while_the_token_is_ended_is_decided_before_or_after() {
+    let world = world();
+    let program = program(&world, "shop", &[Right::Verify, Right::Token]).await;
+    let (totp, julian) = registered(&world, "julian").await;
+    let token = token(&world, program, "julian", Some(&totp.code(world.now()).to_string())).await;
+    let login_underway = world.gate.person_lock(julian).await;
+    let mut ended = Box::pin(look(&world, program, &token, true));
+    for n in 0..3 {
+        tokio::select! {
+            biased;
+            verdict = &mut ended => panic!("{n}: {verdict:?} beside a login"),
+            () = std::future::ready(()) => {}
+        }
+        // Behind this, whatever was to be written down before it is.
+        let code = FirmCode::parse(&format!("FIRM{n}")).unwrap();
+        world.gate.add_firm(code, "Another Firm", Actor::Node).await.unwrap();
+    }
+    drop(login_underway);
+    assert!(matches!(ended.await, Verdict::TokenKnown { .. }));
+    assert_eq!(by_token(&world, "julian", &token).await, INVALID);
+}
+
+#[tokio::test]
+async fn rule_9_a_token_is_made_for_a_program_as_it_was_decided_on() {
+    let world = world();
+    let asker = program(&world, "shop", &ALL).await.person;
+    let julian = world.person("julian", AuthSystem::Password, false).await.id;
+    let load = |id| world.gate.store.load(&Load::Person(id)).unwrap();
+    let (customer, asker) = (load(julian), load(asker));
+    let context = world.gate.context(&origin(BACK_END));
+    let record = |changes| Record { entry: Entry::new(&context, Event::LoginVerified, Actor::Node), changes };
+    let none = super::acting::batch_by(&customer, &asker, record(Vec::new()));
+    assert_eq!(none.expects, []);
+    let tokens = Change::Tokens { person: julian, tokens: Tokens::default() };
+    let made = super::acting::batch_by(&customer, &asker, record(vec![tokens]));
+    let both = [&customer, &asker].into_iter().flat_map(super::expect_person).collect::<Vec<_>>();
+    assert_eq!(made.expects, both);
 }

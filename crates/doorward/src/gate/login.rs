@@ -139,7 +139,8 @@ impl Gate {
     ) -> Result<Verdict, Fault> {
         self.hashes.pretend(SourceKey::from(attempt.origin.source)).await?;
         let decision = self.decide(attempt, snapshot, admission, false, CodeFact::NotGiven);
-        self.finish(decision.verdict, vec![decision.record], attempt.origin).await
+        let source = source_group(attempt.origin.source);
+        self.finish_counted(decision.verdict, vec![decision.record], source, attempt.origin).await
     }
 
     /// Decides on a user id that nobody has, with the same steps as on one that somebody has (S1).

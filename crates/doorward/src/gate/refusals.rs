@@ -1,15 +1,24 @@
-//! Closed connections on which nobody had logged in: written down one by one, then as a count (Q10).
+//! Closed connections on which nobody had logged in, and refusals that change nothing: written down one by one, then as
+//! a count (Q10).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_lc_rs::rand;
+use doorward_core::ask::Verdict;
+use doorward_core::audit::{Outcome, Record};
 use doorward_core::limits::Limit;
 use doorward_core::time::Mono;
 
+use super::{Gate, Origin};
+use crate::fault::Fault;
+
 const MINUTE: Duration = Duration::from_secs(60);
+/// How many of the last records are remembered for how long they took.
+const SAMPLES: usize = 31;
 
 /// Counts refusals by source and minute.
 #[derive(Debug, Default)]
@@ -17,6 +26,8 @@ pub(super) struct Refusals {
     sources: Mutex<HashMap<Option<IpAddr>, Minute>>,
     /// The disk is nearly full: none is written down on its own, and all sources are counted together.
     scarce: AtomicBool,
+    /// How long the last refusals took to be written down.
+    took: Mutex<VecDeque<Duration>>,
 }
 
 #[derive(Debug)]
@@ -51,6 +62,24 @@ impl Refusals {
         write
     }
 
+    /// Remembers how long a refusal took to be written down.
+    fn written_in(&self, span: Duration) {
+        let mut took = self.took.lock().unwrap_or_else(PoisonError::into_inner);
+        if took.len() >= SAMPLES {
+            took.pop_front();
+        }
+        took.push_back(span);
+    }
+
+    /// How long one of the last took, by chance, so that the times spread alike.
+    fn drawn(&self) -> Duration {
+        let mut chance = [0];
+        // Without chance it is always the same one.
+        let _ = rand::fill(&mut chance);
+        let took = self.took.lock().unwrap_or_else(PoisonError::into_inner);
+        took.get(usize::from(chance[0]) % took.len().max(1)).copied().unwrap_or_default()
+    }
+
     /// Whether room for records is scarce from now on.
     pub(super) fn set_scarce(&self, scarce: bool) {
         self.scarce.store(scarce, Ordering::Release);
@@ -81,6 +110,38 @@ impl Refusals {
         });
         counted.sort_by_key(|counted| counted.source);
         counted
+    }
+}
+
+/// Whether a record says that something was refused, and changes nothing.
+pub(super) fn is_bare(record: &Record) -> bool {
+    record.changes.is_empty() && record.entry.outcome == Outcome::Refused
+}
+
+impl Gate {
+    /// Commits records that change nobody, and gives the verdict. A refusal that changes nothing is written down as long
+    /// as there are few of the source; then it is counted, and takes as long as if it were written: somebody's wrong
+    /// password is always written, and must not be told from nobody's (S1, Q10).
+    pub(super) async fn finish_counted(
+        &self,
+        verdict: Verdict,
+        records: Vec<Record>,
+        source: IpAddr,
+        origin: &Origin,
+    ) -> Result<Verdict, Fault> {
+        if !records.iter().all(is_bare) {
+            return self.finish(verdict, records, origin).await;
+        }
+        let begun = self.clock.now().mono;
+        if !self.refusals.count(source, begun) {
+            self.hashes.linger(self.refusals.drawn()).await;
+            return Ok(verdict);
+        }
+        let finished = self.finish(verdict, records, origin).await;
+        if finished.is_ok() {
+            self.refusals.written_in(self.clock.now().mono.since(begun));
+        }
+        finished
     }
 }
 

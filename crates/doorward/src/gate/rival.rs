@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use doorward_core::id::{FirmCode, PersonId, UserId};
@@ -22,15 +22,24 @@ use crate::book::{
 };
 use crate::fault::Fault;
 
+/// What a test does to the store, and sees of it.
+#[derive(Default)]
+pub(super) struct Rival {
+    /// Whether the next commit meets a conflict.
+    pub(super) planted: AtomicBool,
+    /// How often somebody was looked up.
+    pub(super) people: AtomicU64,
+}
+
 /// Another store; once a rival is planted, the next commit meets a conflict and every look-up behind it fails.
 pub(super) struct RivalledStore {
     pub(super) inner: Arc<dyn Store>,
-    pub(super) rival: Arc<AtomicBool>,
+    pub(super) rival: Arc<Rival>,
     pub(super) struck: AtomicBool,
 }
 
 impl RivalledStore {
-    pub(super) fn new(inner: Arc<dyn Store>, rival: &Arc<AtomicBool>) -> Self {
+    pub(super) fn new(inner: Arc<dyn Store>, rival: &Arc<Rival>) -> Self {
         Self { inner, rival: Arc::clone(rival), struck: AtomicBool::new(false) }
     }
 }
@@ -40,11 +49,14 @@ impl Store for RivalledStore {
         if self.struck.swap(false, Ordering::Relaxed) {
             return Err(Fault::Book("planted".to_owned()));
         }
+        if matches!(what, Load::Person(_) | Load::UserId(_)) {
+            self.rival.people.fetch_add(1, Ordering::Relaxed);
+        }
         self.inner.load(what)
     }
 
     fn submit(&self, batch: Batch) -> Answer {
-        if !self.rival.swap(false, Ordering::Relaxed) {
+        if !self.rival.planted.swap(false, Ordering::Relaxed) {
             return self.inner.submit(batch);
         }
         self.struck.store(true, Ordering::Relaxed);

@@ -23,7 +23,7 @@ use doorward_core::time::Wall;
 use tempfile::TempDir;
 
 use super::admin::{NewPassword, NewPerson};
-use super::rival::RivalledStore;
+use super::rival::{Rival, RivalledStore};
 use super::{BreachList, Connection, Gate, Origin, Settings, new_attempt};
 use crate::book::{AuditFilter, Batch, Expect, sqlite};
 use crate::clock::Clock;
@@ -46,7 +46,7 @@ pub(crate) struct World {
     pub(crate) disk: Arc<dyn Disk>,
     vault: Arc<FaultyVault>,
     full: Arc<AtomicBool>,
-    rival: Arc<AtomicBool>,
+    rival: Arc<Rival>,
 }
 
 /// A gate with nobody in it.
@@ -61,7 +61,7 @@ pub(crate) fn world_with(settings: Settings) -> World {
     let folder = TempDir::new().unwrap();
     let clock = Arc::new(Clock::system());
     let full = Arc::new(AtomicBool::new(false));
-    let rival = Arc::new(AtomicBool::new(false));
+    let rival = Arc::new(Rival::default());
     let (gate, disk) = open(folder.path(), &vault, &clock, (&full, &rival), HashParams::tiny(), settings);
     World { gate, clock, folder, disk, vault, full, rival }
 }
@@ -70,7 +70,7 @@ fn open(
     folder: &Path,
     vault: &Arc<FaultyVault>,
     clock: &Arc<Clock>,
-    (full, rival): (&Arc<AtomicBool>, &Arc<AtomicBool>),
+    (full, rival): (&Arc<AtomicBool>, &Arc<Rival>),
     params: HashParams,
     settings: Settings,
 ) -> (Arc<Gate>, Arc<dyn Disk>) {
@@ -113,7 +113,12 @@ impl World {
 
     /// The next commit meets a conflict, and the look-up behind it a fault.
     pub(crate) fn plant_rival(&self) {
-        self.rival.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.rival.planted.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// How often somebody was looked up.
+    pub(crate) fn people_loaded(&self) -> u64 {
+        self.rival.people.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// How many HMACs of Logons were computed.

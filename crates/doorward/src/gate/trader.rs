@@ -1,5 +1,7 @@
 //! Traders that programs and administrators add and change at a door.
 
+use std::time::Duration;
+
 use data_encoding::BASE32_NOPAD;
 use doorward_core::ask::{
     Declined, GivenPassword, NewSecret, NewTrader, OnceShown, ShownSeed, TraderChange, Verdict,
@@ -21,16 +23,23 @@ use doorward_core::identity::policy::{AuthSystem, Effective};
 use doorward_core::identity::totp::Parameters;
 use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
+use doorward_core::time::Mono;
+use doorward_core::ws::login::ASK_MAX;
 
 use super::acting::agent;
 use super::attempts::{Settled, Ticket, Who};
 use super::facts::{NotOpened, OpenedPassword, seed_place_of};
+use super::refusals::is_bare;
 use super::{Gate, Origin, effective, expect_person, random_u64};
 use crate::book::{Batch, CommitError, Expect, Load, Snapshot};
 use crate::fault::Fault;
 use crate::hashing::SourceKey;
 use crate::metrics;
 use crate::vault::Label;
+
+/// After so long a step is not done any more: the door tells, or is about to tell, that nothing was decided. What is left
+/// of its patience is for the disk.
+const STEP_MAX: Duration = ASK_MAX.saturating_sub(Duration::from_secs(3));
 
 /// The passwords of a change, opened.
 enum OpenedSecret {
@@ -43,6 +52,8 @@ enum OpenedSecret {
 struct Change<'a> {
     asked: &'a TraderChange,
     secret: OpenedSecret,
+    /// Until when it is done, or not at all.
+    until: Mono,
     origin: &'a Origin,
 }
 
@@ -106,6 +117,7 @@ impl Gate {
         fresh: &mut Vec<&'a GivenPassword>,
         origin: &Origin,
     ) -> Result<Verdict, Undecided> {
+        let until = self.clock.now().mono + STEP_MAX;
         let asker = self.store.load(&Load::Person(asked.asker.person))?;
         let agent = agent(&asker, asked.asker)?;
         let meant = firm_meant(&agent, asked.firm.as_deref()).filter(|firm| agent.serves_firm(firm));
@@ -114,7 +126,7 @@ impl Gate {
             Ok(userid) => self.store.load(&Load::UserId(userid))?.person,
             Err(_) => None,
         };
-        let policy = effective(&snapshot);
+        let policy = effective(&snapshot).settled(self.settings.mail);
         let view = View {
             person: there.as_ref(),
             firm: snapshot.firm.as_ref(),
@@ -143,9 +155,9 @@ impl Gate {
         expects.push(Expect::NoUserId(addition.userid.clone()));
         expects.extend(snapshot.firm.iter().map(|firm| Expect::Firm(firm.code.clone(), firm.version)));
         let userid = addition.userid.clone();
-        let made = Made { id, password, seed };
+        let made = Made { id, password, sent_as: asked.sent_as, seed };
         let stepped = add(&agent, addition, details, made, &policy, &context);
-        match self.commit_step(stepped, expects).await {
+        match self.commit_step(stepped, expects, until, origin).await {
             Ok(verdict) => Ok(verdict),
             Err(CommitError::Conflict(_)) if self.store.load(&Load::UserId(userid))?.person.is_some() => {
                 Ok(Verdict::Declined(Declined::UserExists))
@@ -161,14 +173,14 @@ impl Gate {
         fresh: &mut Vec<&'a GivenPassword>,
         origin: &Origin,
     ) -> Result<Verdict, Undecided> {
-        let context = self.context(origin);
+        let (context, until) = (self.context(origin), self.clock.now().mono + STEP_MAX);
         let asker = self.store.load(&Load::Person(asked.asker.person))?;
         let snapshot = match UserId::parse(&asked.userid) {
             Ok(userid) => self.store.load(&Load::UserId(userid))?,
             Err(_) => self.store.load(&Load::Venue)?,
         };
         let agent = agent(&asker, asked.asker)?;
-        if let Err(refused) = plan_change(&agent, &wanted(asked), &self.view(&snapshot), &context) {
+        if let Err(refused) = plan_change(&agent, &wanted(asked), &self.settled_view(&snapshot), &context) {
             return Ok(self.write_step(*refused, origin).await?);
         }
         let Some(person) = &snapshot.person else {
@@ -203,7 +215,7 @@ impl Gate {
                 }
             }
         };
-        let change = Change { asked, secret, origin };
+        let change = Change { asked, secret, until, origin };
         let mut settled = None;
         let decided = self.decide_step_on(&change, person.id, (ticket, admission), &mut settled).await;
         // Wherever it failed: what came to no decision is not counted.
@@ -213,6 +225,12 @@ impl Gate {
         Ok(decided?)
     }
 
+    /// For a step, which may show a seed: whether a setup link is needed depends on whether one can be mailed.
+    fn settled_view<'a>(&self, snapshot: &'a Snapshot) -> View<'a> {
+        let view = self.view(snapshot);
+        View { policy: view.policy.settled(self.settings.mail), ..view }
+    }
+
     async fn decide_step_on<'t>(
         &self,
         step: &Change<'_>,
@@ -220,7 +238,7 @@ impl Gate {
         (mut ticket, admission): (Option<Ticket<'t>>, Admission),
         settled: &mut Option<Settled<'t>>,
     ) -> Result<Verdict, Fault> {
-        let Change { asked, origin, .. } = step;
+        let Change { asked, until, origin, secret: _ } = step;
         for _ in 0..Limit::ConflictRetries.max() {
             let snapshot = self.store.load(&Load::Person(id))?;
             let Some(person) = &snapshot.person else { return Err(Fault::Book(format!("{id} has gone"))) };
@@ -233,7 +251,7 @@ impl Gate {
                 Some(true) => Some(self.new_seed_for(person, &policy)?),
                 Some(false) | None => None,
             };
-            let (view, context) = (self.view(&snapshot), self.context(origin));
+            let (view, context) = (self.settled_view(&snapshot), self.context(origin));
             let mut stepped = change(&agent, &wanted(asked), &view, facts.as_ref(), seed, &context);
             if let Some(ticket) = ticket.take() {
                 *settled = Some(ticket.settle(stepped.settle, &policy, self.clock.now().wall));
@@ -245,7 +263,7 @@ impl Gate {
             let ends = stepped.records.iter().flat_map(|record| &record.changes).any(ends_what_is_open);
             let mut expects = expect_person(&snapshot);
             expects.extend(expect_person(&asker));
-            match self.commit_step(stepped, expects).await {
+            match self.commit_step(stepped, expects, *until, origin).await {
                 Ok(verdict) => {
                     if ends {
                         self.end_person(id);
@@ -279,25 +297,24 @@ impl Gate {
                 let source = source_group(origin.source);
                 let matches = admission == Admission::Go
                     && self.verify(&opened.normal, source, Some(person.password.phc())).await?.matches;
-                // Whether the new one keeps the rules is found out only where the present one is right.
-                let mut hashed = NewPassword {
-                    padding: given.padding(),
-                    opened: new.opened,
-                    hashed: Err(Rule::PresentWrong),
-                };
-                if matches && opened.opened == Opened::Good {
-                    hashed = self.new_password(new, given.padding(), person, snapshot, origin).await?;
-                    if new.opened == Opened::Good && new.normal.expose() == opened.normal.expose() {
-                        hashed.hashed = Err(Rule::SameAsPresent);
-                    }
-                }
-                Ok(Some(PasswordFacts::Changed {
+                let padding = given.padding();
+                let facts = |hashed| PasswordFacts::Changed {
                     admission,
                     padding: present.padding(),
                     opened: opened.opened,
                     matches,
-                    new: hashed,
-                }))
+                    new: NewPassword { padding, opened: new.opened, hashed },
+                };
+                // Whether the new one keeps the rules is found out only where the present one proves something.
+                let unproved = facts(Err(Rule::PresentWrong));
+                if !unproved.is_proved(&self.view(snapshot), person, &self.context(origin)) {
+                    return Ok(Some(unproved));
+                }
+                if new.opened == Opened::Good && new.normal.expose() == opened.normal.expose() {
+                    return Ok(Some(facts(Err(Rule::SameAsPresent))));
+                }
+                let found = self.new_password(new, padding, person, snapshot, origin).await?;
+                Ok(Some(facts(found.hashed)))
             }
             (OpenedSecret::None | OpenedSecret::Reset(_) | OpenedSecret::Changed { .. }, _) => Ok(None),
         }
@@ -345,14 +362,29 @@ impl Gate {
         if stepped.records.is_empty() {
             return Ok(stepped.verdict);
         }
-        self.finish(stepped.verdict, stepped.records, origin).await
+        let source = source_group(origin.source);
+        self.finish_counted(stepped.verdict, stepped.records, source, origin).await
     }
 
-    async fn commit_step(&self, stepped: Stepped, expects: Vec<Expect>) -> Result<Verdict, CommitError> {
+    async fn commit_step(
+        &self,
+        stepped: Stepped,
+        expects: Vec<Expect>,
+        until: Mono,
+        origin: &Origin,
+    ) -> Result<Verdict, CommitError> {
         let Stepped { verdict, settle: _, records } = stepped;
-        if !records.is_empty() {
-            self.commit(Batch { expects, records }).await?;
+        if self.clock.now().mono >= until {
+            return Err(CommitError::Fault(Fault::Busy("a step that took too long")));
         }
+        if records.is_empty() {
+            return Ok(verdict);
+        }
+        if records.iter().all(is_bare) {
+            let source = source_group(origin.source);
+            return self.finish_counted(verdict, records, source, origin).await.map_err(CommitError::Fault);
+        }
+        self.commit(Batch { expects, records }).await?;
         Ok(verdict)
     }
 }
@@ -394,5 +426,5 @@ fn wanted(asked: &TraderChange) -> Wanted<'_> {
         Some(NewSecret::Changed { .. }) => Sets::Changed,
         Some(NewSecret::Reset(_)) => Sets::Reset,
     };
-    Wanted { firm: asked.firm.as_deref(), sets, details: &asked.details }
+    Wanted { userid: &asked.userid, firm: asked.firm.as_deref(), sets, details: &asked.details }
 }

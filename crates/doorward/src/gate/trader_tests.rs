@@ -9,7 +9,7 @@ use doorward_core::id::{FirmCode, PersonId};
 use doorward_core::identity::decide::person::Edit;
 use doorward_core::identity::mail::{Mail, MailKind};
 use doorward_core::identity::person::{Grant, Kind, Password, Profile, Right, Standing};
-use doorward_core::identity::policy::AuthSystem;
+use doorward_core::identity::policy::{AuthSystem, Policy};
 
 use super::acting_tests::{ALL, BACK_END, known, program, userid};
 use super::admin::{NewPassword, NewPerson};
@@ -25,7 +25,7 @@ fn clear(text: &str) -> GivenPassword {
 }
 
 fn adding(asker: Acting, name: &str, details: TraderDetails) -> NewTrader {
-    NewTrader { asker, userid: name.to_owned(), firm: None, password: clear(GOOD), details }
+    NewTrader { asker, userid: name.to_owned(), firm: None, password: clear(GOOD), sent_as: "pass", details }
 }
 
 async fn add(world: &World, new: NewTrader) -> Verdict {
@@ -113,6 +113,7 @@ async fn rule_10_a_trader_whom_a_program_adds_must_change_the_password_first() {
     assert!(granted.must_change);
     let again = add(&world, adding(program, "ANDREA", nothing())).await;
     assert_eq!(again, Verdict::Declined(Declined::UserExists));
+    assert_eq!(newest(&world), (Event::StepRefused, Some(program.person), None), "Q4: who looks is seen");
     let firm = |code: &str| NewTrader { firm: Some(code.to_owned()), ..adding(program, "bert", nothing()) };
     somebody(&world, "olaf", Kind::Trader, Some("OTHER")).await;
     for code in ["OTHER", "NONE"] {
@@ -225,6 +226,11 @@ async fn rule_10_an_administrator_serves_traders_of_the_own_firm_and_resets_no_p
     done(add(&world, adding(stale, "andrea", nothing())).await);
     assert_eq!(add(&world, adding(stale, "bert", seed())).await, denied(Some("use2fa")), "T14");
     assert_eq!(world.entries(1)[0].reason, Some(Deny::FactorStale));
+    assert_eq!(add(&world, adding(fresh, "bert", seed())).await, denied(Some("use2fa")));
+    assert_eq!(world.entries(1)[0].reason, Some(Deny::LinkNotShown), "as a setup link");
+    let shown = Policy { show_setup_link: Some(true), ..Policy::default() };
+    let acme = FirmCode::parse("ACME").unwrap();
+    world.gate.set_firm_policy(&acme, &shown, Actor::Node).await.unwrap();
     done(add(&world, adding(fresh, "bert", seed())).await);
     assert_eq!(
         change(&world, changing(fresh, "bert", reset(NEW), nothing())).await,
@@ -336,33 +342,62 @@ async fn s2_the_present_password_of_a_customer_is_counted_before_it_is_hashed() 
 }
 
 #[tokio::test]
+async fn e3_the_right_password_of_somebody_who_may_not_come_in_costs_what_a_wrong_one_costs() {
+    let world = world();
+    let program = program(&world, "shop", &ALL).await;
+    for name in ["julian", "mary"] {
+        world.person(name, AuthSystem::Password, name == "mary").await;
+    }
+    let edit = Edit { standing: Some(Standing::Disabled), ..Edit::default() };
+    world.gate.edit_person(&userid("julian"), edit, &Actor::Node).await.unwrap();
+    let expired = std::time::Duration::from_secs(73 * 3_600);
+    world.clock.advance(expired);
+    world.gate.clock_moved();
+    for (name, reason) in [("julian", Deny::Disabled), ("mary", Deny::PasswordExpired)] {
+        for (present, reason) in [("not the password of his", Deny::WrongPassword), (GOOD, reason)] {
+            let both = Some(NewSecret::Changed { present: clear(present), new: clear(NEW) });
+            let (compared, hashed) = (world.gate.hashes.compared(), world.gate.hashes.hashed());
+            let verdict = change(&world, changing(program, name, both, nothing())).await;
+            assert_eq!(verdict, Verdict::PasswordIssue { reason: "present-password" }, "{name}");
+            assert_eq!(world.entries(1)[0].reason, Some(reason), "{name}");
+            assert_eq!(world.gate.hashes.compared() - compared, 1, "{name}: {reason}");
+            assert_eq!(world.gate.hashes.hashed() - hashed, 0, "{name}: {reason}: nothing is hashed anew");
+        }
+    }
+}
+
+#[tokio::test]
 async fn e3_a_new_password_tells_nothing_of_a_ciphertext_that_does_not_open() {
     let world = world();
     let program = program(&world, "shop", &ALL).await;
     world.person("julian", AuthSystem::Password, false).await;
     let broken = |ciphertext: Vec<u8>| Encrypted { ciphertext, ..encrypted_bytes(&world, b"x") };
-    let cases = [
-        ("padding", broken(vec![7; 256])),
-        ("short", broken(vec![7; 255])),
-        ("out of range", broken(vec![0xff; 256])),
-        ("not UTF-8", encrypted_bytes(&world, b"broken \xff utf-8")),
-        ("too long", encrypted_bytes(&world, &[b'a'; 200])),
+    // A ciphertext counts once: another one for each way.
+    let cases: [(&str, &dyn Fn(u8) -> Encrypted); 5] = [
+        ("padding", &|n| broken(vec![n; 256])),
+        ("short", &|n| broken(vec![n; 255])),
+        ("out of range", &|n| broken(vec![0xff - n; 256])),
+        ("not UTF-8", &|_| encrypted_bytes(&world, b"broken \xff utf-8")),
+        ("too long", &|_| encrypted_bytes(&world, &[b'a'; 200])),
     ];
     let before = known(&world, "julian");
-    for (what, password) in cases {
-        let compared = world.gate.hashes.compared();
-        let sent = GivenPassword::from(password.clone());
-        let wanted = changing(program, "julian", Some(NewSecret::Reset(sent)), nothing());
-        let verdict = change(&world, wanted).await;
-        assert_eq!(verdict, Verdict::PasswordIssue { reason: "too-long" }, "{what}");
-        assert_eq!(world.gate.hashes.compared(), compared, "{what}");
-        assert_eq!(world.entries(1)[0].reason, Some(Deny::BadCiphertext), "{what}: the trail has the truth");
-        let new = NewTrader { password: password.into(), ..adding(program, "andrea", nothing()) };
-        let verdict = add(&world, new).await;
-        assert!(
-            matches!(verdict, Verdict::PasswordIssue { .. } | Verdict::Declined(_)),
-            "{what}: {verdict:?}"
-        );
+    for (what, made) in cases {
+        let hashes = || (world.gate.hashes.compared(), world.gate.hashes.hashed());
+        let costs = hashes();
+        let refused = |verdict: Verdict| {
+            assert_eq!(verdict, Verdict::PasswordIssue { reason: "too-long" }, "{what}");
+            assert_eq!(hashes(), costs, "{what}");
+            assert_eq!(
+                world.entries(1)[0].reason,
+                Some(Deny::BadCiphertext),
+                "{what}: the trail has the truth"
+            );
+        };
+        let sent = GivenPassword::from(made(7));
+        refused(change(&world, changing(program, "julian", Some(NewSecret::Reset(sent)), nothing())).await);
+        let new = NewTrader { password: made(8).into(), ..adding(program, "andrea", nothing()) };
+        refused(add(&world, new).await);
+        assert!(world.gate.person(&userid("andrea")).is_err(), "{what}");
     }
     assert_eq!(known(&world, "julian"), before);
     // E4: a ciphertext counts once.
@@ -371,6 +406,38 @@ async fn e3_a_new_password_tells_nothing_of_a_ciphertext_that_does_not_open() {
     done(change(&world, wanted()).await);
     assert_eq!(change(&world, wanted()).await, Verdict::Declined(Declined::Invalid { field: "newpass" }));
     assert_eq!(world.entries(1)[0].reason, Some(Deny::ReplayedCiphertext));
+    for sent_as in ["pass", "newpass"] {
+        let new = adding(program, "andrea", nothing());
+        let again = NewTrader { password: sent.clone().into(), sent_as, ..new };
+        assert_eq!(add(&world, again).await, Verdict::Declined(Declined::Invalid { field: sent_as }));
+        assert_eq!(world.entries(1)[0].reason, Some(Deny::ReplayedCiphertext));
+    }
+}
+
+#[tokio::test]
+async fn e4_a_step_is_not_done_any_more_when_its_asker_was_told_that_nothing_was() {
+    let world = world();
+    let program = program(&world, "shop", &ALL).await;
+    let id = world.person("julian", AuthSystem::Password, false).await.id;
+    let before = known(&world, "julian");
+    let (present, new) =
+        (world.encrypted(GOOD, Padding::OaepSha256), world.encrypted(NEW, Padding::OaepSha256));
+    let wanted = || {
+        let both = NewSecret::Changed { present: present.clone().into(), new: new.clone().into() };
+        changing(program, "julian", Some(both), nothing())
+    };
+    let underway = world.gate.person_lock(id).await;
+    let mut changed = Box::pin(change(&world, wanted()));
+    tokio::select! {
+        biased;
+        verdict = &mut changed => panic!("{verdict:?} beside another step"),
+        () = std::future::ready(()) => {}
+    }
+    world.clock.wait(doorward_core::ws::login::ASK_MAX);
+    drop(underway);
+    assert!(matches!(changed.await, Verdict::Busy { .. }));
+    assert_eq!((known(&world, "julian"), world.gate.access(id).wrong), (before, 0));
+    done(change(&world, wanted()).await);
 }
 
 fn mails(world: &World) -> Vec<Mail> {

@@ -68,6 +68,7 @@ struct Shared {
     wake: Condvar,
     samples: Mutex<VecDeque<Duration>>,
     compared: AtomicU64,
+    hashed: AtomicU64,
     dummy: Phc,
 }
 
@@ -105,6 +106,7 @@ impl HashPool {
             wake: Condvar::new(),
             samples: Mutex::default(),
             compared: AtomicU64::new(0),
+            hashed: AtomicU64::new(0),
             dummy,
         });
         let waiter = Waiter::start()
@@ -149,6 +151,11 @@ impl HashPool {
         Ok(())
     }
 
+    /// Waits for so long, to the microsecond.
+    pub async fn linger(&self, span: Duration) {
+        self.waiter.until(Instant::now() + span).await;
+    }
+
     /// What one of the last hashes took.
     fn drawn(&self) -> Duration {
         let mut chance = [0];
@@ -162,6 +169,11 @@ impl HashPool {
     /// How many passwords were compared since the start, with somebody's hash or with nobody's.
     pub fn compared(&self) -> u64 {
         self.shared.compared.load(Ordering::Relaxed)
+    }
+
+    /// How many passwords were hashed to be kept since the start.
+    pub fn hashed(&self) -> u64 {
+        self.shared.hashed.load(Ordering::Relaxed)
     }
 
     /// How many requests wait.
@@ -339,6 +351,7 @@ impl Shared {
         self.vault.random(&mut salt)?;
         let hash = argon2id(blocks, params, password, &salt)?;
         let peppered = self.vault.pepper(&*hash)?;
+        self.hashed.fetch_add(1, Ordering::Relaxed);
         Ok(Phc { params, pepper_key: peppered.key, salt, mac: peppered.mac })
     }
 

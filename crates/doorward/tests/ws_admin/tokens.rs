@@ -303,5 +303,11 @@ async fn rule_9_where_more_is_demanded_than_a_token_proved_it_is_not_good() {
     let token = web.token_for(&trader).await;
     assert_eq!(web.token_state(&token).await, "OK");
     demo.set_policy("/api/v1/firms/NORTH/policy", &json!({"otp_demanded": true})).await;
-    assert_ended(&demo, &mut web, &trader, &token, "one-time passwords are demanded").await;
+    assert_eq!(web.token_state(&token).await, "invalid token");
+    assert_eq!(demo.token_login(&trader.userid, &token).await, invalid("login"));
+    // It sleeps, and is ended all the same: it does not wake when less is demanded again.
+    let ended = web.ask(json!({"type": "revoketoken", "token": token})).await;
+    assert_eq!((&ended["result"], &ended["userid"]), (&json!("OK"), &json!(trader.userid)), "{ended}");
+    demo.set_policy("/api/v1/firms/NORTH/policy", &json!({"otp_demanded": false})).await;
+    assert_ended(&demo, &mut web, &trader, &token, "ended while it slept").await;
 }

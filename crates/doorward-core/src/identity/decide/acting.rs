@@ -216,16 +216,22 @@ impl Agent<'_> {
     }
 }
 
-/// What somebody may be told of a person: of themselves, or of a trader whom they serve. A reading is not written down,
-/// that it was refused is.
-pub fn see(agent: &Agent<'_>, view: &View<'_>, context: &Context) -> (Verdict, Option<Record>) {
+/// What somebody may be told of a person: of themselves, or of a trader whom they serve; `named`: the user id as sent. A
+/// reading is not written down, that it was refused is.
+pub fn see(
+    agent: &Agent<'_>,
+    view: &View<'_>,
+    named: Option<&str>,
+    context: &Context,
+) -> (Verdict, Option<Record>) {
     let shown = |person: &Person| Verdict::Person(Box::new(shown(person, view)));
     if let Some(oneself) = view.person.filter(|person| person.id == agent.person.id) {
         return (shown(oneself), None);
     }
     let refused = |failed, target, declined| {
-        let record = agent.refused(failed, target, Walk::Act, "see", context);
-        (Verdict::Declined(declined), Some(record))
+        let Record { entry, changes } = agent.refused(failed, target, Walk::Act, "see", context);
+        let entry = entry.naming(named.unwrap_or_default());
+        (Verdict::Declined(declined), Some(Record { entry, changes }))
     };
     if let Err(failed) = agent.may(Task::See, context) {
         return refused(failed, None, Declined::NotPermitted { field: None });

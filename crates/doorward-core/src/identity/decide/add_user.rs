@@ -10,11 +10,12 @@ pub use self::password::{NewPassword, PasswordFacts};
 use self::password::{new_password, usable};
 use self::steps::{Steps, signed};
 use super::acting::{Agent, Reach, Task, not_served};
+use super::link::knows_password;
 use super::password_set::initial;
 use super::person::{self, Edit, New, check_auth_system, check_profile};
 use super::{Failed, Misuse, Reason, Settle, View, failed};
 use crate::ask::{Declined, ShownSeed, TraderDetails, Verdict};
-use crate::audit::{Context, Deny, Record};
+use crate::audit::{Context, Deny, Outcome, Record};
 use crate::id::{FirmCode, PersonId, UserId};
 use crate::identity::enrolment::Seed;
 use crate::identity::person::{Kind, Password, Person, Phc, Profile};
@@ -30,6 +31,18 @@ pub struct Stepped {
     pub settle: Settle,
     /// For the store, in order, in one batch.
     pub records: Vec<Record>,
+}
+
+impl Stepped {
+    /// The same, with the user id that was named written down, where it was refused of nobody.
+    fn naming(mut self, userid: &str) -> Self {
+        for record in &mut self.records {
+            if record.entry.outcome == Outcome::Refused {
+                record.entry = record.entry.clone().naming(userid);
+            }
+        }
+        self
+    }
 }
 
 /// A seed that is made if all is well.
@@ -48,6 +61,8 @@ pub struct Made {
     pub id: PersonId,
     /// The first password.
     pub password: NewPassword,
+    /// The field that it was sent in.
+    pub sent_as: &'static str,
     /// The seed, where one is asked for.
     pub seed: Option<NewSeed>,
 }
@@ -66,6 +81,8 @@ pub enum Sets {
 /// A change as it is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
+    /// Whose, as sent.
+    pub userid: &'a str,
     /// The firm as sent; it never changes.
     pub firm: Option<&'a str>,
     /// Which password it sets.
@@ -152,7 +169,8 @@ impl From<Misuse> for No {
 const ADD: &str = "add";
 const CHANGE: &str = "change";
 
-/// What a trader is to become of, if the asker may add one so; `view`: the firm's policy, and whoever has the user id.
+/// What a trader is to become of, if the asker may add one so; `view`: the firm's policy, settled as to links
+/// ([`Effective::settled`]), and whoever has the user id.
 pub fn plan_add(
     agent: &Agent<'_>,
     userid: &str,
@@ -162,7 +180,7 @@ pub fn plan_add(
     context: &Context,
 ) -> Result<Addition, Box<Stepped>> {
     let planned = may_add(agent, userid, firm, details, view, context);
-    planned.map_err(|no| Box::new(no.stepped(agent, ADD, context)))
+    planned.map_err(|no| Box::new(no.stepped(agent, ADD, context).naming(userid)))
 }
 
 fn may_add(
@@ -186,6 +204,8 @@ fn may_add(
     let auth_system = match details.otp {
         Some(true) => {
             agent.is_fresh(context).map_err(|failed| No::denied(Some("use2fa"), failed, None))?;
+            // Whoever adds somebody sets the password.
+            may_see_seed(agent, true, &view.policy, None)?;
             AuthSystem::Otp
         }
         Some(false) => {
@@ -198,7 +218,9 @@ fn may_add(
         None => AuthSystem::Otp,
     };
     if view.person.is_some() {
-        return Err(No { declined: Declined::UserExists, why: None });
+        let failed =
+            failed(Check::AskerAllowed, Deny::UserIdTaken, "a user id that nobody has", "somebody's");
+        return Err(No::because(Declined::UserExists, failed, None));
     }
     Ok(Addition { userid, firm, auth_system })
 }
@@ -226,10 +248,13 @@ pub fn add(
     context: &Context,
 ) -> Stepped {
     let (actor, by) = (agent.actor(), Some(agent.person.id));
-    let Made { id, password, seed } = made;
-    let phc = match usable(&password, policy) {
+    let Made { id, password, sent_as, seed } = made;
+    let phc = match usable(&password, sent_as, policy) {
         Ok(phc) => phc,
-        Err(no) => return no.stepped(agent, None, Settle::Neutral, ADD, context),
+        Err(no) => {
+            let stepped = no.stepped(agent, None, Settle::Neutral, ADD, context);
+            return stepped.naming(addition.userid.as_str());
+        }
     };
     let password = if details.initial == Some(false) {
         Password::Own { phc, set_us: context.at }
@@ -257,7 +282,8 @@ pub fn add(
     }
 }
 
-/// Whether a trader may be changed as is wanted; the refusal where not.
+/// Whether a trader may be changed as is wanted; the refusal where not. The policy in `view` is settled as to links
+/// ([`Effective::settled`]).
 pub fn plan_change(
     agent: &Agent<'_>,
     wanted: &Wanted<'_>,
@@ -265,7 +291,7 @@ pub fn plan_change(
     context: &Context,
 ) -> Result<(), Box<Stepped>> {
     let planned = may_change(agent, wanted, view, context);
-    planned.map(|_| ()).map_err(|no| Box::new(no.stepped(agent, CHANGE, context)))
+    planned.map(|_| ()).map_err(|no| Box::new(no.stepped(agent, CHANGE, context).naming(wanted.userid)))
 }
 
 fn may_change<'a>(
@@ -304,7 +330,11 @@ fn may_change<'a>(
     }
     match details.otp {
         None => {}
-        Some(true) => may_issue(agent, details, person, context)?,
+        Some(true) => {
+            may_issue(agent, details, person, context)?;
+            let knows = wanted.sets != Sets::Nothing || knows_password(person, &agent.actor());
+            may_see_seed(agent, knows, &view.policy, Some(person))?;
+        }
         Some(false) => {
             password_alone(&view.policy, Some(person))?;
             if person.authenticator.has_seed() || person.auth_system == AuthSystem::Otp {
@@ -333,6 +363,30 @@ fn may_issue(
         return Err(No::missing("reason"));
     }
     Ok(())
+}
+
+/// Whether an asker may be shown somebody's seed. To an administrator it is what a setup link is: shown only where the
+/// desk lets a link be shown, to nobody who knows the password where the hand-over is split, and nowhere where a link is
+/// needed to register. A program has its rights from the desk.
+fn may_see_seed(
+    agent: &Agent<'_>,
+    knows_password: bool,
+    policy: &Effective,
+    target: Option<&Person>,
+) -> Result<(), No> {
+    let (deny, expected, seen) = match agent.person.kind {
+        Kind::Administrator if !policy.show_setup_link => {
+            (Deny::LinkNotShown, "seeds and links that the desk lets administrators see", "none")
+        }
+        Kind::Administrator if policy.split_handover && knows_password => {
+            (Deny::LinkNotShown, "an asker who does not know the password", "one who set or saw it")
+        }
+        Kind::Administrator if policy.registration_needs_link == Some(true) => {
+            (Deny::LinkNeeded, "people who register without a setup link", "people who need one")
+        }
+        Kind::Administrator | Kind::Desk | Kind::Trader | Kind::Service => return Ok(()),
+    };
+    Err(No::denied(Some("use2fa"), failed(Check::AskerAllowed, deny, expected, seen), target))
 }
 
 fn may(
@@ -388,8 +442,9 @@ fn profile_of(before: &Profile, details: &TraderDetails) -> Profile {
     profile
 }
 
-/// Changes a trader as planned. Whoever gives the present password is its owner: the new one is their own; one that is
-/// set without it is initial, unless the desk lets the program say otherwise (rule 7).
+/// Changes a trader as planned. Whoever gives the present password is its owner: the new one is their own, unless the
+/// asker knows the present one without them; one that is set without it is initial, unless the desk lets the program say
+/// otherwise (rule 7).
 pub fn change(
     agent: &Agent<'_>,
     wanted: &Wanted<'_>,
@@ -400,7 +455,7 @@ pub fn change(
 ) -> Stepped {
     let person = match may_change(agent, wanted, view, context) {
         Ok(person) => person,
-        Err(no) => return no.stepped(agent, CHANGE, context),
+        Err(no) => return no.stepped(agent, CHANGE, context).naming(wanted.userid),
     };
     let reason = wanted.details.reason.as_deref().and_then(|text| Reason::parse(text).ok());
     let mut steps = Steps { agent, person: person.clone(), records: Vec::new(), reason, context };

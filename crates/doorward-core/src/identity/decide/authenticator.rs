@@ -26,7 +26,7 @@ fn record(
 
 /// Gives somebody a new seed, pending until its first good code (T12). A registered authenticator is not replaced:
 /// it is taken away first (T13). From now on they prove themselves with it: a password alone lets them in no more,
-/// not even when the seed is revoked after wrong codes.
+/// not even when the seed is revoked after wrong codes. A live setup link is taken back (K2).
 pub fn issue(person: &Person, seed: Seed, actor: Actor, context: &Context) -> Result<Record, Misuse> {
     if person.kind == Kind::Service {
         return Err(Misuse::invalid(
@@ -44,6 +44,7 @@ pub fn issue(person: &Person, seed: Seed, actor: Actor, context: &Context) -> Re
     if person.auth_system == AuthSystem::Password {
         record.changes.push(Change::AuthSystem { person: person.id, auth_system: AuthSystem::Otp });
     }
+    record.changes.extend(revoke_live(person, context.at));
     Ok(record)
 }
 

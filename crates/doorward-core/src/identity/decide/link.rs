@@ -119,7 +119,7 @@ pub(super) fn may_register(person: &Person, policy: &Effective) -> Result<(), Fa
 }
 
 /// Whether an actor set somebody's initial password, or saw it when it was made.
-fn knows_password(person: &Person, actor: &Actor) -> bool {
+pub(super) fn knows_password(person: &Person, actor: &Actor) -> bool {
     match &person.password {
         Password::Own { .. } => false,
         Password::Initial { by, .. } => *by == actor.person(),

@@ -93,7 +93,7 @@ fn good<'a>(view: &View<'_>, person: &'a Person, hash: &TokenHash, now: Wall) ->
     (person.kind == Kind::Trader && proved).then_some(token)
 }
 
-/// A token of a trader whom a program serves.
+/// A token of a trader whom a program serves, whether it lets anybody in just now or not.
 fn found<'a>(
     agent: &Agent<'_>,
     view: &View<'a>,
@@ -103,9 +103,8 @@ fn found<'a>(
 ) -> Option<(&'a Person, &'a Token)> {
     let person = view.person.filter(|person| agent.serves(person))?;
     let named = userid.is_none_or(|of| UserId::parse(of).as_ref() == Ok(&person.userid));
-    let open = !view.firm.is_some_and(|firm| firm.closed);
-    let token = good(view, person, hash, now)?;
-    (named && open).then_some((person, token))
+    let token = person.tokens.live(hash, now)?;
+    named.then_some((person, token))
 }
 
 fn not_permitted(agent: &Agent<'_>, failed: Failed, what: &str, context: &Context) -> (Verdict, Record) {
@@ -126,13 +125,16 @@ pub fn check(
         let (verdict, record) = not_permitted(agent, failed, "check-token", context);
         return (verdict, Some(record));
     }
-    match found(agent, view, hash, userid, context.at) {
+    let open = !view.firm.is_some_and(|firm| firm.closed);
+    let found = found(agent, view, hash, userid, context.at);
+    match found.filter(|(person, _)| open && good(view, person, hash, context.at).is_some()) {
         Some((person, token)) => (known(person, token), None),
         None => (Verdict::Declined(Declined::InvalidToken), None),
     }
 }
 
-/// Ends a token; `view`: of whoever has it.
+/// Ends a token, one that sleeps as well: its firm may be opened again, or less be asked of its customer; `view`: of
+/// whoever has it.
 pub fn revoke(
     agent: &Agent<'_>,
     view: &View<'_>,

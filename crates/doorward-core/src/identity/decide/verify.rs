@@ -119,7 +119,7 @@ impl Case<'_> {
     fn entry(&self, event: Event, person: Option<&Person>) -> Entry {
         let entry = match person {
             Some(person) => entry_on(self.context, event, person, self.agent.actor()),
-            None => Entry::new(self.context, event, self.agent.actor()),
+            None => Entry::new(self.context, event, self.agent.actor()).naming(self.facts.login.userid),
         };
         match self.facts.source {
             Some(source) => entry.with_detail(format!("for {source}")),

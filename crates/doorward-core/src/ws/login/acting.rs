@@ -215,14 +215,15 @@ impl WsLogin {
             };
             return Ok(Ask::ChangeTrader(Box::new(TraderChange { asker, userid, firm, password, details })));
         }
-        let first = match (resets, present, new) {
+        let (sent_as, first) = match (resets, present, new) {
             (true, _, _) => return Err(Unfit::Invalid("resetpass")),
             (false, Some(_), Some(_)) => return Err(Unfit::Invalid("newpass")),
             (false, None, None) => return Err(Unfit::Missing("pass")),
-            (false, Some(first), None) | (false, None, Some(first)) => first,
+            (false, Some(first), None) => ("pass", first),
+            (false, None, Some(first)) => ("newpass", first),
         };
         let password = self.encrypted(first).ok_or(Unfit::NoChallenge)?;
-        Ok(Ask::AddTrader(Box::new(NewTrader { asker, userid, firm, password, details })))
+        Ok(Ask::AddTrader(Box::new(NewTrader { asker, userid, firm, password, sent_as, details })))
     }
 
     /// The present password and the new one; neither, where no password is to be changed.

@@ -535,7 +535,10 @@ fn bind_audit(
             stranger_or_session = Some(stranger(begins, *chars));
             (None, stranger_or_session.as_deref())
         }
-        Actor::Person { id, .. } => (Some(signed(id.as_u64())), session_name(entry)),
+        Actor::Person { id, .. } => {
+            stranger_or_session = entry.named.as_ref().map(|named| stranger(&named.begins, named.chars));
+            (Some(signed(id.as_u64())), stranger_or_session.as_deref().or_else(|| session_name(entry)))
+        }
         Actor::FixSession { .. } | Actor::Local { .. } | Actor::Node | Actor::Nobody => {
             (None, session_name(entry))
         }

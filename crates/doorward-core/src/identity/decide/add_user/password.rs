@@ -6,12 +6,13 @@ use crate::ask::{Declined, Padding, TraderDetails, Verdict};
 use crate::audit::{Context, Deny, Entry, Event, Record};
 use crate::identity::attempt::Admission;
 use crate::identity::change::Change;
-use crate::identity::decide::acting::Agent;
+use crate::identity::decide::acting::{Agent, Task};
+use crate::identity::decide::link::knows_password;
 use crate::identity::decide::login::Opened;
 use crate::identity::decide::password_set::{initial, password_set};
 use crate::identity::decide::{Failed, Settle, View, entry_on, failed, standing};
 use crate::identity::password::Rule;
-use crate::identity::person::{Password, Person, Phc};
+use crate::identity::person::{Kind, Password, Person, Phc};
 use crate::identity::policy::Effective;
 use crate::trace::{Check, Trace, Walk};
 
@@ -46,6 +47,19 @@ pub enum PasswordFacts {
     Reset(NewPassword),
 }
 
+impl PasswordFacts {
+    /// Whether a new password is looked at at all. With a present one that proves nothing it is not, whatever the reason:
+    /// what it costs would tell that the password was right, for instance of somebody who is disabled (E3).
+    pub fn is_proved(&self, view: &View<'_>, person: &Person, context: &Context) -> bool {
+        match self {
+            Self::Reset(_) => true,
+            Self::Changed { admission, padding, opened, matches, new: _ } => {
+                proved(view, person, (*admission, *padding, *opened, *matches), context).is_ok()
+            }
+        }
+    }
+}
+
 /// A password that cannot be set.
 pub(super) struct Unusable {
     failed: Failed,
@@ -71,8 +85,12 @@ impl Unusable {
     }
 }
 
-/// The hash of a new password, if it can be set.
-pub(super) fn usable(new: &NewPassword, policy: &Effective) -> Result<Phc, Box<Unusable>> {
+/// The hash of a new password, if it can be set; `field`: the one that it was sent in.
+pub(super) fn usable(
+    new: &NewPassword,
+    field: &'static str,
+    policy: &Effective,
+) -> Result<Phc, Box<Unusable>> {
     let unreadable = |check, deny, expected, seen, field| {
         let verdict = Verdict::Declined(Declined::Invalid { field });
         Err(Box::new(Unusable { failed: failed(check, deny, expected, seen), verdict }))
@@ -95,10 +113,13 @@ pub(super) fn usable(new: &NewPassword, policy: &Effective) -> Result<Phc, Box<U
         }
         (Opened::Replayed, _) => {
             let (check, deny) = (Check::CiphertextFresh, Deny::ReplayedCiphertext);
-            unreadable(check, deny, "a fresh ciphertext", "one seen before", "newpass")
+            unreadable(check, deny, "a fresh ciphertext", "one seen before", field)
         }
     }
 }
+
+/// The field of a new password in a change.
+const NEW: &str = "newpass";
 
 /// Whether the present password of somebody proves that the change is theirs. What fails here is one answer.
 fn proved(
@@ -159,7 +180,7 @@ pub(super) fn new_password(
         |unusable: Unusable, settle| Box::new(unusable.stepped(agent, Some(person), settle, CHANGE, context));
     match facts {
         PasswordFacts::Reset(new) => {
-            let phc = usable(new, &view.policy).map_err(|no| refused(*no, Settle::Neutral))?;
+            let phc = usable(new, NEW, &view.policy).map_err(|no| refused(*no, Settle::Neutral))?;
             let mut record = password_set(person, phc.clone(), &view.policy, agent.actor(), context);
             if details.initial == Some(false) {
                 let password = Password::Own { phc, set_us: context.at };
@@ -180,8 +201,8 @@ pub(super) fn new_password(
                 let settle = if wrong { Settle::Wrong } else { Settle::Neutral };
                 refused(Unusable { failed, verdict }, settle)
             })?;
-            let phc = usable(new, &view.policy).map_err(|no| refused(*no, Settle::Right))?;
-            let password = if details.initial == Some(true) {
+            let phc = usable(new, NEW, &view.policy).map_err(|no| refused(*no, Settle::Right))?;
+            let password = if details.initial == Some(true) || may_not_last(agent, person) {
                 initial(phc, &view.policy, Some(agent.person.id), context)
             } else {
                 Password::Own { phc, set_us: context.at }
@@ -192,6 +213,13 @@ pub(super) fn new_password(
             Ok(Settle::Right)
         }
     }
+}
+
+/// Whether the present password does not prove that its owner chose the new one: the asker set it, or is an
+/// administrator, who knows both from now on. The right to set lasting ones is for whoever relays a first change.
+fn may_not_last(agent: &Agent<'_>, person: &Person) -> bool {
+    let knows = agent.person.kind == Kind::Administrator || knows_password(person, &agent.actor());
+    knows && !agent.holds(Task::LastingPassword)
 }
 
 const fn is_password(change: &Change) -> bool {

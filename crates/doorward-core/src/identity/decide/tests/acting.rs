@@ -5,6 +5,7 @@ mod token;
 mod verify;
 
 use super::*;
+use crate::audit::Named;
 use crate::identity::decide::acting::{Agent, see};
 use crate::identity::token::{Token, TokenHash};
 
@@ -46,6 +47,11 @@ fn firms_administrator() -> Person {
 
 fn agent(person: &Person) -> Agent<'_> {
     Agent { person, firm: None, factor_at: None }
+}
+
+/// How a record names somebody of whom it says nothing else.
+fn named(userid: &str) -> Option<Named> {
+    Some(Named { begins: userid.chars().take(3).collect(), chars: userid.len() })
 }
 
 fn of_another_firm(mut person: Person) -> Person {
@@ -95,7 +101,7 @@ fn rule_10_who_is_seen_by_whom() {
     let (program, amanda) = (program(&[Right::Verify]), firms_administrator());
     let s = trader();
     for asker in [&program, &amanda, s.person.as_ref().unwrap()] {
-        let (verdict, record) = see(&agent(asker), &s.view(), &s.context());
+        let (verdict, record) = see(&agent(asker), &s.view(), Some(USERID), &s.context());
         let Verdict::Person(shown) = verdict else { panic!("{verdict:?}") };
         assert_eq!((shown.userid.as_str(), shown.active, shown.registered), (USERID, true, false));
         assert_eq!(record, None, "a reading");
@@ -105,7 +111,7 @@ fn rule_10_who_is_seen_by_whom() {
     let nobody = Situation { person: None, ..trader() };
     for s in [&foreign, &nobody] {
         for asker in [&program, &amanda] {
-            let (verdict, record) = see(&agent(asker), &s.view(), &s.context());
+            let (verdict, record) = see(&agent(asker), &s.view(), Some(USERID), &s.context());
             assert_eq!(
                 verdict,
                 Verdict::Declined(crate::ask::Declined::UnknownUser),
@@ -114,12 +120,13 @@ fn rule_10_who_is_seen_by_whom() {
             let record = record.unwrap();
             sound(&record);
             assert_eq!((record.entry.event, record.entry.subject), (Event::StepRefused, None));
+            assert_eq!(record.entry.named, named(USERID));
         }
     }
     for (deny, spoil) in NOT_HEARD {
         let (mut program, mut s) = (program.clone(), trader());
         spoil(&mut program, &mut s);
-        let (verdict, record) = see(&agent(&program), &s.view(), &s.context());
+        let (verdict, record) = see(&agent(&program), &s.view(), Some(USERID), &s.context());
         assert_eq!(verdict, Verdict::Declined(crate::ask::Declined::NotPermitted { field: None }));
         assert_eq!(record.unwrap().entry.reason, Some(deny));
     }

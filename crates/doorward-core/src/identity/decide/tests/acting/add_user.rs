@@ -44,7 +44,7 @@ fn changed(
         Some(PasswordFacts::Changed { .. }) => Sets::Changed,
         Some(PasswordFacts::Reset(_)) => Sets::Reset,
     };
-    let wanted = Wanted { firm: Some("FINT"), sets, details };
+    let wanted = Wanted { userid: USERID, firm: Some("FINT"), sets, details };
     let seed = (details.otp == Some(true)).then(new_seed);
     let planned = plan_change(asker, &wanted, &s.view(), &s.context());
     let stepped = change(asker, &wanted, &s.view(), facts.as_ref(), seed, &s.context());
@@ -68,7 +68,7 @@ fn added(asker: &Agent<'_>, s: &Situation, details: &TraderDetails) -> Result<Pe
         other => panic!("{other:?}"),
     })?;
     let seed = (details.otp == Some(true)).then(new_seed);
-    let made = Made { id: PersonId::from_random(77), password: new_password(), seed };
+    let made = Made { id: PersonId::from_random(77), password: new_password(), sent_as: "pass", seed };
     let stepped = add(asker, addition, details, made, &s.policy, &s.context());
     stepped.records.iter().for_each(sound);
     assert!(matches!(stepped.verdict, Verdict::StepDone(_)), "{stepped:?}");
@@ -77,6 +77,13 @@ fn added(asker: &Agent<'_>, s: &Situation, details: &TraderDetails) -> Result<Pe
     person.apply(first);
     stepped.records.iter().flat_map(|record| &record.changes).skip(1).for_each(|next| person.apply(next));
     Ok(person)
+}
+
+/// A trader of a firm whose administrators may see setup links.
+fn shown() -> Situation {
+    let mut s = trader();
+    s.policy.show_setup_link = true;
+    s
 }
 
 fn nothing() -> TraderDetails {
@@ -117,7 +124,7 @@ fn rule_11_an_addition_with_a_seed_waits_for_its_first_code() {
     let declined = Declined::NotPermitted { field: Some("use2fa") };
     assert_eq!(added(&agent(&amanda), &trader(), &details), Err(declined), "T14");
     let fresh = Agent { factor_at: Some(NOW), ..agent(&amanda) };
-    assert_eq!(added(&fresh, &trader(), &details).unwrap().authenticator.state(), "pending");
+    assert_eq!(added(&fresh, &shown(), &details).unwrap().authenticator.state(), "pending");
 }
 
 #[test]
@@ -159,6 +166,12 @@ fn rule_10_what_cannot_be_added_is_said() {
     );
     assert_eq!(planned("a b", None, &none, &nothing()), declined(Declined::Invalid { field: "userid" }));
     assert_eq!(planned(USERID, None, &s.view(), &nothing()), declined(Declined::UserExists));
+    let asker = agent(&program);
+    let taken = plan_add(&asker, USERID, None, &nothing(), &s.view(), &s.context()).unwrap_err();
+    sound(&taken.records[0]);
+    let entry = &taken.records[0].entry;
+    assert_eq!((entry.reason, &entry.subject), (Some(Deny::UserIdTaken), &None), "Q4, Q1: who looks is seen");
+    assert_eq!(entry.named, named(USERID), "and after whom");
     let mut attr = serde_json::Map::new();
     attr.insert("x".into(), "y".repeat(5_000).into());
     let large = TraderDetails { attr: Some(attr), ..nothing() };
@@ -206,6 +219,39 @@ fn rule_10_whoever_gives_the_present_password_is_its_owner() {
     let stepped = changed(&agent(&program), &mut s, &nothing(), Some(present(false)));
     assert_eq!(stepped.verdict, Verdict::PasswordIssue { reason: Rule::PresentWrong.id() });
     assert_eq!((stepped.settle, stepped.records[0].entry.reason), (Settle::Wrong, Some(Deny::WrongPassword)));
+}
+
+#[test]
+fn rule_7_with_the_present_password_whoever_set_it_makes_none_that_lasts() {
+    let (first, lasting, amanda) =
+        (program(&[Right::Add, Right::Change]), program(&ALL), firms_administrator());
+    let by = |by: Option<&Person>| Password::Initial {
+        phc: phc(),
+        set_us: NOW - HOUR,
+        expires_us: NOW + HOUR,
+        by: by.map(|by| by.id),
+    };
+    for (asker, before, lasts) in [
+        (&first, by(Some(&first)), false),
+        (&first, by(Some(&amanda)), true),
+        (&first, by(None), true),
+        (&first, own_password(), true),
+        (&lasting, by(Some(&lasting)), true),
+        (&amanda, by(Some(&amanda)), false),
+        (&amanda, by(Some(&first)), false),
+        (&amanda, own_password(), false),
+    ] {
+        let mut s = trader();
+        s.who().password = before.clone();
+        let stepped = changed(&agent(asker), &mut s, &nothing(), Some(present(true)));
+        assert!(matches!(stepped.verdict, Verdict::StepDone(_)), "{stepped:?}");
+        match &s.who().password {
+            Password::Own { .. } => assert!(lasts, "{} {before:?}", asker.userid),
+            Password::Initial { by, .. } => {
+                assert_eq!((lasts, *by), (false, Some(asker.id)), "{} {before:?}", asker.userid);
+            }
+        }
+    }
 }
 
 #[test]
@@ -280,7 +326,7 @@ fn rule_10_fields_given_are_set_and_fields_absent_are_kept() {
     let same = changed(&agent(&program(&ALL)), &mut s, &rate, None);
     assert!(same.records.is_empty(), "nothing was different");
     let (program, s) = (program(&ALL), s);
-    let wanted = Wanted { firm: Some("OTHER"), sets: Sets::Nothing, details: &nothing() };
+    let wanted = Wanted { userid: USERID, firm: Some("OTHER"), sets: Sets::Nothing, details: &nothing() };
     let refused = plan_change(&agent(&program), &wanted, &s.view(), &s.context()).unwrap_err();
     assert_eq!(refused.verdict, Verdict::Declined(Declined::Invalid { field: "firm" }), "it never changes");
 }
@@ -297,6 +343,7 @@ fn q1_rule_10_who_is_not_served_is_not_there_and_others_of_the_firm_are_not_touc
             let stepped = changed(&agent(&asker), s, &details, None);
             assert_eq!(stepped.verdict, Verdict::Declined(Declined::UnknownUser));
             assert_eq!(stepped.records[0].entry.subject, None, "of whom it says nothing");
+            assert_eq!(stepped.records[0].entry.named, named(USERID), "but who was named");
         }
         for kind in [Kind::Administrator, Kind::Service] {
             let mut s = trader();
@@ -316,7 +363,7 @@ fn q1_rule_10_who_is_not_served_is_not_there_and_others_of_the_firm_are_not_touc
 fn t14_rule_10_an_administrator_has_no_reset_and_no_rate_and_a_seed_with_a_fresh_code_only() {
     let amanda = firms_administrator();
     let roles = TraderDetails { roles: Some("YY".into()), ..nothing() };
-    let mut s = trader();
+    let mut s = shown();
     assert!(matches!(changed(&agent(&amanda), &mut s, &roles, None).verdict, Verdict::StepDone(_)));
     assert_eq!(s.who().profile.roles.as_deref(), Some("YY"));
     let rate = TraderDetails { broker_comm_rate: Some("1".into()), ..nothing() };
@@ -333,9 +380,68 @@ fn t14_rule_10_an_administrator_has_no_reset_and_no_rate_and_a_seed_with_a_fresh
     );
     let fresh = Agent { factor_at: Some(NOW - Duration::from_secs(300)), ..agent(&amanda) };
     assert!(matches!(changed(&fresh, &mut s, &seed, None).verdict, Verdict::StepDone(_)));
-    let mut s = with_code();
+    let mut s = Situation { policy: s.policy, ..with_code() };
     let unexplained = changed(&fresh, &mut s, &seed, None);
     assert_eq!(unexplained.verdict, Verdict::Declined(Declined::Missing { field: "reason" }));
     let explained = TraderDetails { reason: Some("lost".into()), ..seed };
     assert!(matches!(changed(&fresh, &mut s, &explained, None).verdict, Verdict::StepDone(_)));
+}
+
+#[test]
+fn t14_rule_11_an_administrator_sees_a_seed_where_a_setup_link_could_be_shown_only() {
+    let amanda = firms_administrator();
+    let fresh = Agent { factor_at: Some(NOW), ..agent(&amanda) };
+    let seed = TraderDetails { otp: Some(true), reason: Some("lost".into()), ..nothing() };
+    let by = |by: &Person| Password::Initial {
+        phc: phc(),
+        set_us: NOW - HOUR,
+        expires_us: NOW + HOUR,
+        by: Some(by.id),
+    };
+    type Set = fn(&mut Effective);
+    let (none, split, link): (Set, Set, Set) = (
+        |_| {},
+        |policy| policy.split_handover = true,
+        |policy| *policy = Effective { registration_needs_link: None, ..*policy }.settled(true),
+    );
+    let hidden: Set = |policy| policy.show_setup_link = false;
+    let cases: [(Set, Password, Option<PasswordFacts>, Option<Deny>); 7] = [
+        (hidden, own_password(), None, Some(Deny::LinkNotShown)),
+        (none, by(&amanda), None, None),
+        (split, own_password(), None, None),
+        (split, by(&program(&ALL)), None, None),
+        (split, by(&amanda), None, Some(Deny::LinkNotShown)),
+        (split, own_password(), Some(present(true)), Some(Deny::LinkNotShown)),
+        (link, own_password(), None, Some(Deny::LinkNeeded)),
+    ];
+    for (n, (set, password, facts, deny)) in cases.into_iter().enumerate() {
+        for authenticator in [Authenticator::None, active()] {
+            let mut s = shown();
+            set(&mut s.policy);
+            (s.who().password, s.who().authenticator) = (password.clone(), authenticator);
+            let stepped = changed(&fresh, &mut s, &seed, facts.clone());
+            assert_eq!(stepped.records[0].entry.reason, deny, "{n}");
+            match deny {
+                Some(_) => assert_eq!(stepped.verdict, denied(Some("use2fa")), "{n}"),
+                None => assert!(matches!(stepped.verdict, Verdict::StepDone(_)), "{n}"),
+            }
+            let mut s = Situation { policy: s.policy, ..trader() };
+            let stepped = changed(&agent(&program(&ALL)), &mut s, &seed, None);
+            assert!(matches!(stepped.verdict, Verdict::StepDone(_)), "{n}: a program may as ever");
+        }
+        let mut s = shown();
+        set(&mut s.policy);
+        let refused = n == 0 || (2..=6).contains(&n);
+        assert_eq!(added(&fresh, &s, &seed).is_err(), refused, "{n}: who adds, sets the password");
+    }
+}
+
+#[test]
+fn k2_a_seed_that_is_handed_over_takes_the_live_setup_link_back() {
+    let mut s = newcomer();
+    let seed = TraderDetails { otp: Some(true), ..nothing() };
+    let stepped = changed(&agent(&program(&ALL)), &mut s, &seed, None);
+    assert!(matches!(stepped.verdict, Verdict::StepDone(_)));
+    assert_eq!(stepped.records.len(), 1);
+    assert_eq!(s.who().link.as_ref().unwrap().state, LinkState::Revoked { at_us: NOW });
 }

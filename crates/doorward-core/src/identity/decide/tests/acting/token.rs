@@ -100,6 +100,24 @@ fn rule_9_the_program_looks_at_a_token_and_ends_it() {
 }
 
 #[test]
+fn rule_9_a_token_that_sleeps_is_ended_as_well_and_does_not_wake() {
+    let sleeps: [fn(&mut Situation, bool); 2] =
+        [|s, sleeps| s.firm.closed = sleeps, |s, sleeps| s.policy.otp_demanded = sleeps];
+    let program = program(&[Right::Token]);
+    for put in sleeps {
+        let mut s = trader();
+        give_token(s.who(), 0);
+        put(&mut s, true);
+        assert_eq!(check(&agent(&program), &s.view(), &HASHED, None, &s.context()), (INVALID, None));
+        let (verdict, record) = revoke(&agent(&program), &s.view(), &HASHED, None, &s.context());
+        assert!(matches!(verdict, Verdict::TokenKnown { .. }), "{verdict:?}");
+        s.then(&record.unwrap());
+        put(&mut s, false);
+        assert_eq!(by_token(&s, HASHED).verdict, INVALID);
+    }
+}
+
+#[test]
 fn rule_10_a_token_of_somebody_who_is_not_served_is_none() {
     let mut s = with_token();
     s.person = s.person.map(of_another_firm);
