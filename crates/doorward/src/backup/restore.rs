@@ -106,7 +106,7 @@ pub fn restore(
     now: &dyn Fn() -> Wall,
     progress: Progress<'_>,
 ) -> Result<Restored, Fault> {
-    let into = std::path::absolute(to.into).map_err(|error| Fault::disk(to.into, &error))?;
+    let into = real_place(to.into).map_err(|error| Fault::disk(to.into, &error))?;
     let to = To { into: &into, ..to };
     check_is_empty(to.into)?;
     let Unsealed { opened, opener, size, .. } = unseal(file, vault)?;
@@ -116,6 +116,11 @@ pub fn restore(
     let done = settle(&partial.dir, opened.header, to, vault, now())?;
     partial.put_in_place(to.into)?;
     Ok(done)
+}
+
+/// Where a directory is or will be; that of a symbolic link is what it leads to.
+fn real_place(into: &Path) -> io::Result<PathBuf> {
+    if into.is_symlink() { into.canonicalize() } else { std::path::absolute(into) }
 }
 
 fn check_is_empty(into: &Path) -> Result<(), Fault> {
@@ -141,13 +146,30 @@ impl Partial {
         let dir = into.with_file_name(name);
         let failed = |error: io::Error| Fault::disk(&dir, &error);
         if dir.exists() {
-            if !dir.join(MARKER).exists() {
+            // A restore was killed here, maybe before it could say so.
+            let is_empty = fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_none());
+            if !is_empty && !dir.join(MARKER).exists() {
                 return Err(Fault::Disk(format!("{}: is no work of a restore; move it away", dir.display())));
             }
-            // A restore was killed here.
             fs::remove_dir_all(&dir).map_err(failed)?;
         }
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
+        let place = into.display();
+        if into.exists() {
+            // Whether its name can be taken in the end: better known now than then.
+            let renamed = fs::rename(into, &dir).and_then(|()| fs::rename(&dir, into));
+            renamed.map_err(|error| {
+                Fault::Disk(format!(
+                    "{place}: cannot be replaced: {error}: it is a mount point, or what holds it is not to be written \
+                     to; name a directory that is not there yet, such as {place}/data"
+                ))
+            })?;
+        }
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|error| {
+            let dir = dir.display();
+            Fault::Disk(format!(
+                "{dir}: {error}: a restore works beside {place} until it is done, and must be able to write there"
+            ))
+        })?;
         File::create_new(dir.join(MARKER)).map_err(failed)?;
         Ok(Self { dir, in_place: false })
     }

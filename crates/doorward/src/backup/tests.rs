@@ -486,3 +486,27 @@ fn v7_messages_of_before_the_instant_that_a_backup_reaches_are_in_it() {
     world.restore("b", "new").unwrap();
     assert_eq!(log(&world.path("new")).1.messages, 7);
 }
+
+#[test]
+fn v7_an_empty_place_is_taken_where_it_really_is() {
+    let world = World::new();
+    write(&world.store("data"), 1);
+    world.make("b").unwrap();
+    // A restore that was killed before it could say whose the folder is.
+    fs::create_dir(world.path("new.partial")).unwrap();
+    world.restore("b", "new").unwrap();
+    assert!(!world.path("new.partial").exists());
+    // A usual place is a link to a larger disk.
+    fs::create_dir_all(world.path("disk/place")).unwrap();
+    std::os::unix::fs::symlink(world.path("disk/place"), world.path("link")).unwrap();
+    world.restore("b", "link").unwrap();
+    assert!(world.path("link").is_symlink() && world.path("disk/place/book.db").exists());
+    assert!(!world.path("link.partial").exists() && !world.path("disk/place.partial").exists());
+    // Where its work cannot have its name: that is told, with what to do, and before anything is unpacked.
+    let long = "n".repeat(250);
+    let fault = world.restore("b", &long).unwrap_err().to_string();
+    assert!(fault.contains("a restore works beside"), "{fault}");
+    fs::create_dir(world.path(&long)).unwrap();
+    let fault = world.restore("b", &long).unwrap_err().to_string();
+    assert!(fault.contains("cannot be replaced") && fault.contains(&format!("{long}/data")), "{fault}");
+}
