@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
@@ -35,6 +35,8 @@ pub struct From<'a> {
     pub node: &'a str,
     /// Whether it is made although what is in it does not verify; it says so then.
     pub damaged: bool,
+    /// Room in bytes that stays free on the data directory's disk: where it is full, a node decides nothing.
+    pub reserve_bytes: u64,
 }
 
 /// Makes a backup. Under its name there is a whole one or none; one that is there already is never touched.
@@ -89,6 +91,35 @@ fn write_verified(
     Ok(header)
 }
 
+/// How much room a copy of the book takes at most.
+fn book_bytes(data_dir: &Path) -> u64 {
+    let length = |name| fs::metadata(data_dir.join(name)).map_or(0, |data| data.len());
+    length(BOOK.to_owned()).saturating_add(length(format!("{BOOK}-wal")))
+}
+
+/// Whether what is written into a folder leaves a reserve free on its disk.
+fn check_room(folder: &Path, bytes: u64, reserve: u64) -> Result<(), Fault> {
+    let disk = rustix::fs::statvfs(folder).map_err(|error| Fault::disk(folder, &error.into()))?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let needed = bytes.saturating_add(reserve);
+    if free >= needed {
+        return Ok(());
+    }
+    Err(Fault::Disk(format!(
+        "{}: {free} bytes are free on this disk, and {needed} are needed: {bytes} for the backup, {reserve} that stay free \
+         for the node",
+        folder.display()
+    )))
+}
+
+/// Whether a backup has room; on the node's own disk it leaves the node's reserve.
+fn check_room_for(from: From<'_>, file: &Path, bytes: u64) -> Result<(), Fault> {
+    let folder = folder_of(file);
+    let device = |path: &Path| fs::metadata(path).map(|data| data.dev());
+    let is_same = device(folder).ok().is_some_and(|there| device(from.data_dir).ok() == Some(there));
+    check_room(folder, bytes, if is_same { from.reserve_bytes } else { 0 })
+}
+
 /// Writes a backup under a new key; how long the file is.
 fn write_new(
     from: From<'_>,
@@ -104,6 +135,8 @@ fn write_new(
     let (wrapped, key) = vault.new_backup_key(&id)?;
     let pieces = all.pieces.iter();
     let content_bytes = pieces.fold(END_BYTES, |sum, piece| sum.saturating_add(piece.file.bytes()));
+    let already = fs::metadata(to).map_or(0, |data| data.len());
+    check_room_for(from, to, sealed_bytes(content_bytes).saturating_sub(already))?;
     let header = Header {
         id,
         node: from.node.to_owned(),
@@ -149,6 +182,7 @@ fn gather(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathere
     let config = fs::read(from.config).map_err(|error| Fault::disk(from.config, &error))?;
     let mut pieces = vec![Piece::here(CONFIG.to_owned(), config)];
     let copy = work.dir.join(BOOK);
+    check_room(&work.dir, book_bytes(from.data_dir), from.reserve_bytes)?;
     let mark = sqlite::copy_beside(from.data_dir, &copy)?;
     if mark.is_some() {
         pieces.push(Piece::lying(BOOK.to_owned(), copy)?);
@@ -294,6 +328,9 @@ fn put_in_place(beside: &Path, file: &Path) -> io::Result<()> {
 
 /// Makes the name of a file durable.
 pub(super) fn sync_folder(of: &Path) -> io::Result<()> {
-    let folder = of.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder_of(of))?.sync_all()
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -52,7 +52,7 @@ impl World {
 
     fn make_of(&self, name: &str, damaged: bool) -> Result<Header, Fault> {
         let (data, config) = (self.path("data"), self.path("doorward.toml"));
-        let from = From { data_dir: &data, config: &config, node: NODE, damaged };
+        let from = From { data_dir: &data, config: &config, node: NODE, damaged, reserve_bytes: 0 };
         super::make(from, &self.vault, &|| NOW, &self.path(name), &mut |done, of| assert!(done <= of))
     }
 
@@ -459,7 +459,7 @@ fn v7_what_is_dropped_while_a_backup_is_written_is_in_it() {
     write(&world.store("data"), 200);
     fill_log(&world.path("data"), 120);
     let (data, config) = (world.path("data"), world.path("doorward.toml"));
-    let from = From { data_dir: &data, config: &config, node: NODE, damaged: false };
+    let from = From { data_dir: &data, config: &config, node: NODE, damaged: false, reserve_bytes: 0 };
     let mut drop_oldest = |_, _| {
         for oldest in ["streams/00000000000000000001.str", "journal/00000000000000000001.seg"] {
             let _ = fs::remove_file(data.join(oldest));
@@ -477,7 +477,7 @@ fn v7_messages_of_before_the_instant_that_a_backup_reaches_are_in_it() {
     let world = World::new();
     write(&world.store("data"), 1);
     let (data, config) = (world.path("data"), world.path("doorward.toml"));
-    let from = From { data_dir: &data, config: &config, node: NODE, damaged: false };
+    let from = From { data_dir: &data, config: &config, node: NODE, damaged: false, reserve_bytes: 0 };
     let until = || {
         fill_log(&data, 7);
         NOW
@@ -509,4 +509,21 @@ fn v7_an_empty_place_is_taken_where_it_really_is() {
     fs::create_dir(world.path(&long)).unwrap();
     let fault = world.restore("b", &long).unwrap_err().to_string();
     assert!(fault.contains("cannot be replaced") && fault.contains(&format!("{long}/data")), "{fault}");
+}
+
+#[test]
+fn q10_a_backup_leaves_the_room_that_the_node_needs() {
+    let world = World::new();
+    write(&world.store("data"), 3);
+    let (data, config) = (world.path("data"), world.path("doorward.toml"));
+    let book = fs::metadata(data.join("book.db")).unwrap().len();
+    let from = From { data_dir: &data, config: &config, node: NODE, damaged: false, reserve_bytes: 1 << 60 };
+    let made = super::make(from, &world.vault, &|| NOW, &world.path("b"), &mut |_, _| {});
+    let fault = made.unwrap_err().to_string();
+    assert!(
+        fault.contains("bytes are free on this disk") && fault.contains(&format!("{book} for")),
+        "{fault}"
+    );
+    assert_eq!(world.left(), ["data", "doorward.toml"]);
+    assert_eq!(fs::read_dir(data.join("backup")).unwrap().count(), 1, "nothing was copied");
 }

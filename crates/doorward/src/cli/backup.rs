@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use doorward_core::limits::Limit;
 use serde_json::{Value, json};
 
 use super::config::ConfigFile;
@@ -55,7 +56,9 @@ pub(super) fn run(args: &BackupArgs) -> Result<Exit, CliError> {
     let config = args.config.load()?;
     let vault = open_vault(&config)?;
     let (data_dir, config_file) = (&config.data_dir, &args.config.config);
-    let from = Source { data_dir, config: config_file, node: &config.node, damaged: args.damaged };
+    let reserve_bytes = Limit::DiskFreeMiB.max() << 20;
+    let (node, damaged) = (&config.node, args.damaged);
+    let from = Source { data_dir, config: config_file, node, damaged, reserve_bytes };
     let clock = Clock::system();
     let mut shown = Shown::new(args.quiet);
     let header =
