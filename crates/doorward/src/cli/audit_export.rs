@@ -65,6 +65,11 @@ fn instant(text: &str) -> Result<Wall, String> {
 }
 
 pub(super) fn run(args: &ExportArgs) -> Result<Exit, CliError> {
+    // 2 says that something was found, as with `audit verify`.
+    exported(args).map_err(CliError::as_refused)
+}
+
+fn exported(args: &ExportArgs) -> Result<Exit, CliError> {
     let dir = match &args.journal {
         Some(dir) => dir.clone(),
         None => args.file.load()?.data_dir.join("journal"),
@@ -150,7 +155,7 @@ mod tests {
         Ok(Entry { no, hash: [0xAB; 32], bytes })
     }
 
-    fn exported(format: Format, since: Option<Wall>, records: Vec<Result<Entry, Fault>>) -> String {
+    fn text_of(format: Format, since: Option<Wall>, records: Vec<Result<Entry, Fault>>) -> String {
         let file = ConfigFile { config: PathBuf::new() };
         let args = ExportArgs { file, journal: None, format, from: 1, to: None, since, until: None };
         let mut out = Vec::new();
@@ -161,11 +166,11 @@ mod tests {
     #[test]
     fn q8_a_cell_that_a_spreadsheet_would_run_is_quoted() {
         for begins in ["=cm", "+12", "-12", "@SU"] {
-            let csv = exported(Format::Csv, None, vec![record(1, begins, 0)]);
+            let csv = text_of(Format::Csv, None, vec![record(1, begins, 0)]);
             assert!(csv.contains(&format!(",\"'{begins}… (9 characters)\",")), "{csv}");
             assert!(csv.contains(",\"'=1+1, \"\"x\"\"\","), "{csv}");
         }
-        let csv = exported(Format::Csv, None, vec![record(1, "\u{1b}[2", 0)]);
+        let csv = text_of(Format::Csv, None, vec![record(1, "\u{1b}[2", 0)]);
         assert!(!csv.contains('\u{1b}'), "{csv}");
         let lines: Vec<_> = csv.split_terminator("\r\n").collect();
         assert_eq!((lines.len(), lines[0]), (2, COLUMNS.join(",").as_str()));
@@ -175,11 +180,22 @@ mod tests {
     #[test]
     fn q4_a_line_of_json_holds_what_was_written_down_and_its_hash() {
         let text =
-            exported(Format::Jsonl, Some(Wall::from_s(5)), vec![record(1, "abc", 4), record(2, "abc", 5)]);
+            text_of(Format::Jsonl, Some(Wall::from_s(5)), vec![record(1, "abc", 4), record(2, "abc", 5)]);
         let line: Value = serde_json::from_str(text.trim_end()).unwrap();
         assert_eq!((&line["no"], &line["event"]), (&json!(2), &json!("login-refused")), "{text}");
         assert_eq!(line["actor"], json!({"kind": "unknown", "begins": "abc", "chars": 9}));
         assert_eq!(line["hash"].as_str().map(str::len), Some(64));
+    }
+
+    #[test]
+    fn q7_an_export_that_could_not_run_leaves_with_1() {
+        let dir = tempfile::tempdir().unwrap();
+        for journal in [None, Some(dir.path().join("none"))] {
+            let file = ConfigFile { config: dir.path().join("none.toml") };
+            let format = Format::Jsonl;
+            let args = ExportArgs { file, journal, format, from: 1, to: None, since: None, until: None };
+            assert_eq!(run(&args).unwrap_err().exit(), Exit::Refused, "{args:?}");
+        }
     }
 
     #[test]
