@@ -479,3 +479,26 @@ fn v5_the_passphrase_of_the_vault_is_in_no_log_argument_environment_nor_backup()
     assert!(fails(folder, &args).contains("is opened by a passphrase"));
     run(folder, &with_passphrase);
 }
+
+#[test]
+fn v7_what_does_not_verify_is_told_by_every_command_and_comes_back_when_asked_for() {
+    let folder = folder();
+    let folder = folder.path();
+    backed_up(folder);
+    node::flip(&folder.join("d/store/journal/heads"), 3);
+    let leaves_with_1 = |args: &[&str]| {
+        let output = doorward_at(folder, args);
+        assert_eq!(output.status.code(), Some(1), "doorward {}: {}", args.join(" "), told(&output));
+        told(&output)
+    };
+    let text = leaves_with_1(&["backup", "bad.dwb"]);
+    assert!(text.contains("heads at offset 0") && text.contains("--damaged"), "{text}");
+    assert!(!folder.join("bad.dwb").exists());
+    assert!(told(&run(folder, &["backup", "bad.dwb", "--damaged"])).contains("DAMAGED: "));
+    assert!(json(folder, &["backup", "--inspect", "bad.dwb"])["damaged"].is_string());
+    assert!(leaves_with_1(&["restore", "bad.dwb", "--check"]).contains("bad.dwb: DAMAGED"));
+    assert!(leaves_with_1(&["restore", "bad.dwb", "--into", "new"]).contains("--damaged"));
+    let restored = told(&run(folder, &["restore", "bad.dwb", "--into", "new", "--damaged"]));
+    assert!(restored.contains("new: restored, DAMAGED") && restored.contains("restored at 20"), "{restored}");
+    run(folder, &["restore", "b.dwb", "--check"]);
+}

@@ -502,10 +502,13 @@ fn v7_an_empty_place_is_taken_where_it_really_is() {
     world.restore("b", "link").unwrap();
     assert!(world.path("link").is_symlink() && world.path("disk/place/book.db").exists());
     assert!(!world.path("link.partial").exists() && !world.path("disk/place.partial").exists());
-    // What cannot be made says why it is wanted.
-    fs::write(world.path("file"), "").unwrap();
-    let fault = world.restore("b", "file/new").unwrap_err().to_string();
+    // Where its work cannot have its name: that is told, with what to do, and before anything is unpacked.
+    let long = "n".repeat(250);
+    let fault = world.restore("b", &long).unwrap_err().to_string();
     assert!(fault.contains("a restore works beside"), "{fault}");
+    fs::create_dir(world.path(&long)).unwrap();
+    let fault = world.restore("b", &long).unwrap_err().to_string();
+    assert!(fault.contains("cannot be replaced") && fault.contains(&format!("{long}/data")), "{fault}");
 }
 
 #[test]
