@@ -1,6 +1,7 @@
 //! `doorward audit verify`: whether the journal is as it was written, without a node and beside a running one.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -13,6 +14,9 @@ use crate::journal::{
     Anchoring, HEAD_KEYS_FILE, HEADS_FILE, Head, HeadKey, Noted, RealDisk, Report, SignedHead,
     verify_anchored,
 };
+
+/// So much of a line of a log is looked at together, in bytes: a signed head is far shorter.
+const LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// `doorward audit verify`
 #[derive(Args, Debug)]
@@ -46,7 +50,10 @@ fn verified(args: &VerifyArgs) -> Result<Exit, CliError> {
         None => args.file.load()?.data_dir.join("journal"),
     };
     let noted = match &args.head {
-        Some(path) => heads(&path.display().to_string(), &read("--head", path)?)?,
+        Some(path) => {
+            let file = File::open(path).map_err(|error| unread("--head", path, &error))?;
+            heads(path, BufReader::new(file))?
+        }
         None => Vec::new(),
     };
     let keys = Keys::read(args.key.as_deref(), &dir)?;
@@ -77,23 +84,30 @@ impl Keys {
             None if beside.exists() => (beside.as_path(), "beside"),
             None => return Ok(Self { keys: Vec::new(), kept: "none" }),
         };
-        let text = read("--key", path)?;
-        let keys = HeadKey::parse_all(text.as_bytes())
+        let text = std::fs::read(path).map_err(|error| unread("--key", path, &error))?;
+        let keys = HeadKey::parse_all(&text)
             .map_err(|what| CliError::refused(format!("--key: {}: {what}", path.display())))?;
         Ok(Self { keys, kept })
     }
 }
 
-fn read(option: &str, path: &Path) -> Result<String, CliError> {
-    std::fs::read_to_string(path)
-        .map_err(|error| CliError::refused(format!("{option}: {}: {error}", path.display())))
+fn unread(option: &str, path: &Path, error: &io::Error) -> CliError {
+    CliError::refused(format!("{option}: {}: {error}", path.display()))
 }
 
-/// The heads in a file. Lines without one are passed over in a log, that is where others have signed ones.
-fn heads(name: &str, text: &str) -> Result<Vec<Noted>, CliError> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let (mut heads, mut other, mut is_log) = (Vec::new(), None, false);
-    for line in lines {
+/// The heads in a file. Lines without one are passed over in a log, that is where others have signed ones; such a log may
+/// be long, and hold bytes that are no text.
+fn heads(path: &Path, mut from: impl BufRead) -> Result<Vec<Noted>, CliError> {
+    let (mut heads, mut other, mut is_log, mut bytes) = (Vec::new(), None, false, Vec::new());
+    let name = path.display();
+    loop {
+        bytes.clear();
+        let read = from.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes);
+        if read.map_err(|error| unread("--head", path, &error))? == 0 {
+            break;
+        }
+        let line = String::from_utf8_lossy(&bytes);
+        let line = line.trim();
         if let Some(signed) = SignedHead::find_in(line) {
             is_log = true;
             heads.push(Noted::Signed(signed));
@@ -101,8 +115,8 @@ fn heads(name: &str, text: &str) -> Result<Vec<Noted>, CliError> {
             heads.push(Noted::Plain(head));
         } else if line.contains("doorward-head-") {
             return Err(CliError::refused(format!("--head: {name}: {line:?} is no whole signed head")));
-        } else {
-            other = other.or(Some(line));
+        } else if !line.is_empty() {
+            other.get_or_insert_with(|| line.chars().take(200).collect::<String>());
         }
     }
     match other {
@@ -196,15 +210,28 @@ mod tests {
 
     #[test]
     fn q7_noted_heads_are_numbers_and_hashes_or_stand_in_a_log() {
-        assert!(matches!(
-            heads("x", &format!("\n {PLAIN}\n")).unwrap()[..],
-            [Noted::Plain(Head { no: 7, .. })]
-        ));
+        let heads = |text: &str| heads(Path::new("x"), text.as_bytes());
+        assert!(matches!(heads(&format!("\n {PLAIN}\n")).unwrap()[..], [Noted::Plain(Head { no: 7, .. })]));
         for wrong in ["7:00", "some log\nand no head", &format!("{PLAIN}\n7")] {
-            assert!(heads("x", wrong).unwrap_err().to_string().contains("NUMBER:HASH"), "{wrong}");
+            assert!(heads(wrong).unwrap_err().to_string().contains("NUMBER:HASH"), "{wrong}");
         }
-        let cut = heads("x", "INFO head=\"doorward-head-1 node 1 at\"").unwrap_err().to_string();
+        let cut = heads("INFO head=\"doorward-head-1 node 1 at\"").unwrap_err().to_string();
         assert!(cut.contains("no whole signed head"), "{cut}");
+    }
+
+    #[test]
+    fn q7_a_log_with_bytes_that_are_no_text_and_a_line_without_end_is_read() {
+        let hash = "0".repeat(64);
+        let signature = "A".repeat(86);
+        let head = format!(
+            "doorward-head-1 node1 1 at 7:{hash} 2026-11-22T08:00:00.000Z 9c41aa03d2f0b716 {signature}"
+        );
+        let mut log = b"\xff\xfe broken\n".to_vec();
+        log.extend(vec![b'x'; 3 << 20]);
+        log.extend(format!("\nINFO audit: head=\"{head}\" \u{fffd}\n").into_bytes());
+        log.extend(b"\xc3 the end");
+        let found = heads(Path::new("x"), &log[..]).unwrap();
+        assert!(matches!(&found[..], [Noted::Signed(signed)] if signed.to_string() == head), "{found:?}");
     }
 
     #[test]

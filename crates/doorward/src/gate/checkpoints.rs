@@ -14,6 +14,7 @@ use super::Gate;
 use crate::fault::Fault;
 use crate::journal::{
     Checkpoint, Disk, HEAD_KEYS_FILE, HEADS_FILE, Hash, Head, HeadKey, HeadKind, Heads, SignedHead, holds,
+    last_dropped,
 };
 use crate::metrics;
 use crate::vault::Vault;
@@ -39,6 +40,10 @@ struct Kept {
     heads: Heads,
     key: HeadKey,
     node: String,
+    /// Keys to be told beside the heads once one of them is durable, where none was yet.
+    untold: Vec<HeadKey>,
+    /// The last head that says what was dropped.
+    dropped: Option<SignedHead>,
 }
 
 impl Checkpoints {
@@ -70,7 +75,16 @@ impl Checkpoints {
         now: Now,
     ) -> Result<Option<SignedHead>, Fault> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.as_mut().map(|kept| kept.say(vault, HeadKind::DroppedTo { book }, head, now)).transpose()
+        let Some(kept) = kept.as_mut() else { return Ok(None) };
+        let said = kept.say(vault, HeadKind::DroppedTo { book }, head, now)?;
+        kept.dropped = Some(said.clone());
+        Ok(Some(said))
+    }
+
+    /// The last head that says what was dropped.
+    pub(super) fn last_dropped(&self) -> Option<SignedHead> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().and_then(|kept| kept.dropped.clone())
     }
 
     /// The journal's disk, where heads are kept.
@@ -82,7 +96,7 @@ impl Checkpoints {
 
 impl Kept {
     fn say(&mut self, vault: &dyn Vault, kind: HeadKind, head: Head, now: Now) -> Result<SignedHead, Fault> {
-        let Self { heads, key, node, .. } = self;
+        let Self { disk, heads, key, node, untold, .. } = self;
         let checkpoint = Checkpoint::new(node, heads.next_count(), kind, head, now.wall);
         let mut write = || {
             let text = checkpoint.text(key);
@@ -91,6 +105,10 @@ impl Kept {
             })?;
             let signed = SignedHead::new(checkpoint.clone(), key, signature);
             heads.append(signed.clone())?;
+            if !untold.is_empty() {
+                write_keys(&**disk, untold)?;
+                untold.clear();
+            }
             Ok(signed)
         };
         write().inspect_err(|_| metrics::journal_head_failed())
@@ -101,15 +119,23 @@ impl Gate {
     /// Signs heads into the file on the journal's disk from now on, and tells the log the last one that is there.
     ///
     /// [`Fault::Damaged`] where the journal does not hold it: its end was lost, or another journal put in its place; and
-    /// where the file is gone that was there.
+    /// where the file is gone or empty in which there were some.
     pub fn keep_heads(&self, disk: &Arc<dyn Disk>, node: &str) -> Result<(), Fault> {
         let keys: Vec<HeadKey> = self.vault.audit_keys()?.into_iter().map(HeadKey::new).collect();
         let key = *keys.last().ok_or_else(|| Fault::Vault("there is no audit key".to_owned()))?;
-        if is_there(&**disk, HEAD_KEYS_FILE)? && !is_there(&**disk, HEADS_FILE)? {
+        let was_kept = is_there(&**disk, HEAD_KEYS_FILE)?;
+        if was_kept && !is_there(&**disk, HEADS_FILE)? {
             return Err(gone(&**disk));
         }
         let heads = Heads::open(Arc::clone(disk))?;
-        write_keys(&**disk, &keys)?;
+        let untold = match heads.last() {
+            Some(_) => {
+                write_keys(&**disk, &keys)?;
+                Vec::new()
+            }
+            None if was_kept => return Err(gone(&**disk)),
+            None => keys,
+        };
         let mut anchored = 0;
         let end = self.store.head();
         // Where the last tells of dropped records, the one before says where the journal stood.
@@ -124,7 +150,8 @@ impl Gate {
         }
         self.checkpoints.anchored.store(anchored, Ordering::Release);
         self.checkpoints.tried.store(anchored, Ordering::Release);
-        let kept = Kept { disk: Arc::clone(disk), heads, key, node: node.to_owned() };
+        let dropped = last_dropped(&**disk)?;
+        let kept = Kept { disk: Arc::clone(disk), heads, key, node: node.to_owned(), untold, dropped };
         *self.checkpoints.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         Ok(())
     }
@@ -178,11 +205,11 @@ fn is_there(disk: &dyn Disk, name: &str) -> Result<bool, Fault> {
     }
 }
 
-/// The keys are written once the file of heads is there: no crash leaves them alone.
+/// The keys are written once there is a head: no crash leaves them alone.
 fn gone(disk: &dyn Disk) -> Fault {
     let place = disk.place();
     Fault::Damaged(format!(
-        "{place}: {HEADS_FILE} is gone, and with it what was signed; put it back, or, where that cannot be, run `doorward \
+        "{place}: {HEADS_FILE} is gone or empty, and with it what was signed; put it back, or, where that cannot be, run `doorward \
          audit verify` with copies of it and remove {HEAD_KEYS_FILE}, which begins a new one"
     ))
 }
@@ -301,13 +328,42 @@ mod tests {
     #[tokio::test]
     async fn q6_a_node_whose_signed_heads_are_gone_does_not_go_on() {
         let world = world();
+        world.gate.record_of_node(Event::ClockGood, None).await;
         let disk = kept(&world.gate);
+        world.gate.checkpoint(true).await;
+        let refused = || {
+            let fault =
+                world.gate.keep_heads(&(Arc::new(disk.clone()) as Arc<dyn Disk>), "node1").unwrap_err();
+            assert!(
+                matches!(&fault, Fault::Damaged(text) if text.contains("heads is gone or empty")),
+                "{fault}"
+            );
+        };
+        for emptied in [&b""[..], b"\n\n", b"doorward-head-1 node1 1 at"] {
+            disk.tamper(HEADS_FILE, emptied.to_vec());
+            refused();
+        }
         disk.lose(HEADS_FILE);
-        let disk: Arc<dyn Disk> = Arc::new(disk);
-        let fault = world.gate.keep_heads(&disk, "node1").unwrap_err();
-        assert!(matches!(&fault, Fault::Damaged(text) if text.contains("heads is gone")), "{fault}");
-        disk.remove(HEAD_KEYS_FILE).unwrap();
-        world.gate.keep_heads(&disk, "node1").unwrap();
+        refused();
+        disk.lose(HEAD_KEYS_FILE);
+        world.gate.keep_heads(&(Arc::new(disk) as Arc<dyn Disk>), "node1").unwrap();
+    }
+
+    #[tokio::test]
+    async fn q6_the_keys_lie_beside_the_heads_once_there_is_a_head() {
+        let world = world();
+        let is_told = || is_there(&*world.disk, HEAD_KEYS_FILE).unwrap();
+        // Before its first head a node may crash: it goes on.
+        for _ in 0..2 {
+            world.gate.keep_heads(&world.disk, "node1").unwrap();
+            assert!(!is_told());
+        }
+        world.gate.record_of_node(Event::ClockGood, None).await;
+        world.gate.checkpoint(true).await;
+        assert!(is_told());
+        world.disk.remove(HEAD_KEYS_FILE).unwrap();
+        world.gate.keep_heads(&world.disk, "node1").unwrap();
+        assert!(is_told(), "or crash between the two");
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use super::heads::{HEADS_FILE, HeadKey, HeadKind, LINE_BYTES_MAX, Line, SignedHe
 use super::recover::segments;
 use super::retention::{book_hash, book_name, head_before};
 use super::segment::name_of;
-use super::verify::{Finding, FindingKind, Report, verify};
+use super::verify::{Finding, FindingKind, Report, verify_noted};
 use super::{Hash, Head, read_from};
 use crate::fault::Fault;
 
@@ -43,7 +43,7 @@ pub struct Anchoring {
     pub torn: Option<u64>,
 }
 
-/// Walks the journal as [`verify`] does, held to the signed heads beside it and to `noted` ones.
+/// Walks the journal as [`verify`](super::verify()) does, held to the signed heads beside it and to `noted` ones.
 ///
 /// Without `keys` signatures are not checked: then only noted heads prove anything against whoever could write both files.
 /// Beside a writing instance it is right as well: heads are read first, and the journal is never behind them.
@@ -65,7 +65,7 @@ pub fn verify_anchored(
 fn look(disk: &dyn Disk, noted: &[Noted], keys: &[HeadKey]) -> Result<(Report, Anchoring), Fault> {
     let mut lines = Lines { keys, findings: Vec::new(), anchors: BTreeMap::new(), of: Anchoring::default() };
     let mut file = File::default();
-    let there = read_pieces(disk, |at, piece| file.piece(&mut lines, at, piece))?;
+    read_pieces(disk, |at, piece| file.piece(&mut lines, at, piece))?;
     file.finish(&mut lines);
     for noted in noted {
         match noted {
@@ -73,14 +73,14 @@ fn look(disk: &dyn Disk, noted: &[Noted], keys: &[HeadKey]) -> Result<(Report, A
             Noted::Signed(signed) => lines.signed("noted", 0, signed),
         }
     }
-    let anchors: Vec<Head> = lines.anchors.iter().map(|(&no, &hash)| Head { no, hash }).collect();
-    let mut report = verify(disk, &anchors)?;
+    // A line a minute, of years: there is one copy of them.
+    let mut report = verify_noted(disk, std::mem::take(&mut lines.anchors))?;
     lines.findings.extend(strangers(&report, &file, noted));
     lines.findings.extend(dropped_unsaid(segments(disk)?.first().copied(), file.dropped));
     lines.findings.extend(book_lost(disk, file.dropped)?);
-    if !there && report.records > 0 && !keys.is_empty() {
-        // A node makes the file before it tells anybody its keys.
-        let text = "there is no such file, though there are keys that sign heads".to_owned();
+    if lines.of.heads == 0 && report.records > 0 && !keys.is_empty() {
+        // A node signs a head at its start, and lays its keys beside it only then.
+        let text = "there is no signed head, though there are keys that sign heads".to_owned();
         lines.find(HEADS_FILE, 0, 0, FindingKind::Head, text);
     }
     report.findings.append(&mut lines.findings);
@@ -109,11 +109,10 @@ pub fn holds(disk: &Arc<dyn Disk>, end: Head, signed: &SignedHead) -> Result<boo
 }
 
 /// Calls for each piece of the file up to and with a line feed, with its offset; what is absurdly long comes in parts.
-/// Whether there is a file.
-pub(super) fn read_pieces(disk: &dyn Disk, mut each: impl FnMut(u64, &[u8])) -> Result<bool, Fault> {
+pub(super) fn read_pieces(disk: &dyn Disk, mut each: impl FnMut(u64, &[u8])) -> Result<(), Fault> {
     let failed = |error: std::io::Error| fault(disk, HEADS_FILE, &error);
     let file = match disk.open(HEADS_FILE) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         opened => opened.map_err(failed)?,
     };
     let (mut held, mut begins, mut chunk) = (Vec::new(), 0_u64, vec![0; CHUNK]);
@@ -131,7 +130,7 @@ pub(super) fn read_pieces(disk: &dyn Disk, mut each: impl FnMut(u64, &[u8])) -> 
         held.drain(..done);
         begins += done as u64;
         if read == 0 {
-            return Ok(true);
+            return Ok(());
         }
     }
 }

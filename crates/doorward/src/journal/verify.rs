@@ -112,6 +112,11 @@ pub struct Report {
 /// chain computed anew from some record on cannot be seen. Holds one segment in memory. Needs no lock; beside
 /// a writing instance the last batch may show as torn.
 pub fn verify(disk: &dyn Disk, noted: &[Head]) -> Result<Report, Fault> {
+    verify_noted(disk, noted.iter().map(|head| (head.no, head.hash)).collect())
+}
+
+/// The same with the hashes of noted heads by their numbers, which may be very many.
+pub(super) fn verify_noted(disk: &dyn Disk, noted: BTreeMap<u64, Hash>) -> Result<Report, Fault> {
     let firsts = segments(disk)?;
     let mut walk = Walk::new(noted, firsts.len());
     for (nth, &first) in firsts.iter().enumerate() {
@@ -135,7 +140,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(noted: &[Head], segments: usize) -> Self {
+    fn new(noted: BTreeMap<u64, Hash>, segments: usize) -> Self {
         let report = Report {
             intact: true,
             node: None,
@@ -147,7 +152,6 @@ impl Walk {
             anchored: None,
             findings: Vec::new(),
         };
-        let noted = noted.iter().map(|head| (head.no, head.hash)).collect();
         Self { report, noted, node: None, segment: String::new(), no: 0, hash: None, lost_count: true }
     }
 
