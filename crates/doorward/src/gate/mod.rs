@@ -475,16 +475,6 @@ impl Gate {
         }
     }
 
-    /// Takes Logons from now on: what was signed before is refused (F9).
-    pub fn listens_now(&self) {
-        let since = self.clock.now().wall.max(self.good_from);
-        self.listening_since.store(since.as_us(), std::sync::atomic::Ordering::Release);
-    }
-
-    fn listening_since(&self) -> Wall {
-        Wall::from_us(self.listening_since.load(std::sync::atomic::Ordering::Acquire))
-    }
-
     /// Says that a decision is under way; the node waits for it before it writes down its end.
     pub fn begin(&self) -> Working {
         self.work.under_way.fetch_add(1, std::sync::atomic::Ordering::AcqRel);

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use doorward_core::id::{FirmCode, PersonId, UserId};
 use doorward_core::identity::attempt::Access;
@@ -177,7 +176,12 @@ impl Store for RivalledStore {
         self.inner.snapshot(to)
     }
 
-    fn droppable(&self, before: Wall, lived: Duration, stop: &AtomicBool) -> Result<Option<Head>, Fault> {
+    fn droppable(
+        &self,
+        before: Wall,
+        lived: std::time::Duration,
+        stop: &AtomicBool,
+    ) -> Result<Option<Head>, Fault> {
         self.inner.droppable(before, lived, stop)
     }
 

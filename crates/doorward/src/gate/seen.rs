@@ -1,12 +1,15 @@
 //! Signed Logons that were seen, so that none is good twice (F5).
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use doorward_core::identity::decide::signed_logon::AHEAD_MAX;
 use doorward_core::limits::Limit;
 use doorward_core::time::{Mono, Now, Wall};
+
+use super::Gate;
 
 /// How long a Logon is remembered: longer than its SendingTime (52) can be fresh, which is 5 s before its receipt to
 /// 1 s behind it.
@@ -80,6 +83,18 @@ pub(super) enum Sight {
     Again,
     /// So many were seen that this one cannot be remembered.
     Full,
+}
+
+impl Gate {
+    /// Takes Logons from now on: what was signed before is refused (F9).
+    pub fn listens_now(&self) {
+        let since = self.clock.now().wall.max(self.good_from);
+        self.listening_since.store(since.as_us(), Ordering::Release);
+    }
+
+    pub(super) fn listening_since(&self) -> Wall {
+        Wall::from_us(self.listening_since.load(Ordering::Acquire))
+    }
 }
 
 impl Seen {
