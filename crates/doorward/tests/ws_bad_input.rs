@@ -185,7 +185,16 @@ async fn p2_passwords_of_0_150_and_151_bytes() {
 async fn q8_user_ids_of_control_characters_or_10_kb_reach_no_log_as_they_are() {
     let demo = Server::serve("log.level = \"debug\"\n").await;
     let long = "x".repeat(10 * 1024);
-    let ids = ["\u{1b}[31mzqx\u{7}", "a\r\nzqx ok", "a\0zqx", "\u{202e}zqx", "", "=1+zqx()", &long];
+    // A word that chance does not write.
+    let ids = [
+        "\u{1b}[31mzqxwvkj\u{7}",
+        "a\r\nzqxwvkj ok",
+        "a\0zqxwvkj",
+        "\u{202e}zqxwvkj",
+        "",
+        "=1+zqxwvkj()",
+        &long,
+    ];
     for userid in ids {
         let from = source();
         let user = User { userid: userid.to_owned(), password: "whatever it may be".to_owned(), seed: None };
@@ -197,7 +206,7 @@ async fn q8_user_ids_of_control_characters_or_10_kb_reach_no_log_as_they_are() {
         assert!(entry["actor"]["begins"].as_str().unwrap().chars().count() <= 3, "{entry}");
     }
     let told = [demo.log(), demo.measurements().await].concat();
-    assert!(!told.contains("red") && !told.contains("login ok") && !told.contains("cmd()"), "{told}");
+    assert!(!told.contains("zqxwvkj") && !told.contains(&long), "{told}");
     assert!(!told.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'));
     let listed =
         Command::new(DOORWARD).args(["audit", "list", "--help"]).stdout(Stdio::null()).status().unwrap();
