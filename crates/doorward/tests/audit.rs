@@ -166,6 +166,8 @@ fn q7_all_seven_kinds_of_tampering_are_found_in_a_real_nodes_journal() {
     // Edited: as it comes, and with the checksum made right.
     flip(&trail.journal.join("00000000000000000001.seg"), 700);
     assert_eq!(trail.found(), ["checksum"]);
+    let text = left(trail.dir.path(), &["audit", "verify", "--config", "doorward.toml"], 2);
+    assert!(text.contains("anchored: nothing: no head stands on records that verify"), "{text}");
     trail.mend();
     assert_eq!(
         found(&|segment| {

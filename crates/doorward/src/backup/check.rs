@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -84,6 +84,16 @@ pub(super) fn summary(texts: &[String]) -> Option<String> {
     Some(format!("{} findings, the first: {first}", texts.len()))
 }
 
+/// Whether there is a file of this name that is not empty.
+fn holds(disk: &dyn Disk, name: &str) -> Result<bool, Fault> {
+    let empty = match disk.open(name) {
+        Ok(file) => file.is_empty(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => Err(error),
+    };
+    empty.map(|empty| !empty).map_err(|error| Fault::Disk(format!("{}/{name}: {error}", disk.place())))
+}
+
 /// What would meet whoever goes on from a journal and a stream log.
 pub(super) fn findings(
     journal: &dyn Disk,
@@ -93,8 +103,8 @@ pub(super) fn findings(
 ) -> Result<Found, Fault> {
     let names =
         |disk: &dyn Disk| disk.list().map_err(|error| Fault::Disk(format!("{}: {error}", disk.place())));
-    // Of a node that has not signed a head yet there are none: the backup's own head stands for all, as it was closed.
-    let signs = names(journal)?.iter().any(|name| [HEADS_FILE, HEAD_KEYS_FILE].contains(&name.as_str()));
+    // A node that has not signed a head yet has an empty file of them: the backup's own head stands for all, as it was closed.
+    let signs = holds(journal, HEADS_FILE)? || holds(journal, HEAD_KEYS_FILE)?;
     let keys = if signs { vault.audit_keys()? } else { Vec::new() };
     let keys: Vec<HeadKey> = keys.into_iter().map(HeadKey::new).collect();
     let (report, _) = verify_anchored(journal, &[Noted::Plain(header.head)], &keys)?;

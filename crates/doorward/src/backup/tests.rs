@@ -331,6 +331,16 @@ fn v7_a_rotten_record_is_told_when_the_backup_is_made_and_the_book_comes_back() 
 }
 
 #[test]
+fn v7_a_node_that_has_signed_nothing_yet_is_backed_up_without_a_finding() {
+    let world = World::new();
+    write(&world.store("data"), 3);
+    // As a node leaves it that was stopped before the first head was due.
+    fs::write(world.path("data/journal/heads"), "").unwrap();
+    assert_eq!(world.make("b").unwrap().damaged, None);
+    assert_eq!(world.restore("b", "new").unwrap().record, 4);
+}
+
+#[test]
 fn v7_a_segment_that_does_not_open_is_set_aside_and_the_book_comes_back() {
     let world = World::new();
     write(&world.store("data"), 200);

@@ -64,7 +64,7 @@ fn verified(args: &VerifyArgs) -> Result<Exit, CliError> {
     if args.json {
         writeln!(out, "{:#}", json(&report, &anchoring, &keys))?;
     } else {
-        print(&mut out, &report, &anchoring, &keys)?;
+        print(&mut out, &report, &anchoring, &keys, !noted.is_empty())?;
     }
     Ok(if report.intact { Exit::Done } else { Exit::Tampered })
 }
@@ -151,7 +151,13 @@ fn json(report: &Report, anchoring: &Anchoring, keys: &Keys) -> Value {
     })
 }
 
-fn print(out: &mut impl Write, report: &Report, anchoring: &Anchoring, keys: &Keys) -> io::Result<()> {
+fn print(
+    out: &mut impl Write,
+    report: &Report,
+    anchoring: &Anchoring,
+    keys: &Keys,
+    has_noted: bool,
+) -> io::Result<()> {
     let verdict = if report.intact { "intact" } else { "TAMPERED OR DAMAGED" };
     writeln!(out, "journal: {verdict}, {} records in {} segments", report.records, report.segments)?;
     writeln!(out, "head: {}", report.head)?;
@@ -160,6 +166,9 @@ fn print(out: &mut impl Write, report: &Report, anchoring: &Anchoring, keys: &Ke
         Some(no) => {
             let behind = report.head.no.saturating_sub(no);
             writeln!(out, "anchored: up to record {no}; the last {behind} records are not")?;
+        }
+        None if anchoring.heads > 0 || has_noted => {
+            writeln!(out, "anchored: nothing: no head stands on records that verify")?;
         }
         None => writeln!(out, "anchored: nothing: there is no signed head, and --head named none")?,
     }
