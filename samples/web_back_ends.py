@@ -179,8 +179,9 @@ def a_customer_signs_in_with_a_code_and_out(demo, site, _):
     for setting in ("HttpOnly", "SameSite=Strict", "Path=/"):
         assert setting in answer.set_cookie, answer.set_cookie
     assert re.fullmatch(r"session=[\w-]{43}", answer.cookie), "256 bits"
-    me = site.ask("GET", "/me", cookie=answer.cookie)
-    assert (me.status, me.body["userid"]) == (200, user["userid"]), me.body
+    for cookie in (answer.cookie, f"another site's(!)=1; {answer.cookie}"):
+        me = site.ask("GET", "/me", cookie=cookie)
+        assert (me.status, me.body["userid"]) == (200, user["userid"]), me.body
     site.ask("POST", "/sign-out", cookie=answer.cookie).check(200, "signed out")
     site.ask("GET", "/me", cookie=answer.cookie).check(401, "not signed in")
     site.ask("GET", "/me").check(401, "not signed in")
@@ -236,7 +237,10 @@ def a_token_that_was_ended_elsewhere_signs_nobody_in(demo, site, _):
 def other_sites_and_nonsense_are_turned_away(demo, site, _):
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=CLIENT_S_MAX)
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    connection.request("POST", "/sign-out", "", form)
+    for path in ("/sign-in", "/sign-out"):
+        connection.request("POST", path, "", form)
+        Answer(connection.getresponse()).check(415, "send application/json")
+    connection.request("POST", "/nowhere", "", form)
     Answer(connection.getresponse()).check(404, "nothing here")
     connection.close()
     for body in ([], {}, {"userid": "x"}, {"userid": "x", "password": "y" * 5_000}):

@@ -6,7 +6,8 @@
 //
 //     DOORWARD_PASSWORD=... node web_back_end.mjs ws://127.0.0.1:8080/ web-backend --listen 127.0.0.1:3000
 //
-// Needs `ws` (npm install in this folder). Off loopback put TLS in front of it, and the cookie gets `Secure`.
+// Needs `ws` (npm install in this folder). Off loopback put TLS in front of it and say `--secure`: it puts `Secure` on
+// the cookie.
 
 import { constants, createPublicKey, publicEncrypt } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -19,12 +20,18 @@ const ANSWER_MS = 30_000;
 const SILENCE_MS = 60_000;
 const RECONNECT_MS = { first: 250, most: 30_000 };
 const TRIES = 3;
+const RETRY_MS_MAX = 2_000;
 const BODY_BYTES_MAX = 4_096;
 
 const tell = (event) => console.log(JSON.stringify(event));
 
 /** Doorward cannot be asked now. */
-class Unavailable extends Error {}
+class Unavailable extends Error {
+  constructor(why, retryMs = 0) {
+    super(why);
+    this.retryS = Math.max(1, Math.ceil(retryMs / 1_000));
+  }
+}
 
 /** The one connection to Doorward; it comes back by itself. */
 class Door {
@@ -126,9 +133,10 @@ class Door {
       const answer = await this.#exchange(socket, { ...message, ...pass });
       const again = ["busy", "try again later", "challenge required"].includes(answer.result);
       if (!again) return answer;
-      if (tries === TRIES) throw new Unavailable(answer.result);
-      // Nothing was decided and nothing counted.
-      await sleep(answer.retry_ms ?? 0);
+      // Nothing was decided and nothing counted. Where it takes longer the customer waits, and nobody behind.
+      const retryMs = answer.retry_ms ?? 0;
+      if (tries === TRIES || retryMs > RETRY_MS_MAX) throw new Unavailable(answer.result, retryMs);
+      await sleep(retryMs);
     }
   }
 }
@@ -149,9 +157,10 @@ function outcome(answer) {
 }
 
 const cookieOf = (request) => /(?:^|;\s*)session=([\w-]+)/.exec(request.headers.cookie ?? "")?.[1];
-const setCookie = (token, maxAge) => ({
-  "set-cookie": `session=${token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${maxAge}`,
-});
+const setCookie = (token, maxAge) => {
+  const secure = values.secure ? "; Secure" : "";
+  return { "set-cookie": `session=${token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${maxAge}${secure}` };
+};
 
 async function body(request) {
   const chunks = [];
@@ -180,8 +189,10 @@ async function signIn(door, request) {
 async function serve(door, page, request) {
   const token = cookieOf(request);
   // JSON alone: no other site's form can send that.
-  const json = request.headers["content-type"] === "application/json";
+  const json = /^application\/json\s*(;|$)/i.test(request.headers["content-type"] ?? "");
   switch (`${request.method} ${request.url}${request.method === "POST" && !json ? " no json" : ""}`) {
+    case "POST /sign-in no json":
+    case "POST /sign-out no json": return [415, { result: "send application/json" }];
     case "GET /": return [200, page];
     case "POST /sign-in": return signIn(door, request);
     case "GET /me": {
@@ -198,11 +209,11 @@ async function serve(door, page, request) {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { listen: { type: "string", default: "127.0.0.1:3000" } },
+  options: { listen: { type: "string", default: "127.0.0.1:3000" }, secure: { type: "boolean", default: false } },
 });
 const [url, userid] = positionals;
 if (!userid || !process.env.DOORWARD_PASSWORD) {
-  console.error("usage: DOORWARD_PASSWORD=... web_back_end.mjs URL SERVICE-USER [--listen HOST:PORT]");
+  console.error("usage: DOORWARD_PASSWORD=... web_back_end.mjs URL SERVICE-USER [--listen HOST:PORT] [--secure]");
   process.exit(2);
 }
 const page = await readFile(new URL("../browser/sign_in.html", import.meta.url));
@@ -212,7 +223,8 @@ const server = createServer(async (request, response) => {
   try {
     answer = await serve(door, page, request);
   } catch (why) {
-    if (why instanceof Unavailable) answer = [503, { result: "try again in a moment" }, { "retry-after": "1" }];
+    const later = why instanceof Unavailable && { "retry-after": String(why.retryS) };
+    if (later) answer = [503, { result: "try again in a moment" }, later];
     else if (why instanceof SyntaxError) answer = [400, { result: "not understood" }];
     else answer = [500, { result: "something went wrong" }];
   }

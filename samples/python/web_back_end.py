@@ -6,17 +6,18 @@ token that it gets is the customer's session cookie; so nothing of a session is 
 
     DOORWARD_PASSWORD=... python3 web_back_end.py ws://127.0.0.1:8080/ web-backend --listen 127.0.0.1:3000
 
-Needs `websockets` and `cryptography` (requirements.txt). Off loopback put TLS in front of it, and the cookie gets
-`Secure`.
+Needs `websockets` and `cryptography` (requirements.txt). Off loopback put TLS in front of it and say `--secure`: it
+puts `Secure` on the cookie.
 """
 
 import argparse
 import base64
-import http.cookies
 import http.server
 import json
+import math
 import os
 import pathlib
+import re
 import sys
 import threading
 import time
@@ -28,7 +29,7 @@ from websockets.sync.client import connect
 
 ANSWER_S = 30
 RECONNECT_S_MIN, RECONNECT_S_MAX = 0.25, 30
-TRIES = 3
+TRIES, RETRY_S_MAX = 3, 2
 BODY_BYTES_MAX = 4_096
 UNDECIDED = ("busy", "try again later", "challenge required")
 PAGE = pathlib.Path(__file__).resolve().parent.parent / "browser" / "sign_in.html"
@@ -40,6 +41,10 @@ def tell(**event):
 
 class Unavailable(Exception):
     """Doorward cannot be asked now."""
+
+    def __init__(self, why, retry_s=1):
+        super().__init__(why)
+        self.retry_s = retry_s
 
 
 class Refused(Unavailable):
@@ -104,7 +109,7 @@ class Door:
     def ask(self, message, password=None):
         """Asks one thing; `password` is sent encrypted."""
         with self.lock:
-            for _ in range(TRIES):
+            for tries in range(1, TRIES + 1):
                 if self.socket is None:
                     self.connect()
                 try:
@@ -117,8 +122,11 @@ class Door:
                     continue
                 if answer["result"] not in UNDECIDED:
                     return answer
-                # Nothing was decided and nothing counted.
-                time.sleep(answer.get("retry_ms", 0) / 1_000)
+                # Nothing was decided and nothing counted. Where it takes longer the customer waits, and nobody behind.
+                retry_s = answer.get("retry_ms", 0) / 1_000
+                if tries == TRIES or retry_s > RETRY_S_MAX:
+                    raise Unavailable(answer["result"], max(1, math.ceil(retry_s)))
+                time.sleep(retry_s)
         raise Unavailable("no decision")
 
 
@@ -144,9 +152,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """One request of a customer's browser."""
 
     door = None
+    secure = ""
     timeout = ANSWER_S
 
-    def answer(self, status, body, cookie=None):
+    def answer(self, status, body, cookie=None, retry_s=1):
         html = isinstance(body, bytes)
         content = body if html else json.dumps(body).encode("utf-8")
         self.send_response(status)
@@ -154,17 +163,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Cache-Control", "no-store")
         if status == 503:
-            self.send_header("Retry-After", "1")
+            self.send_header("Retry-After", str(retry_s))
         if cookie is not None:
             token, max_age = cookie
-            settings = f"Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age}"
+            settings = f"Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age}{self.secure}"
             self.send_header("Set-Cookie", f"session={token}; {settings}")
         self.end_headers()
         self.wfile.write(content)
 
     def token(self):
-        cookies = http.cookies.SimpleCookie(self.headers.get("Cookie", ""))
-        return cookies["session"].value if "session" in cookies else None
+        # Whatever other cookies there are, and however they are written.
+        found = re.search(r"(?:^|;\s*)session=([\w-]+)", self.headers.get("Cookie", ""), re.ASCII)
+        return found and found[1]
 
     def sign_in(self):
         length = int(self.headers.get("Content-Length") or 0)
@@ -199,7 +209,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             route = routes.get(self.path, lambda: self.answer(404, {"result": "nothing here"}))
             route()
-        except (OSError, WebSocketException, Unavailable):
+        except Unavailable as why:
+            self.answer(503, {"result": "try again in a moment"}, retry_s=why.retry_s)
+        except (OSError, WebSocketException):
             self.answer(503, {"result": "try again in a moment"})
         except (ValueError, KeyError, TypeError):
             self.answer(400, {"result": "not understood"})
@@ -208,9 +220,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.serve({"/": lambda: self.answer(200, PAGE.read_bytes()), "/me": self.who})
 
     def do_POST(self):
+        routes = {"/sign-in": self.sign_in, "/sign-out": self.sign_out}
         # JSON alone: no other site's form can send that.
-        json_sent = self.headers.get("Content-Type") == "application/json"
-        self.serve({"/sign-in": self.sign_in, "/sign-out": self.sign_out} if json_sent else {})
+        if self.headers.get("Content-Type", "").split(";")[0].strip().lower() != "application/json":
+            routes = dict.fromkeys(routes, lambda: self.answer(415, {"result": "send application/json"}))
+        self.serve(routes)
 
     def log_message(self, *_):
         """Says nothing."""
@@ -221,7 +235,9 @@ def main():
     parser.add_argument("url", help="for example ws://127.0.0.1:8080/")
     parser.add_argument("userid", help="the service user; its password is in DOORWARD_PASSWORD")
     parser.add_argument("--listen", default="127.0.0.1:3000", metavar="HOST:PORT")
+    parser.add_argument("--secure", action="store_true", help="the cookie is for https alone")
     options = parser.parse_args()
+    Handler.secure = "; Secure" if options.secure else ""
     Handler.door = Door(options.url, options.userid, os.environ["DOORWARD_PASSWORD"])
     try:
         with Handler.door.lock:
