@@ -271,6 +271,7 @@ const ACT: &[Check] = &[
     PasswordMatches,
     PersonActive,
     FirmActive,
+    AuthenticatorUnlocked,
     PasswordInForce,
     NewPasswordGood,
 ];

@@ -11,6 +11,7 @@ use crate::identity::decide::link::knows_password;
 use crate::identity::decide::login::Opened;
 use crate::identity::decide::password_set::{initial, password_set};
 use crate::identity::decide::{Failed, Settle, View, entry_on, failed, standing};
+use crate::identity::enrolment::Authenticator;
 use crate::identity::password::Rule;
 use crate::identity::person::{Kind, Password, Person, Phc};
 use crate::identity::policy::Effective;
@@ -159,6 +160,9 @@ fn proved(
         return Err(failed(check, deny, "the present password", "another one"));
     }
     standing(view, person, context, &mut Trace::of(Walk::Act)).map_err(Failed::of_standing)?;
+    if matches!(person.authenticator, Authenticator::Locked { .. }) {
+        return Err(Failed::of_standing((Check::AuthenticatorUnlocked, Deny::Locked)));
+    }
     match &person.password {
         Password::Initial { expires_us, .. } if context.at >= *expires_us => {
             Err(Failed::of_standing((Check::PasswordInForce, Deny::PasswordExpired)))

@@ -222,6 +222,20 @@ fn rule_10_whoever_gives_the_present_password_is_its_owner() {
 }
 
 #[test]
+fn rule_4_the_right_password_of_a_locked_trader_is_no_more_than_a_wrong_one() {
+    let (program, mut s) = (program(&[Right::Change]), with_code());
+    s.who().authenticator = locked();
+    for (matches, reason, settle) in
+        [(true, Deny::Locked, Settle::Neutral), (false, Deny::WrongPassword, Settle::Wrong)]
+    {
+        assert!(!present(matches).is_proved(&s.view(), s.person.as_ref().unwrap(), &s.context()));
+        let stepped = changed(&agent(&program), &mut s, &nothing(), Some(present(matches)));
+        assert_eq!(stepped.verdict, Verdict::PasswordIssue { reason: "present-password" });
+        assert_eq!((stepped.settle, stepped.records[0].entry.reason), (settle, Some(reason)));
+    }
+}
+
+#[test]
 fn rule_7_with_the_present_password_whoever_set_it_makes_none_that_lasts() {
     let (first, lasting, amanda) =
         (program(&[Right::Add, Right::Change]), program(&ALL), firms_administrator());
