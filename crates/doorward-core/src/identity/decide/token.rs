@@ -36,7 +36,10 @@ pub fn login(view: &View<'_>, facts: &Facts<'_>, context: &Context) -> Decision 
             Decision { verdict: Verdict::Granted(granted(person)), settle: Settle::Neutral, record }
         }
         Err(failed) => {
-            let wrong = matches!(failed.deny, Deny::UnknownUser | Deny::TokenUnknown);
+            // What was one of theirs once is no guess: it is over, or proves less than is asked of them now.
+            let theirs = |person: &Person| person.tokens.iter().any(|token| token.hash == facts.hash);
+            let guessed = failed.deny == Deny::TokenUnknown && !view.person.is_some_and(theirs);
+            let wrong = guessed || failed.deny == Deny::UnknownUser;
             let settle = if wrong { Settle::Wrong } else { Settle::Neutral };
             let entry = match view.person {
                 Some(person) => own_entry(context, Event::LoginRefused, person),
@@ -125,7 +128,7 @@ pub fn check(
         let (verdict, record) = not_permitted(agent, failed, "check-token", context);
         return (verdict, Some(record));
     }
-    let open = !view.firm.is_some_and(|firm| firm.closed);
+    let open = !view.halted && !view.firm.is_some_and(|firm| firm.closed);
     let found = found(agent, view, hash, userid, context.at);
     match found.filter(|(person, _)| open && good(view, person, hash, context.at).is_some()) {
         Some((person, token)) => (known(person, token), None),

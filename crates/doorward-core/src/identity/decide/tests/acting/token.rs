@@ -101,8 +101,11 @@ fn rule_9_the_program_looks_at_a_token_and_ends_it() {
 
 #[test]
 fn rule_9_a_token_that_sleeps_is_ended_as_well_and_does_not_wake() {
-    let sleeps: [fn(&mut Situation, bool); 2] =
-        [|s, sleeps| s.firm.closed = sleeps, |s, sleeps| s.policy.otp_demanded = sleeps];
+    let sleeps: [fn(&mut Situation, bool); 3] = [
+        |s, sleeps| s.firm.closed = sleeps,
+        |s, sleeps| s.policy.otp_demanded = sleeps,
+        |s, sleeps| s.halted = sleeps,
+    ];
     let program = program(&[Right::Token]);
     for put in sleeps {
         let mut s = trader();
@@ -114,6 +117,30 @@ fn rule_9_a_token_that_sleeps_is_ended_as_well_and_does_not_wake() {
         s.then(&record.unwrap());
         put(&mut s, false);
         assert_eq!(by_token(&s, HASHED).verdict, INVALID);
+    }
+}
+
+#[test]
+fn s3_rule_9_a_genuine_token_that_is_over_or_sleeps_is_no_wrong_one() {
+    let over = |s: &mut Situation| {
+        let (made_at, expires_at, by) = (NOW - HOUR, NOW, PersonId::from_random(2_000));
+        let token = Token { hash: HASHED, made_at, expires_at, by, level: 1 };
+        s.who().tokens = s.who().tokens.with(token, NOW);
+    };
+    let sleeps = |s: &mut Situation| {
+        give_token(s.who(), 0);
+        s.policy.otp_demanded = true;
+    };
+    let cases: [&dyn Fn(&mut Situation); 2] = [&over, &sleeps];
+    for put in cases {
+        let mut s = with_code();
+        put(&mut s);
+        let decision = by_token(&s, HASHED);
+        assert_eq!((decision.verdict, decision.settle), (INVALID, Settle::Neutral));
+        assert_eq!(decision.record.entry.reason, Some(Deny::TokenUnknown));
+        ends_at(decision.record.entry.trace.as_ref(), Check::TokenLive);
+        let guess = by_token(&s, TokenHash([1; 32]));
+        assert_eq!((guess.verdict, guess.settle), (INVALID, Settle::Wrong));
     }
 }
 
