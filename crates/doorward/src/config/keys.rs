@@ -515,7 +515,7 @@ pub const KEYS: &[Key] = &[
         "hashing.queue_ms_max",
         within(100, 30_000),
         Preset::Toml("5000"),
-        "Longest wait; past it a login is answered \"busy\".",
+        "Longest wait; past it a login is answered \"busy\", as is whatever is not decided after 12 s.",
     )
     .unit("milliseconds"),
     Key::new(

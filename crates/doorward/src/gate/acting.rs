@@ -19,6 +19,7 @@ use doorward_core::identity::policy::Effective;
 use doorward_core::identity::token::{TOKEN_BYTES, TokenHash};
 use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
+use doorward_core::time::Mono;
 
 use super::attempts::{Settled, Ticket, Who};
 use super::facts::{NotOpened, OpenedPassword};
@@ -45,6 +46,8 @@ struct Attempt<'a> {
     token: Option<NewToken>,
     /// By which wrong passwords are counted.
     source: IpAddr,
+    /// Until when it is decided, or not at all.
+    until: Mono,
     origin: &'a Origin,
 }
 
@@ -88,6 +91,7 @@ impl Gate {
     }
 
     async fn verify_asked(&self, asked: &VerifyLogin, origin: &Origin) -> Result<Verdict, Fault> {
+        let until = self.decided_until();
         let asker = self.store.load(&Load::Person(asked.asker.person))?;
         let may = may_verify(&agent(&asker, asked.asker)?, asked.wants_token, &self.context(origin));
         if let Err(refused) = may {
@@ -102,7 +106,7 @@ impl Gate {
         };
         let fresh = password.opened != Opened::Replayed;
         let source = source_group(asked.source.unwrap_or(origin.source));
-        let attempt = Attempt { asked, password, token, source, origin };
+        let attempt = Attempt { asked, password, token, source, until, origin };
         let decided = self.attempt_verify(&attempt, &asker).await;
         let undecided = match &decided {
             Ok(verdict) => matches!(verdict, Verdict::Busy { .. } | Verdict::TryAgainLater { .. }),
@@ -137,6 +141,7 @@ impl Gate {
             Err(Admission::Wait) => return Err(Fault::Busy("attempts of the same source")),
             Err(refused) => {
                 self.hashes.pretend(SourceKey::from(attempt.origin.source)).await?;
+                self.in_time(attempt.until)?;
                 let facts = attempt.facts(refused, false, CodeFact::NotGiven);
                 let decision = verify(&agent, &self.view(&snapshot), &facts, &self.context(attempt.origin));
                 let (verdict, records) = (decision.verdict, vec![decision.record]);
@@ -162,7 +167,10 @@ impl Gate {
                 let decision = verify(&agent, &self.view(&snapshot), &facts, &self.context(attempt.origin));
                 settled = Some(ticket.settle(decision.settle, &policy, self.clock.now().wall));
                 let (verdict, records) = (decision.verdict, vec![decision.record]);
-                self.finish_counted(verdict, records, attempt.source, attempt.origin).await
+                match self.in_time(attempt.until) {
+                    Ok(()) => self.finish_counted(verdict, records, attempt.source, attempt.origin).await,
+                    Err(late) => Err(late),
+                }
             }
         };
         // Wherever it failed: what came to no decision is not counted.
@@ -208,9 +216,12 @@ impl Gate {
                 *settled = Some(ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall));
             }
             let record = with_changes(decision.record, settled.as_ref().and_then(Settled::change));
+            self.in_time(attempt.until)?;
             match self.commit(batch_by(&snapshot, &asker, record)).await {
                 Ok(_) => {
+                    drop(lock);
                     if compared.needs_rehash
+                        && self.hashes.waiting() == 0
                         && matches!(&decision.verdict, Verdict::Verified(told) if told.active)
                     {
                         let (normal, by) = (&attempt.password.normal, asker.person.as_ref());

@@ -1,6 +1,7 @@
 //! Logins and their second steps.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use doorward_core::ask::{GivenPassword, Padding, Verdict};
 use doorward_core::audit::{Actor, Context, Deny, Door, Entry, Event, Factor, Record, Subject};
@@ -14,6 +15,8 @@ use doorward_core::identity::net::source_group;
 use doorward_core::identity::person::{Person, Phc};
 use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
+use doorward_core::time::Mono;
+use doorward_core::ws::login::ASK_MAX;
 
 use super::attempts::{Settled, Ticket, Who};
 use super::facts::{NotOpened, OpenedPassword};
@@ -25,6 +28,10 @@ use crate::hashing::{HashOutcome, SourceKey};
 use crate::metrics;
 use crate::vault::Label;
 
+/// After so long nothing is decided any more: the door tells, or is about to tell, that nothing was. What is left of its
+/// patience is for the disk.
+const DECIDE_MAX: Duration = ASK_MAX.saturating_sub(Duration::from_secs(3));
+
 /// A login on its way to a decision.
 struct Attempt<'a> {
     userid: &'a str,
@@ -33,6 +40,8 @@ struct Attempt<'a> {
     code: Option<Secret<String>>,
     /// The setup link that came along, at a page.
     link: Option<LinkHash>,
+    /// Until when it is decided, or not at all.
+    until: Mono,
     origin: &'a Origin,
 }
 
@@ -72,7 +81,7 @@ impl Gate {
         link: Option<LinkHash>,
         origin: &Origin,
     ) -> Verdict {
-        let padding = password.padding();
+        let (padding, until) = (password.padding(), self.decided_until());
         let given = password;
         let password = match self.open_given(given, Label::WebSocket) {
             Ok(opened) => opened,
@@ -80,7 +89,7 @@ impl Gate {
             Err(NotOpened::Fault(fault)) => return self.fault(&fault, origin),
         };
         let fresh = password.opened != Opened::Replayed;
-        let attempt = Attempt { userid, password, padding, code, link, origin };
+        let attempt = Attempt { userid, password, padding, code, link, until, origin };
         let verdict = match self.attempt_login(attempt).await {
             Ok(verdict) => verdict,
             Err(fault) => self.fault(&fault, origin),
@@ -90,6 +99,17 @@ impl Gate {
             self.forget_given(given);
         }
         verdict
+    }
+
+    /// Until when what is asked now is decided, or not at all.
+    pub(super) fn decided_until(&self) -> Mono {
+        self.clock.now().mono + DECIDE_MAX
+    }
+
+    /// Whether a decision may still be written down.
+    pub(super) fn in_time(&self, until: Mono) -> Result<(), Fault> {
+        let late = self.clock.now().mono >= until;
+        if late { Err(Fault::Busy("a decision that took too long")) } else { Ok(()) }
     }
 
     /// Logs a fault and says what the peer hears of it.
@@ -138,6 +158,7 @@ impl Gate {
         admission: Admission,
     ) -> Result<Verdict, Fault> {
         self.hashes.pretend(SourceKey::from(attempt.origin.source)).await?;
+        self.in_time(attempt.until)?;
         let decision = self.decide(attempt, snapshot, admission, false, CodeFact::NotGiven);
         let source = source_group(attempt.origin.source);
         self.finish_counted(decision.verdict, vec![decision.record], source, attempt.origin).await
@@ -156,7 +177,14 @@ impl Gate {
         let _ = self.store.load(&again)?;
         let decision = self.decide(attempt, &snapshot, Admission::Go, false, CodeFact::NotGiven);
         let settled = ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall);
-        let finished = self.finish(decision.verdict, vec![decision.record], attempt.origin).await;
+        let source = source_group(attempt.origin.source);
+        let finished = match self.in_time(attempt.until) {
+            Ok(()) => {
+                let records = vec![decision.record];
+                self.finish_counted(decision.verdict, records, source, attempt.origin).await
+            }
+            Err(late) => Err(late),
+        };
         if finished.is_err() {
             settled.undo();
         }
@@ -209,10 +237,12 @@ impl Gate {
             }
             let counted = settled.as_ref().and_then(Settled::change);
             let batch = batch_of(&snapshot, with_changes(decision.record, counted));
+            self.in_time(attempt.until)?;
             match self.commit(batch).await {
                 Ok(_) => {
                     let verdict = self.granted(decision.verdict, person, attempt.origin);
-                    if compared.needs_rehash && may_be_renewed(&verdict) {
+                    drop(lock);
+                    if compared.needs_rehash && may_be_renewed(&verdict) && self.hashes.waiting() == 0 {
                         self.renew_hash(&attempt.password.normal, person, None, attempt.origin).await;
                     }
                     return Ok(verdict);
@@ -241,7 +271,8 @@ impl Gate {
     }
 
     /// Hashes a password anew with the present parameters (P9), for somebody who was just found to be its owner. A
-    /// login does not fail because of it: the next one tries again. `program`: which one had it verified.
+    /// login does not fail because of it: the next one tries again, also where other passwords wait to be compared.
+    /// `program`: which one had it verified.
     pub(super) async fn renew_hash(
         &self,
         normal: &Secret<String>,

@@ -10,6 +10,7 @@ use doorward_core::identity::password::{self, Against, Rule};
 use doorward_core::identity::person::{Person, Phc};
 use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
+use doorward_core::time::Mono;
 
 use super::attempts::{Settled, Ticket, Who};
 use super::facts::{NotOpened, OpenedPassword};
@@ -30,7 +31,7 @@ impl Gate {
         new: &GivenPassword,
         origin: &Origin,
     ) -> Verdict {
-        let padding = weaker(present.padding(), new.padding());
+        let (padding, until) = (weaker(present.padding(), new.padding()), self.decided_until());
         let opened = self.open_both(present, new);
         let given = [present, new];
         let (present, new) = match opened {
@@ -41,7 +42,8 @@ impl Gate {
         let fresh = [present.opened, new.opened].map(|opened| opened != Opened::Replayed);
         let opened = worse(present.opened, new.opened);
         let new_too_long = present.opened == Opened::Good && new.too_long;
-        let change = Change { id, present: present.normal, new: new.normal, new_too_long, opened, padding };
+        let (present, new) = (present.normal, new.normal);
+        let change = Change { id, present, new, new_too_long, opened, padding, until };
         match self.decide_change(&change, origin).await {
             Ok(verdict) => verdict,
             Err(fault) => {
@@ -120,6 +122,7 @@ impl Gate {
                 *settled = Some(ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall));
             }
             let record = with_changes(decision.record, settled.as_ref().and_then(Settled::change));
+            self.in_time(change.until)?;
             match self.commit(batch_of(&snapshot, record)).await {
                 Ok(_) => return Ok(decision.verdict),
                 Err(CommitError::Conflict(_)) => metrics::book_conflict(),
@@ -187,6 +190,8 @@ struct Change {
     new_too_long: bool,
     opened: Opened,
     padding: Option<Padding>,
+    /// Until when it is done, or not at all.
+    until: Mono,
 }
 
 impl Change {

@@ -178,3 +178,30 @@ async fn s1_what_back_off_refuses_is_answered_after_the_time_of_a_hash_and_witho
     assert_eq!(world.gate.hashes.compared(), compared);
     assert_eq!(world.entries(1)[0].reason, Some(Deny::BackedOff));
 }
+
+#[tokio::test]
+async fn e4_an_own_password_is_not_changed_any_more_when_its_owner_was_told_that_it_was_not() {
+    let world = world();
+    let before = world.person("julian", AuthSystem::Password, false).await;
+    let (present, new) =
+        (encrypted_bytes(&world, GOOD.as_bytes()), encrypted_bytes(&world, b"quite another long password"));
+    let wanted = || {
+        let (present, new) = (present.clone().into(), new.clone().into());
+        Ask::PasswordChange { person: before.id, present, new }
+    };
+    let underway = world.gate.person_lock(before.id).await;
+    let mut changed = Box::pin(world.ask(1, wanted()));
+    tokio::select! {
+        biased;
+        verdict = &mut changed => panic!("{verdict:?} beside another step"),
+        () = std::future::ready(()) => {}
+    }
+    world.clock.wait(doorward_core::ws::login::ASK_MAX);
+    drop(underway);
+    assert!(matches!(changed.await, Verdict::Busy { .. }));
+    assert_eq!(
+        (world.gate.person(&before.userid).unwrap(), world.gate.access(before.id).wrong),
+        (before.clone(), 0)
+    );
+    assert!(matches!(world.ask(1, wanted()).await, Verdict::PasswordChanged { .. }));
+}
