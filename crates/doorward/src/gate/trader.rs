@@ -1,7 +1,5 @@
 //! Traders that programs and administrators add and change at a door.
 
-use std::time::Duration;
-
 use data_encoding::BASE32_NOPAD;
 use doorward_core::ask::{
     Declined, GivenPassword, NewSecret, NewTrader, OnceShown, ShownSeed, TraderChange, Verdict,
@@ -24,7 +22,6 @@ use doorward_core::identity::totp::Parameters;
 use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
 use doorward_core::time::Mono;
-use doorward_core::ws::login::ASK_MAX;
 
 use super::acting::agent;
 use super::attempts::{Settled, Ticket, Who};
@@ -36,10 +33,6 @@ use crate::fault::Fault;
 use crate::hashing::SourceKey;
 use crate::metrics;
 use crate::vault::Label;
-
-/// After so long a step is not done any more: the door tells, or is about to tell, that nothing was decided. What is left
-/// of its patience is for the disk.
-const STEP_MAX: Duration = ASK_MAX.saturating_sub(Duration::from_secs(3));
 
 /// The passwords of a change, opened.
 enum OpenedSecret {
@@ -117,7 +110,7 @@ impl Gate {
         fresh: &mut Vec<&'a GivenPassword>,
         origin: &Origin,
     ) -> Result<Verdict, Undecided> {
-        let until = self.clock.now().mono + STEP_MAX;
+        let until = self.decided_until();
         let asker = self.store.load(&Load::Person(asked.asker.person))?;
         let agent = agent(&asker, asked.asker)?;
         let meant = firm_meant(&agent, asked.firm.as_deref()).filter(|firm| agent.serves_firm(firm));
@@ -152,17 +145,22 @@ impl Gate {
         };
         // The hash took a while: the asker may not be who they were.
         let mut expects = expect_person(&asker);
-        expects.push(Expect::NoUserId(addition.userid.clone()));
-        expects.extend(snapshot.firm.iter().map(|firm| Expect::Firm(firm.code.clone(), firm.version)));
         let userid = addition.userid.clone();
+        expects.push(Expect::NoUserId(userid.clone()));
+        expects.extend(expect_policies(&snapshot));
         let made = Made { id, password, sent_as: asked.sent_as, seed };
         let stepped = add(&agent, addition, details, made, &policy, &context);
         match self.commit_step(stepped, expects, until, origin).await {
             Ok(verdict) => Ok(verdict),
-            Err(CommitError::Conflict(_)) if self.store.load(&Load::UserId(userid))?.person.is_some() => {
-                Ok(Verdict::Declined(Declined::UserExists))
+            Err(CommitError::Conflict(_)) => {
+                // Somebody else added them: the same plan says so now.
+                let there = self.store.load(&Load::UserId(userid))?.person;
+                let view = View { person: there.as_ref(), ..view };
+                match plan_add(&agent, &asked.userid, firm, details, &view, &context) {
+                    Err(refused) if there.is_some() => Ok(self.write_step(*refused, origin).await?),
+                    Ok(_) | Err(_) => Err(Fault::Busy("what was changed meanwhile").into()),
+                }
             }
-            Err(CommitError::Conflict(_)) => Err(Fault::Busy("what was changed meanwhile").into()),
             Err(CommitError::Fault(fault)) => Err(fault.into()),
         }
     }
@@ -173,7 +171,7 @@ impl Gate {
         fresh: &mut Vec<&'a GivenPassword>,
         origin: &Origin,
     ) -> Result<Verdict, Undecided> {
-        let (context, until) = (self.context(origin), self.clock.now().mono + STEP_MAX);
+        let (context, until) = (self.context(origin), self.decided_until());
         let asker = self.store.load(&Load::Person(asked.asker.person))?;
         let snapshot = match UserId::parse(&asked.userid) {
             Ok(userid) => self.store.load(&Load::UserId(userid))?,
@@ -263,6 +261,9 @@ impl Gate {
             let ends = stepped.records.iter().flat_map(|record| &record.changes).any(ends_what_is_open);
             let mut expects = expect_person(&snapshot);
             expects.extend(expect_person(&asker));
+            if asked.details.otp.is_some() {
+                expects.extend(expect_policies(&snapshot));
+            }
             match self.commit_step(stepped, expects, *until, origin).await {
                 Ok(verdict) => {
                     if ends {
@@ -374,9 +375,7 @@ impl Gate {
         origin: &Origin,
     ) -> Result<Verdict, CommitError> {
         let Stepped { verdict, settle: _, records } = stepped;
-        if self.clock.now().mono >= until {
-            return Err(CommitError::Fault(Fault::Busy("a step that took too long")));
-        }
+        self.in_time(until).map_err(CommitError::Fault)?;
         if records.is_empty() {
             return Ok(verdict);
         }
@@ -387,6 +386,12 @@ impl Gate {
         self.commit(Batch { expects, records }).await?;
         Ok(verdict)
     }
+}
+
+/// What a step expects where it depends on what firm and venue demand.
+fn expect_policies(snapshot: &Snapshot) -> Vec<Expect> {
+    let firm = snapshot.firm.as_ref().map(|firm| Expect::Firm(firm.code.clone(), firm.version));
+    firm.into_iter().chain([Expect::Venue(snapshot.venue.version)]).collect()
 }
 
 /// Whether a change of somebody ends what they have open: another password, or a second factor less.

@@ -11,7 +11,7 @@ use doorward_core::identity::mail::{Mail, MailKind};
 use doorward_core::identity::person::{Grant, Kind, Password, Profile, Right, Standing};
 use doorward_core::identity::policy::{AuthSystem, Policy};
 
-use super::acting_tests::{ALL, BACK_END, known, program, userid};
+use super::acting_tests::{ALL, BACK_END, known, lock, program, registered, userid};
 use super::admin::{NewPassword, NewPerson};
 use super::rule_tests::encrypted_bytes;
 use super::testing::{GOOD, World, secret, world, world_with};
@@ -137,6 +137,29 @@ async fn rule_10_of_two_who_add_the_same_trader_at_once_one_does() {
     let added = [&one, &other].into_iter().filter(|verdict| matches!(verdict, Verdict::StepDone(_))).count();
     assert_eq!(added, 1, "{one:?} {other:?}");
     assert!([one, other].contains(&Verdict::Declined(Declined::UserExists)));
+    let entries = world.entries(2);
+    let refused = entries.iter().find(|entry| entry.reason == Some(Deny::UserIdTaken)).unwrap();
+    assert_eq!((refused.event, refused.actor.person()), (Event::StepRefused, Some(program.person)), "Q4");
+}
+
+#[tokio::test]
+async fn rule_11_what_the_desk_demands_meanwhile_holds_for_a_step_on_a_second_factor() {
+    let world = world();
+    let program = program(&world, "shop", &ALL).await;
+    let id = world.person("julian", AuthSystem::Otp, false).await.id;
+    let underway = world.gate.person_lock(id).await;
+    let off = TraderDetails { otp: Some(false), ..nothing() };
+    let mut switched = Box::pin(change(&world, changing(program, "julian", None, off)));
+    tokio::select! {
+        biased;
+        verdict = &mut switched => panic!("{verdict:?} beside another step"),
+        () = std::future::ready(()) => {}
+    }
+    let demanded = Policy { otp_demanded: Some(true), ..Policy::default() };
+    world.gate.set_venue_policy(&demanded, Actor::Node).await.unwrap();
+    drop(underway);
+    assert_eq!(switched.await, denied(Some("use2fa")));
+    assert_eq!(known(&world, "julian").auth_system, AuthSystem::Otp);
 }
 
 #[tokio::test]
@@ -348,12 +371,16 @@ async fn e3_the_right_password_of_somebody_who_may_not_come_in_costs_what_a_wron
     for name in ["julian", "mary"] {
         world.person(name, AuthSystem::Password, name == "mary").await;
     }
+    registered(&world, "lena").await;
+    lock(&world, "lena").await;
     let edit = Edit { standing: Some(Standing::Disabled), ..Edit::default() };
     world.gate.edit_person(&userid("julian"), edit, &Actor::Node).await.unwrap();
     let expired = std::time::Duration::from_secs(73 * 3_600);
     world.clock.advance(expired);
     world.gate.clock_moved();
-    for (name, reason) in [("julian", Deny::Disabled), ("mary", Deny::PasswordExpired)] {
+    for (name, reason) in
+        [("julian", Deny::Disabled), ("mary", Deny::PasswordExpired), ("lena", Deny::Locked)]
+    {
         for (present, reason) in [("not the password of his", Deny::WrongPassword), (GOOD, reason)] {
             let both = Some(NewSecret::Changed { present: clear(present), new: clear(NEW) });
             let (compared, hashed) = (world.gate.hashes.compared(), world.gate.hashes.hashed());
