@@ -515,7 +515,9 @@ impl Gate {
             }
         };
         self.wake_outbox(has_mail);
-        metrics::journal_commit_seconds(self.clock.now().mono.since(began));
+        let took = self.clock.now().mono.since(began);
+        metrics::journal_commit_seconds(took);
+        self.refusals.written_in(took, entries.len());
         for (no, entry) in (committed.first..).zip(&entries) {
             metrics::event(entry.event.id(), 1);
             log(no, entry);

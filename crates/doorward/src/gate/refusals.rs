@@ -17,7 +17,7 @@ use super::{Gate, Origin};
 use crate::fault::Fault;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// How many of the last records are remembered for how long they took.
+/// Of how many of the last records it is remembered how long they took.
 const SAMPLES: usize = 31;
 
 /// Counts refusals by source and minute.
@@ -26,7 +26,7 @@ pub(super) struct Refusals {
     sources: Mutex<HashMap<Option<IpAddr>, Minute>>,
     /// The disk is nearly full: none is written down on its own, and all sources are counted together.
     scarce: AtomicBool,
-    /// How long the last refusals took to be written down.
+    /// How long the last records took to be written down.
     took: Mutex<VecDeque<Duration>>,
 }
 
@@ -62,8 +62,12 @@ impl Refusals {
         write
     }
 
-    /// Remembers how long a refusal took to be written down.
-    fn written_in(&self, span: Duration) {
+    /// Remembers how long a batch took to be written down: one of a single record, as a refusal is, whatever it says, so
+    /// that the times are known from the node's start on (S1).
+    pub(super) fn written_in(&self, span: Duration, records: usize) {
+        if records != 1 {
+            return;
+        }
         let mut took = self.took.lock().unwrap_or_else(PoisonError::into_inner);
         if took.len() >= SAMPLES {
             took.pop_front();
@@ -132,21 +136,18 @@ impl Gate {
         if !records.iter().all(is_bare) {
             return self.finish(verdict, records, origin).await;
         }
-        let begun = self.clock.now().mono;
-        if !self.refusals.count(source, begun) {
+        if !self.refusals.count(source, self.clock.now().mono) {
             self.hashes.linger(self.refusals.drawn()).await;
             return Ok(verdict);
         }
-        let finished = self.finish(verdict, records, origin).await;
-        if finished.is_ok() {
-            self.refusals.written_in(self.clock.now().mono.since(begun));
-        }
-        finished
+        self.finish(verdict, records, origin).await
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use doorward_core::identity::policy::AuthSystem;
+
     use super::*;
 
     const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -175,6 +176,20 @@ mod tests {
         assert!(refusals.count(SOURCE, Mono::default()));
         let later = Mono::default() + MINUTE;
         assert_eq!(refusals.take_over(later), [Counted { source: None, more: 5_001 }]);
+    }
+
+    #[tokio::test]
+    async fn s1_a_refusal_that_is_only_counted_takes_as_long_as_a_record_from_the_first_one_on() {
+        let world = crate::gate::testing::world();
+        world.person("julian", AuthSystem::Password, false).await;
+        world.gate.refusals.set_scarce(true);
+        assert!(world.gate.refusals.drawn() > Duration::ZERO, "whatever was written is a sample");
+        for _ in 0..SAMPLES {
+            world.gate.refusals.written_in(Duration::ZERO, 1);
+        }
+        world.login("julian", "not the password of his", None).await;
+        let took = world.gate.refusals.took.lock().unwrap().back().copied();
+        assert!(took.unwrap() > Duration::ZERO, "a wrong password of somebody as well");
     }
 
     #[test]
