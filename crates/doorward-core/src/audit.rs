@@ -190,7 +190,7 @@ table! {
         SessionOver = "session-over", "A browser session had lasted as long as one may.";
         SessionSuperseded = "session-superseded", "A browser session made room for a newer one, or was signed in anew.";
         SessionDismissed = "session-dismissed", "The person ended the browser session from another one.";
-        SessionEnded = "session-ended", "The person was disabled, or lost password or authenticator, while logged in.";
+        SessionEnded = "session-ended", "The person was disabled, or lost password, authenticator or token, while logged in.";
         Stopping = "stopping", "The node was stopping.";
     }
 }

@@ -8,7 +8,7 @@ use doorward_core::ask::{Acting, OnceShown, Verdict, VerifyLogin};
 use doorward_core::audit::Record;
 use doorward_core::id::{PersonId, UserId};
 use doorward_core::identity::attempt::Admission;
-use doorward_core::identity::change::Change;
+use doorward_core::identity::change::{Change, Target};
 use doorward_core::identity::decide::acting::{Agent, see};
 use doorward_core::identity::decide::login::{self, Opened};
 use doorward_core::identity::decide::verify::{Facts, NewToken, looks_at_code, may_verify, verify};
@@ -79,6 +79,14 @@ pub(super) fn batch_by(snapshot: &Snapshot, asker: &Snapshot, record: Record) ->
     let mut batch = batch_of(snapshot, record);
     batch.expects.extend(makes_token.then(|| expect_person(asker)).into_iter().flatten());
     batch
+}
+
+/// Who is changed by a batch, whichever way.
+pub(super) fn changed_people(batch: &Batch) -> Vec<PersonId> {
+    let changes = batch.records.iter().flat_map(|record| &record.changes);
+    changes
+        .filter_map(|change| if let Target::Person(id) = change.target() { Some(id) } else { None })
+        .collect()
 }
 
 impl Gate {
@@ -296,12 +304,23 @@ impl Gate {
             settled.undo();
         }
         let verdict = committed?;
-        let verdict = match &snapshot.person {
-            Some(person) => self.granted(verdict, person, origin),
-            None => verdict,
-        };
+        if let (Verdict::Granted(_), Some(person)) = (&verdict, &snapshot.person) {
+            let token = person.tokens.iter().find(|token| token.hash == hash);
+            self.enter_live(person, origin, true, token);
+        }
         drop(lock);
         Ok(verdict)
+    }
+
+    /// Ends connections that were opened with tokens which somebody has no more; `changed`: who may have fewer.
+    pub(super) fn end_by_token(&self, changed: &[PersonId]) {
+        for id in changed.iter().filter(|id| self.live.has_token(**id)) {
+            // Where it cannot be known which are left, none is.
+            let person = self.store.load(&Load::Person(*id)).ok().and_then(|snapshot| snapshot.person);
+            let tokens = person.map(|person| person.tokens).unwrap_or_default();
+            let is_left = |hash: TokenHash| tokens.iter().any(|token| token.hash == hash);
+            self.live.end_some(*id, |_, seat| seat.token.is_some_and(|(hash, _)| !is_left(hash)));
+        }
     }
 
     /// Tells a program whose a token is, or ends it.

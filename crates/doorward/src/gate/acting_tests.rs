@@ -93,16 +93,16 @@ fn told(verdict: Verdict) -> Verified {
 }
 
 /// A token that a program has made for somebody.
-async fn token(world: &World, asker: Acting, name: &str, code: Option<&str>) -> String {
+pub(super) async fn token(world: &World, asker: Acting, name: &str, code: Option<&str>) -> String {
     let told = told(verify(world, given(asker, name, code, true)).await);
     told.token.unwrap().token.expose().clone()
 }
 
-async fn by_token(world: &World, name: &str, token: &str) -> Verdict {
+pub(super) async fn by_token(world: &World, name: &str, token: &str) -> Verdict {
     world.ask(1, Ask::TokenLogin { userid: name.to_owned(), token: secret(token) }).await
 }
 
-async fn look(world: &World, asker: Acting, token: &str, revoke: bool) -> Verdict {
+pub(super) async fn look(world: &World, asker: Acting, token: &str, revoke: bool) -> Verdict {
     let (token, userid) = (secret(token), None);
     world.ask(BACK_END, Ask::Token { asker, token, userid, revoke }).await
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use doorward_core::audit::Door;
 use doorward_core::id::{FirmCode, PersonId};
+use doorward_core::identity::token::TokenHash;
 use doorward_core::time::Wall;
 use tokio::sync::Notify;
 
@@ -64,6 +65,8 @@ pub struct Seat {
     pub source: IpAddr,
     /// Since when.
     pub since: Wall,
+    /// The token that opened it, and its end.
+    pub token: Option<(TokenHash, Wall)>,
 }
 
 /// Names a connection to whoever is logged in on it; it opens nothing.
@@ -109,7 +112,7 @@ impl Live {
         let logins = people.entry(person).or_default();
         logins.retain(|login| login.connection.strong_count() > 0);
         match logins.iter_mut().find(|login| login.is_on(connection)) {
-            Some(login) => login.logged_in = logged_in,
+            Some(login) => (login.logged_in, login.seat.token) = (logged_in, seat.token),
             None => {
                 let number = ConnectionNo(self.next.fetch_add(1, Ordering::Relaxed) + 1);
                 let connection = Arc::downgrade(connection);
@@ -140,6 +143,24 @@ impl Live {
                 connection.end();
             }
         }
+    }
+
+    /// Ends every connection that was opened with a token which is over by now.
+    pub fn end_over(&self, now: Wall) {
+        let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        for login in people.values().flatten() {
+            if login.seat.token.is_some_and(|(_, end)| now >= end)
+                && let Some(connection) = login.connection.upgrade()
+            {
+                connection.end();
+            }
+        }
+    }
+
+    /// Whether somebody has a connection that was opened with a token.
+    pub fn has_token(&self, person: PersonId) -> bool {
+        let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        people.get(&person).into_iter().flatten().any(|login| login.seat.token.is_some())
     }
 
     /// Everybody with a connection, logged in or on the way, and their firms.
@@ -219,7 +240,7 @@ mod tests {
         let [one, two, other] = [(); 3].map(|()| Arc::new(Connection::default()));
         let (julian, jane) = (PersonId::from_random(2), PersonId::from_random(4));
         let source = IpAddr::from([127, 0, 0, 1]);
-        let seat = Seat { door: Door::WebSocket, source, since: Wall::from_s(1) };
+        let seat = Seat { door: Door::WebSocket, source, since: Wall::from_s(1), token: None };
         live.enter(julian, None, &one, true, seat);
         live.enter(julian, None, &two, true, seat);
         live.enter(jane, None, &other, true, seat);
@@ -239,7 +260,7 @@ mod tests {
         let [one, two] = [(); 2].map(|()| Arc::new(Connection::default()));
         let julian = PersonId::from_random(2);
         let source = IpAddr::from([127, 0, 0, 1]);
-        let seat = Seat { door: Door::WebSocket, source, since: Wall::from_s(1) };
+        let seat = Seat { door: Door::WebSocket, source, since: Wall::from_s(1), token: None };
         live.enter(julian, None, &one, true, seat);
         live.enter(julian, None, &two, true, seat);
         let seats = live.seats(julian);

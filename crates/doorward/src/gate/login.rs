@@ -13,6 +13,7 @@ use doorward_core::identity::decide::{CodeFact, Decision, Settle, View, code, lo
 use doorward_core::identity::link::LinkHash;
 use doorward_core::identity::net::source_group;
 use doorward_core::identity::person::{Person, Phc};
+use doorward_core::identity::token::Token;
 use doorward_core::limits::Limit;
 use doorward_core::secret::Secret;
 use doorward_core::time::Mono;
@@ -419,14 +420,21 @@ impl Gate {
             Verdict::CodeNeeded(_) | Verdict::CodeRefused(_) | Verdict::RegistrationNeeded { .. }
         );
         if logged_in || underway {
-            self.enter_live(person, origin, logged_in);
+            self.enter_live(person, origin, logged_in, None);
         }
         verdict
     }
 
-    /// Makes somebody's connection known, whom an administrator may end from now on.
-    pub(super) fn enter_live(&self, person: &Person, origin: &Origin, logged_in: bool) {
-        let seat = Seat { door: origin.door, source: origin.source, since: self.clock.now().wall };
+    /// Makes somebody's connection known, whom an administrator may end from now on; `token`: what opened it, if one did.
+    pub(super) fn enter_live(
+        &self,
+        person: &Person,
+        origin: &Origin,
+        logged_in: bool,
+        token: Option<&Token>,
+    ) {
+        let token = token.map(|token| (token.hash, token.expires_at));
+        let seat = Seat { door: origin.door, source: origin.source, since: self.clock.now().wall, token };
         self.live.enter(person.id, person.firm.clone(), &origin.connection, logged_in, seat);
     }
 

@@ -41,6 +41,8 @@ mod sessions;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod token_tests;
 mod trader;
 #[cfg(test)]
 mod trader_tests;
@@ -372,6 +374,7 @@ impl Gate {
         self.expire_links().await;
         self.tell_of_more(false).await;
         self.checkpoint(false).await;
+        self.live.end_over(now.wall);
         self.live.tidy();
         self.measure();
     }
@@ -507,6 +510,7 @@ impl Gate {
         let entries: Vec<Entry> = batch.records.iter().map(|record| record.entry.clone()).collect();
         let began = self.clock.now().mono;
         let has_mail = outbox::has_mail(&batch);
+        let changed = acting::changed_people(&batch);
         let committed = match self.store.commit(batch).await {
             Ok(committed) => committed,
             Err(error) => {
@@ -515,6 +519,7 @@ impl Gate {
             }
         };
         self.wake_outbox(has_mail);
+        self.end_by_token(&changed);
         let took = self.clock.now().mono.since(began);
         metrics::journal_commit_seconds(took);
         self.refusals.written_in(took, entries.len());

@@ -312,7 +312,7 @@ async fn rule_11_a_seed_waits_for_its_first_code_and_another_voids_it() {
 /// A seat for somebody, as if they were logged in, and whether it was ended.
 fn logged_in(world: &World, id: PersonId) -> std::sync::Arc<super::Connection> {
     let origin = super::testing::origin(9);
-    let seat = Seat { door: origin.door, source: origin.source, since: world.now() };
+    let seat = Seat { door: origin.door, source: origin.source, since: world.now(), token: None };
     world.gate.live.enter(id, FirmCode::parse("ACME").ok(), &origin.connection, true, seat);
     origin.connection
 }

@@ -64,6 +64,7 @@ async fn rule_9_a_token_is_asked_for_used_and_ended() {
 
     let revoked = json!({"type": "revoketoken", "token": token, "userid": trader.userid});
     assert_eq!(web.ask(revoked).await, known("revoketoken"));
+    assert_eq!(peer.closed().await, 1008, "S8: what it opened ends with it");
     assert_ended(demo, &mut web, &trader, token, "revoked").await;
     let entry = &demo.audit(&format!("event=token-revoked&userid={}", trader.userid)).await[0];
     assert_eq!(entry["actor"]["userid"], service.userid, "{entry}");

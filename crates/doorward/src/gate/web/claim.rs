@@ -304,7 +304,7 @@ impl Gate {
             let _lock = self.person_lock(new.id).await;
             let person = self.store.load(&Load::Person(new.id))?.person;
             if let Some(person) = &person {
-                self.enter_live(person, origin, true);
+                self.enter_live(person, origin, true, None);
             }
             self.begin_session(&who, stage, origin, browser).await
         };

@@ -276,7 +276,7 @@ impl Gate {
             });
             match self.commit(batch_of(&snapshot, ruling.record)).await {
                 Ok(_) if result.is_ok() => {
-                    self.enter_live(person, origin, true);
+                    self.enter_live(person, origin, true, None);
                     return Ok((result, shown.unwrap_or_default()));
                 }
                 Ok(_) => return Ok((result, Vec::new())),

@@ -166,7 +166,7 @@ fn k5_the_steps_before_being_signed_in_take_15_minutes_at_most() {
 fn s8_what_an_administrator_ends_is_over_at_the_next_look() {
     let (sessions, live) = (Sessions::default(), Live::default());
     let julian = beginning(JULIAN, Kind::Trader, signed_in());
-    let seat = Seat { door: Door::Portal, source: julian.source, since: at(0).wall };
+    let seat = Seat { door: Door::Portal, source: julian.source, since: at(0).wall, token: None };
     live.enter(julian.person, None, &julian.connection, true, seat);
     let (token, _) = sessions.begin(julian, at(0)).unwrap();
     live.end_person(PersonId::from_random(JULIAN));
