@@ -21,8 +21,8 @@ pub struct VerifyLogin<'a> {
     pub code: Option<&'a Secret<String>>,
     /// Whether a token is wanted.
     pub wants_token: bool,
-    /// The customer's address, by which wrong passwords are counted. Without it all customers of a program share one
-    /// back-off.
+    /// The customer's address, by which their wrong passwords are counted. Without it the program's own is: whoever
+    /// types wrong ones for a customer at its site makes that customer wait there.
     pub source: Option<IpAddr>,
 }
 
