@@ -78,6 +78,10 @@ fn exported(args: &ExportArgs) -> Result<Exit, CliError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open_to_read(&dir).map_err(refused)?);
     // What is handed on as the truth is looked at first, and shows where the journal ends beside a running node.
     let report = verify(&*disk, &[]).map_err(refused)?;
+    if report.segments == 0 {
+        let place = dir.display();
+        return Err(CliError::refused(format!("{place}: there is no journal here; run `doorward audit verify`")));
+    }
     if !report.intact {
         eprintln!("nothing was exported: the journal is not as it was written; run `doorward audit verify`");
         return Ok(Exit::Tampered);
@@ -190,7 +194,8 @@ mod tests {
     #[test]
     fn q7_an_export_that_could_not_run_leaves_with_1() {
         let dir = tempfile::tempdir().unwrap();
-        for journal in [None, Some(dir.path().join("none"))] {
+        // Nor is there a journal in a folder that is of something else.
+        for journal in [None, Some(dir.path().join("none")), Some(dir.path().to_owned())] {
             let file = ConfigFile { config: dir.path().join("none.toml") };
             let format = Format::Jsonl;
             let args = ExportArgs { file, journal, format, from: 1, to: None, since: None, until: None };

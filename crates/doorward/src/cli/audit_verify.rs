@@ -258,6 +258,7 @@ mod tests {
         for args in [
             args(None, None),
             args(Some(dir.path().join("none")), None),
+            args(Some(dir.path().into()), None),
             args(Some(dir.path().into()), Some(key)),
         ] {
             assert_eq!(run(&args).unwrap_err().exit(), Exit::Refused, "{args:?}");

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::disk::{Disk, fault};
-use super::heads::{HEADS_FILE, HeadKey, HeadKind, LINE_BYTES_MAX, Line, SignedHead, line_of};
+use super::heads::{HEAD_KEYS_FILE, HEADS_FILE, HeadKey, HeadKind, LINE_BYTES_MAX, Line, SignedHead, line_of};
 use super::recover::segments;
-use super::retention::{book_hash, book_name, head_before};
+use super::retention::{BOOK, book_hash, book_name, head_before};
 use super::segment::name_of;
 use super::verify::{Finding, FindingKind, Report, verify_noted};
 use super::{Hash, Head, read_from};
@@ -47,6 +47,7 @@ pub struct Anchoring {
 ///
 /// Without `keys` signatures are not checked: then only noted heads prove anything against whoever could write both files.
 /// Beside a writing instance it is right as well: heads are read first, and the journal is never behind them.
+/// [`Fault::Disk`] where there is no journal, nor anything that tells of one.
 pub fn verify_anchored(
     disk: &dyn Disk,
     noted: &[Noted],
@@ -78,7 +79,11 @@ fn look(disk: &dyn Disk, noted: &[Noted], keys: &[HeadKey]) -> Result<(Report, A
     lines.findings.extend(strangers(&report, &file, noted));
     lines.findings.extend(dropped_unsaid(segments(disk)?.first().copied(), file.dropped));
     lines.findings.extend(book_lost(disk, file.dropped)?);
-    if lines.of.heads == 0 && report.records > 0 && !keys.is_empty() {
+    let beside = Beside::look(disk)?;
+    if report.segments == 0 {
+        lines.findings.push(segments_lost(disk, &beside, noted)?);
+    }
+    if lines.of.heads == 0 && (beside.keys || report.records > 0 && !keys.is_empty()) {
         // A node signs a head at its start, and lays its keys beside it only then.
         let text = "there is no signed head, though there are keys that sign heads".to_owned();
         lines.find(HEADS_FILE, 0, 0, FindingKind::Head, text);
@@ -268,6 +273,36 @@ fn strangers(report: &Report, file: &File, noted: &[Noted]) -> Vec<Finding> {
         text: format!("a head of node {:?}, the journal is that of {node:?}", signed.checkpoint.node()),
     };
     strangers.map(finding).collect()
+}
+
+/// What lies beside the segments and was never there without them.
+struct Beside {
+    heads: bool,
+    keys: bool,
+    book: bool,
+}
+
+impl Beside {
+    fn look(disk: &dyn Disk) -> Result<Self, Fault> {
+        let names = disk.list().map_err(|error| fault(disk, "", &error))?;
+        let is_there = |of: &str| names.iter().any(|name| name == of);
+        let book = names.iter().any(|name| name.ends_with(BOOK));
+        Ok(Self { heads: is_there(HEADS_FILE), keys: is_there(HEAD_KEYS_FILE), book })
+    }
+}
+
+/// That no segment is there, which a node makes before anything else; a fault where nothing tells of any.
+fn segments_lost(disk: &dyn Disk, beside: &Beside, noted: &[Noted]) -> Result<Finding, Fault> {
+    if !beside.heads && !beside.keys && !beside.book && noted.is_empty() {
+        return Err(Fault::Disk(format!("{}: there is no journal here", disk.place())));
+    }
+    Ok(Finding {
+        segment: name_of(1),
+        offset: 0,
+        no: 1,
+        kind: FindingKind::MissingSegment,
+        text: "no segment is there, and what lies beside or was noted tells of some".to_owned(),
+    })
 }
 
 /// Records that are missing at the beginning must have been dropped by retention, which says so and signs it (Q9).

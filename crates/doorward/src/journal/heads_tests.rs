@@ -412,6 +412,28 @@ fn q7_signed_heads_that_are_gone_altogether_are_found_by_the_key() {
 }
 
 #[test]
+fn q7_segments_that_are_gone_altogether_are_found_by_what_lies_beside() {
+    let sample = Sample::new();
+    for first in [1, 6, 11] {
+        sample.disk.lose(&name_of(first));
+    }
+    assert!(sample.kinds().contains(&MissingSegment));
+    sample.disk.lose(HEADS_FILE);
+    let noted = Noted::Plain(sample.heads[0].checkpoint.head);
+    assert!(!sample.verified(&[noted]).0.intact, "a noted head tells of them");
+    for (name, kinds) in
+        [(HEAD_KEYS_FILE, &[MissingSegment, BadHead][..]), ("00000000000000000005.book", &[MissingSegment])]
+    {
+        sample.disk.tamper(name, b"x".to_vec());
+        assert_eq!(sample.kinds(), kinds, "{name}");
+        assert!(!verify_anchored(&sample.disk, &[], &[]).unwrap().0.intact, "{name}, without keys");
+        sample.disk.lose(name);
+    }
+    let fault = verify_anchored(&sample.disk, &[], &[sample.signer.key]).unwrap_err().to_string();
+    assert!(fault.contains("there is no journal here"), "{fault}");
+}
+
+#[test]
 fn q7_heads_of_another_node_and_two_heads_of_one_record_are_found() {
     let sample = Sample::new();
     let checkpoint =
