@@ -12,7 +12,7 @@ use doorward_core::time::Wall;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::audit::who;
+use super::audit::{who, whom};
 use super::config::ConfigFile;
 use super::server::{cell, json_line};
 use super::{CliError, Exit};
@@ -80,7 +80,9 @@ fn exported(args: &ExportArgs) -> Result<Exit, CliError> {
     let report = verify(&*disk, &[]).map_err(refused)?;
     if report.segments == 0 {
         let place = dir.display();
-        return Err(CliError::refused(format!("{place}: there is no journal here; run `doorward audit verify`")));
+        return Err(CliError::refused(format!(
+            "{place}: there is no journal here; run `doorward audit verify`"
+        )));
     }
     if !report.intact {
         eprintln!("nothing was exported: the journal is not as it was written; run `doorward audit verify`");
@@ -134,7 +136,7 @@ fn cells(shown: &Value) -> impl Iterator<Item = String> + '_ {
     COLUMNS.iter().map(|name| match *name {
         "by" => who(&shown["actor"]),
         "by_kind" => cell(&shown["actor"]["kind"]),
-        "on" => cell(&shown["subject"]["userid"]),
+        "on" => whom(shown),
         name => cell(&shown[name]),
     })
 }
@@ -179,6 +181,16 @@ mod tests {
         let lines: Vec<_> = csv.split_terminator("\r\n").collect();
         assert_eq!((lines.len(), lines[0]), (2, COLUMNS.join(",").as_str()));
         assert!(lines[1].starts_with("1,1970-01-01T00:00:00.000Z,"), "{}", lines[1]);
+    }
+
+    #[test]
+    fn q4_what_was_named_in_the_place_of_somebody_stands_there() {
+        let Entry { no, hash, bytes } = record(1, "abc", 4).unwrap();
+        let mut record: Record = serde_json::from_slice(&bytes).unwrap();
+        record.entry = record.entry.naming("=laton of the Academy");
+        let bytes = serde_json::to_vec(&record).unwrap();
+        let csv = text_of(Format::Csv, None, vec![Ok(Entry { no, hash, bytes })]);
+        assert!(csv.contains(",unknown,\"'=la… (21 characters)\","), "{csv}");
     }
 
     #[test]
