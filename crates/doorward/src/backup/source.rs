@@ -4,17 +4,16 @@
 //! where its frames end; those before it are then complete as they lie there.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::content::{self, File};
+use super::content::File;
 use super::{JOURNAL, STREAMS};
 use crate::fault::Fault;
-use crate::journal::parts::{Frames, HEADER_BYTES, Header, Tail, files, numbered, read_whole};
-use crate::journal::{Disk, Head, RealDisk, SEGMENT_BYTES_MAX};
-
-/// Names of files that a running instance is only just making, or that mean nothing elsewhere.
-const PASSED_OVER: [&str; 5] = ["lock", ".tmp", ".new", ".partial", ".idx"];
+use crate::journal::parts::{
+    Frames, HEADER_BYTES, Header, LINE_BYTES_MAX, Tail, files, numbered, read_whole,
+};
+use crate::journal::{Disk, HEAD_KEYS_FILE, HEADS_FILE, Head, RealDisk, SEGMENT_BYTES_MAX};
 
 /// How the name of a book ends that was set aside for dropped records.
 const ASIDE: &str = ".book";
@@ -30,7 +29,7 @@ pub(super) struct Piece {
 pub(super) enum Bytes {
     /// Read already, as the file grows.
     Here(Vec<u8>),
-    /// In a file that does not change any more.
+    /// At the beginning of a file, which does not change any more.
     In(PathBuf),
 }
 
@@ -94,21 +93,12 @@ pub(super) struct Segments {
 pub(super) fn beside(data_dir: &Path, work: &Path) -> Result<Vec<Piece>, Fault> {
     let dir = data_dir.join(JOURNAL);
     let mut pieces = Vec::new();
-    let failed = |error: io::Error| Fault::disk(&dir, &error);
-    for entry in fs::read_dir(&dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let path = format!("{JOURNAL}/{name}");
-        let later = [".seg", ASIDE].iter().any(|ending| name.ends_with(ending));
-        let passed_over = later || PASSED_OVER.iter().any(|ending| name.ends_with(ending));
-        if passed_over || !content::is_known(&path) || !entry.file_type().map_err(failed)?.is_file() {
-            continue;
-        }
-        let bytes = match fs::read(entry.path()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // replaced at this very moment
-            read => read.map_err(|error| Fault::disk(&entry.path(), &error))?,
-        };
-        pieces.push(Piece::here(path, bytes));
+    pieces.extend(heads(&dir)?);
+    let keys = dir.join(HEAD_KEYS_FILE);
+    match fs::read(&keys) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Fault::disk(&keys, &error)),
+        Ok(bytes) => pieces.push(Piece::here(format!("{JOURNAL}/{HEAD_KEYS_FILE}"), bytes)),
     }
     // Behind the heads: the book that one of them names is there already.
     for number in files(&RealDisk::open_to_read(&dir)?, ASIDE)? {
@@ -116,6 +106,29 @@ pub(super) fn beside(data_dir: &Path, work: &Path) -> Result<Vec<Piece>, Fault> 
         pieces.push(Piece::kept(format!("{JOURNAL}/{file}"), dir.join(file), work)?);
     }
     Ok(pieces)
+}
+
+/// The signed heads as long as they are now, which may be much: lines that are there do not change.
+fn heads(dir: &Path) -> Result<Option<Piece>, Fault> {
+    let path = dir.join(HEADS_FILE);
+    let failed = |error: io::Error| Fault::disk(&path, &error);
+    let file = match fs::File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed)?,
+    };
+    let length = file.metadata().map_err(failed)?.len();
+    let from = length.saturating_sub(LINE_BYTES_MAX);
+    let mut end = Vec::new();
+    (&file).seek(SeekFrom::Start(from)).map_err(failed)?;
+    (&file).take(length - from).read_to_end(&mut end).map_err(failed)?;
+    let stored = match end.iter().rposition(|&byte| byte == b'\n') {
+        Some(last) => from + last as u64 + 1,
+        None if from == 0 => 0,
+        // No unfinished line is as long: what it is shows when the backup is looked at.
+        None => length,
+    };
+    let file = File { name: format!("{JOURNAL}/{HEADS_FILE}"), stored, length: stored };
+    Ok(Some(Piece { file, bytes: Bytes::In(path) }))
 }
 
 /// The journal's segments, up to the last record that is whole.
@@ -249,5 +262,41 @@ impl Newest {
         // The seal of a segment that is full, where it is there already: opening would write the same one again.
         bytes.truncate(at);
         Ok(Read::Segment(Self { bytes, length, frames, head, damaged }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v7_of_what_lies_beside_the_journal_only_what_a_node_makes_is_taken_and_heads_are_not_held_in_memory() {
+        let base = tempfile::tempdir().unwrap();
+        let (data, work) = (base.path().join("data"), base.path().join("work"));
+        let journal = data.join(JOURNAL);
+        fs::create_dir_all(&journal).unwrap();
+        fs::create_dir(&work).unwrap();
+        assert_eq!(beside(&data, &work).unwrap().len(), 0);
+        for (name, text) in [("lock", "1"), ("heads.pem", "keys"), ("collected.log", "log"), ("old.dwb", "x")]
+        {
+            fs::write(journal.join(name), text).unwrap();
+        }
+        let long = "x".repeat(2_000);
+        for (heads, stored) in [
+            ("", 0),
+            ("one", 0),
+            ("one\n", 4),
+            ("one\ntwo", 4),
+            ("one\ntwo\n\0\0", 8),
+            // No crash leaves that: it is looked at with the rest.
+            (&long, 2_000),
+        ] {
+            fs::write(journal.join(HEADS_FILE), heads).unwrap();
+            let pieces = beside(&data, &work).unwrap();
+            let names: Vec<&str> = pieces.iter().map(|piece| piece.file.name.as_str()).collect();
+            assert_eq!(names, ["journal/heads", "journal/heads.pem"]);
+            assert_eq!((pieces[0].file.stored, pieces[0].file.length), (stored, stored), "{heads:?}");
+            assert!(matches!(pieces[0].bytes, Bytes::In(_)));
+        }
     }
 }

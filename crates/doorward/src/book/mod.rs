@@ -403,7 +403,8 @@ pub trait Store: Send + Sync + 'static {
     fn snapshot(&self, to: &Path) -> Result<Head, Fault>;
 
     /// The last record that may be dropped, where any may be: with it a segment ends, up to it all are older than `before`,
-    /// and from there to the newest `lived` has passed, of which no more than a week counts from one record to the next.
+    /// and from there to the newest `lived` has passed, of which no more than a week, or a quarter of it, counts from one
+    /// record to the next.
     ///
     /// This and what follows breaks off with [`Fault::Stopping`] soon after `stop` is set.
     fn droppable(&self, before: Wall, lived: Duration, stop: &AtomicBool) -> Result<Option<Head>, Fault>;

@@ -96,8 +96,14 @@ pub(super) fn who(actor: &Value) -> String {
 
 /// Whom or what it concerns besides whoever did it.
 fn on(entry: &Value) -> String {
+    let whom = whom(entry);
+    if whom.is_empty() { cell(&entry["session"]) } else { whom }
+}
+
+/// On whom it was done, or what was named in the place of somebody; empty where it is neither.
+pub(super) fn whom(entry: &Value) -> String {
     match (&entry["subject"]["userid"], &entry["named"]) {
-        (Value::Null, Value::Null) => cell(&entry["session"]),
+        (Value::Null, Value::Null) => String::new(),
         (Value::Null, name) => named(name),
         (userid, _) => cell(userid),
     }

@@ -12,7 +12,7 @@ use doorward_core::time::Wall;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::audit::who;
+use super::audit::{who, whom};
 use super::config::ConfigFile;
 use super::server::{cell, json_line};
 use super::{CliError, Exit};
@@ -78,6 +78,12 @@ fn exported(args: &ExportArgs) -> Result<Exit, CliError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open_to_read(&dir).map_err(refused)?);
     // What is handed on as the truth is looked at first, and shows where the journal ends beside a running node.
     let report = verify(&*disk, &[]).map_err(refused)?;
+    if report.segments == 0 {
+        let place = dir.display();
+        return Err(CliError::refused(format!(
+            "{place}: there is no journal here; run `doorward audit verify`"
+        )));
+    }
     if !report.intact {
         eprintln!("nothing was exported: the journal is not as it was written; run `doorward audit verify`");
         return Ok(Exit::Tampered);
@@ -130,7 +136,7 @@ fn cells(shown: &Value) -> impl Iterator<Item = String> + '_ {
     COLUMNS.iter().map(|name| match *name {
         "by" => who(&shown["actor"]),
         "by_kind" => cell(&shown["actor"]["kind"]),
-        "on" => cell(&shown["subject"]["userid"]),
+        "on" => whom(shown),
         name => cell(&shown[name]),
     })
 }
@@ -178,6 +184,16 @@ mod tests {
     }
 
     #[test]
+    fn q4_what_was_named_in_the_place_of_somebody_stands_there() {
+        let Entry { no, hash, bytes } = record(1, "abc", 4).unwrap();
+        let mut record: Record = serde_json::from_slice(&bytes).unwrap();
+        record.entry = record.entry.naming("=laton of the Academy");
+        let bytes = serde_json::to_vec(&record).unwrap();
+        let csv = text_of(Format::Csv, None, vec![Ok(Entry { no, hash, bytes })]);
+        assert!(csv.contains(",unknown,\"'=la… (21 characters)\","), "{csv}");
+    }
+
+    #[test]
     fn q4_a_line_of_json_holds_what_was_written_down_and_its_hash() {
         let text =
             text_of(Format::Jsonl, Some(Wall::from_s(5)), vec![record(1, "abc", 4), record(2, "abc", 5)]);
@@ -190,7 +206,8 @@ mod tests {
     #[test]
     fn q7_an_export_that_could_not_run_leaves_with_1() {
         let dir = tempfile::tempdir().unwrap();
-        for journal in [None, Some(dir.path().join("none"))] {
+        // Nor is there a journal in a folder that is of something else.
+        for journal in [None, Some(dir.path().join("none")), Some(dir.path().to_owned())] {
             let file = ConfigFile { config: dir.path().join("none.toml") };
             let format = Format::Jsonl;
             let args = ExportArgs { file, journal, format, from: 1, to: None, since: None, until: None };

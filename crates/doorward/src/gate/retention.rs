@@ -21,11 +21,14 @@ use crate::vault::Vault;
 
 /// How often it is looked for what may go.
 const EVERY: Duration = Duration::from_secs(3_600);
+/// The same after nothing was found: to look is to read all that the book holds of years.
+const EVERY_WHILE_NOTHING: Duration = Duration::from_secs(24 * 3_600);
 /// By how much the clock may be ahead of what the node has lived before it is told of.
 const AHEAD_MAX: Duration = Duration::from_secs(86_400);
 
 impl Gate {
-    /// Drops old records every hour, until `stopping` is over; what is under way then breaks off soon.
+    /// Drops old records every hour, or after a day where there were none, until `stopping` is over; what is under way
+    /// then breaks off soon.
     pub async fn drop_old_records_hourly(&self, stopping: impl Future<Output = ()>) {
         tokio::pin!(stopping);
         let stop = Arc::new(AtomicBool::new(false));
@@ -42,9 +45,10 @@ impl Gate {
                 biased;
                 () = &mut stopping => {
                     stop.store(true, Ordering::Relaxed);
-                    return dropping.await;
+                    dropping.await;
+                    return;
                 }
-                () = &mut dropping => {}
+                next = &mut dropping => looks.reset_after(next),
             }
         }
     }
@@ -56,18 +60,20 @@ impl Gate {
         self.drop_until(&Arc::default()).await;
     }
 
-    async fn drop_until(&self, stop: &Arc<AtomicBool>) {
+    /// Tells how it went; when to look again.
+    async fn drop_until(&self, stop: &Arc<AtomicBool>) -> Duration {
         match self.try_drop(stop).await {
-            Ok(()) => {}
+            Ok(next) => return next,
             Err(Fault::Stopping) => {
                 tracing::info!("the dropping of old records goes on after the next start");
             }
             Err(fault) => tracing::warn!(%fault, "old records are not dropped"),
         }
+        EVERY
     }
 
-    async fn try_drop(&self, stop: &Arc<AtomicBool>) -> Result<(), Fault> {
-        let Some(disk) = self.checkpoints.disk() else { return Ok(()) };
+    async fn try_drop(&self, stop: &Arc<AtomicBool>) -> Result<Duration, Fault> {
+        let Some(disk) = self.checkpoints.disk() else { return Ok(EVERY) };
         let (now, before) = (self.clock.now(), self.old_before());
         let work = Work {
             checkpoints: Arc::clone(&self.checkpoints),
@@ -81,13 +87,15 @@ impl Gate {
             Some(said) => Ok(Some(said)),
             None => before.map_or(Ok(None), |(before, lived)| work.begin(before, lived, now)),
         });
-        let Some((said, book)) = begun.await? else { return Ok(()) };
+        // A clock that cannot be trusted yet was not asked for anything.
+        let nothing = if before.is_some() { EVERY_WHILE_NOTHING } else { EVERY };
+        let Some((said, book)) = begun.await? else { return Ok(nothing) };
         // Before anything goes: else a crash may leave a dropping of which there is no record.
         self.write_dropping(&said, &*disk).await?;
         let (store, stop, no) = (Arc::clone(&self.store), Arc::clone(stop), said.checkpoint.head.no);
         let segments = aside(move || store.drop_to(no, &book, &stop)).await?;
         tracing::info!(upto = no, segments, "old records were dropped");
-        Ok(())
+        Ok(EVERY)
     }
 
     /// Before which instant a record is old, and what the node must have lived since; `None` where nothing is old.
@@ -346,6 +354,24 @@ mod tests {
             () = std::future::ready(()) => false,
         };
         assert!(!looked);
+    }
+
+    #[tokio::test]
+    async fn q9_where_nothing_is_old_it_is_looked_again_after_a_day_and_else_after_an_hour() {
+        let world = keeping();
+        fill(&world).await;
+        let hour = DAY / 24;
+        let next = async || world.gate.drop_until(&Arc::default()).await;
+        assert_eq!(next().await, DAY);
+        world.clock.advance(31 * DAY);
+        world.gate.clock_moved();
+        world.vault_down(true);
+        assert_eq!(next().await, hour, "what cannot be signed is tried again");
+        world.vault_down(false);
+        assert_eq!((next().await, droppings(&world)), (hour, 1));
+        assert_eq!(next().await, DAY);
+        world.clock.advance(31 * DAY);
+        assert_eq!(next().await, hour, "the clock stepped: it was not looked");
     }
 
     #[tokio::test]

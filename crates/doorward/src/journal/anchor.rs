@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::disk::{Disk, fault};
-use super::heads::{HEADS_FILE, HeadKey, HeadKind, LINE_BYTES_MAX, Line, SignedHead, line_of};
+use super::heads::{
+    HEAD_KEYS_FILE, HEADS_FILE, HeadKey, HeadKind, LINE_BYTES_MAX, Line, SignedHead, line_of,
+};
 use super::recover::segments;
-use super::retention::{book_hash, book_name, head_before};
+use super::retention::{BOOK, book_hash, book_name, head_before, header_of};
 use super::segment::name_of;
-use super::verify::{Finding, FindingKind, Report, verify_noted};
+use super::verify::{Finding, FindingKind, Report, keep, verify_noted};
 use super::{Hash, Head, read_from};
 use crate::fault::Fault;
 
@@ -37,6 +39,8 @@ pub struct Anchoring {
     pub good: u64,
     /// How many were not checked, for want of any key.
     pub unchecked: u64,
+    /// How many noted heads are of other nodes and were passed over: a log may be that of many.
+    pub strangers: u64,
     /// The last that tells of dropped records.
     pub dropped: Option<SignedHead>,
     /// Where the unfinished last line begins that a crash left (or a write under way).
@@ -47,6 +51,7 @@ pub struct Anchoring {
 ///
 /// Without `keys` signatures are not checked: then only noted heads prove anything against whoever could write both files.
 /// Beside a writing instance it is right as well: heads are read first, and the journal is never behind them.
+/// [`Fault::Disk`] where there is no journal, nor anything that tells of one.
 pub fn verify_anchored(
     disk: &dyn Disk,
     noted: &[Noted],
@@ -63,27 +68,47 @@ pub fn verify_anchored(
 }
 
 fn look(disk: &dyn Disk, noted: &[Noted], keys: &[HeadKey]) -> Result<(Report, Anchoring), Fault> {
-    let mut lines = Lines { keys, findings: Vec::new(), anchors: BTreeMap::new(), of: Anchoring::default() };
+    let mut lines =
+        Lines { keys, findings: Vec::new(), more: 0, anchors: BTreeMap::new(), of: Anchoring::default() };
     let mut file = File::default();
     read_pieces(disk, |at, piece| file.piece(&mut lines, at, piece))?;
     file.finish(&mut lines);
+    let node = node_of(disk)?;
+    let is_strange = |signed: &SignedHead| node.as_ref().is_some_and(|node| !signed.checkpoint.is_of(node));
+    let mut strangers = BTreeMap::new();
     for noted in noted {
         match noted {
             Noted::Plain(head) => lines.anchor("noted", 0, *head),
+            Noted::Signed(signed) if is_strange(signed) => {
+                lines.of.strangers += 1;
+                strangers.entry(signed.checkpoint.node()).or_insert(signed);
+            }
             Noted::Signed(signed) => lines.signed("noted", 0, signed),
         }
     }
+    if lines.of.strangers == noted.len() as u64 {
+        // Not one is of this node: so it is not the journal that was meant, or was put in its place.
+        strangers.values().for_each(|signed| lines.stranger("noted", signed, node.as_deref()));
+    }
+    let in_file = file.nodes.values().filter(|signed| is_strange(signed));
+    in_file.for_each(|signed| lines.stranger(HEADS_FILE, signed, node.as_deref()));
     // A line a minute, of years: there is one copy of them.
     let mut report = verify_noted(disk, std::mem::take(&mut lines.anchors))?;
-    lines.findings.extend(strangers(&report, &file, noted));
     lines.findings.extend(dropped_unsaid(segments(disk)?.first().copied(), file.dropped));
     lines.findings.extend(book_lost(disk, file.dropped)?);
-    if lines.of.heads == 0 && report.records > 0 && !keys.is_empty() {
+    let beside = Beside::look(disk)?;
+    if report.segments == 0 {
+        lines.findings.push(segments_lost(disk, &beside, noted)?);
+    }
+    if lines.of.heads == 0 && (beside.keys || report.records > 0 && !keys.is_empty()) {
         // A node signs a head at its start, and lays its keys beside it only then.
         let text = "there is no signed head, though there are keys that sign heads".to_owned();
         lines.find(HEADS_FILE, 0, 0, FindingKind::Head, text);
     }
-    report.findings.append(&mut lines.findings);
+    for finding in lines.findings {
+        keep(&mut report.findings, &mut report.more, finding);
+    }
+    report.more = report.more.saturating_add(lines.more);
     report.intact = report.findings.is_empty();
     Ok((report, lines.of))
 }
@@ -139,13 +164,16 @@ pub(super) fn read_pieces(disk: &dyn Disk, mut each: impl FnMut(u64, &[u8])) -> 
 struct Lines<'k> {
     keys: &'k [HeadKey],
     findings: Vec<Finding>,
+    /// How many more there are.
+    more: u64,
     anchors: BTreeMap<u64, Hash>,
     of: Anchoring,
 }
 
 impl Lines<'_> {
     fn find(&mut self, place: &str, offset: u64, no: u64, kind: FindingKind, text: String) {
-        self.findings.push(Finding { segment: place.to_owned(), offset, no, kind, text });
+        let finding = Finding { segment: place.to_owned(), offset, no, kind, text };
+        keep(&mut self.findings, &mut self.more, finding);
     }
 
     fn signed(&mut self, place: &str, offset: u64, signed: &SignedHead) {
@@ -164,6 +192,13 @@ impl Lines<'_> {
             self.find(place, offset, head.no, FindingKind::Head, text);
         }
         self.anchor(place, offset, head);
+    }
+
+    /// A head of another node than the journal's.
+    fn stranger(&mut self, place: &str, signed: &SignedHead, node: Option<&str>) {
+        let (of, node) = (signed.checkpoint.node(), node.unwrap_or_default());
+        let text = format!("a head of node {of:?}, the journal is that of {node:?}");
+        self.find(place, 0, signed.checkpoint.head.no, FindingKind::Head, text);
     }
 
     fn anchor(&mut self, place: &str, offset: u64, head: Head) {
@@ -251,23 +286,44 @@ impl File {
     }
 }
 
-/// Heads of another node than the journal's.
-fn strangers(report: &Report, file: &File, noted: &[Noted]) -> Vec<Finding> {
-    let Some(node) = &report.node else { return Vec::new() };
-    let in_file = file.nodes.values().map(|signed| (HEADS_FILE, signed));
-    let elsewhere = noted.iter().filter_map(|noted| match noted {
-        Noted::Signed(signed) => Some(("noted", signed)),
-        Noted::Plain(_) => None,
-    });
-    let strangers = in_file.chain(elsewhere).filter(|(_, signed)| !signed.checkpoint.is_of(node));
-    let finding = |(place, signed): (&str, &SignedHead)| Finding {
-        segment: place.to_owned(),
+/// Whose journal it is, as the first header says that reads back.
+fn node_of(disk: &dyn Disk) -> Result<Option<String>, Fault> {
+    for first in segments(disk)? {
+        if let Some(header) = header_of(disk, first)? {
+            return Ok(Some(header.node));
+        }
+    }
+    Ok(None)
+}
+
+/// What lies beside the segments and was never there without them.
+struct Beside {
+    heads: bool,
+    keys: bool,
+    book: bool,
+}
+
+impl Beside {
+    fn look(disk: &dyn Disk) -> Result<Self, Fault> {
+        let names = disk.list().map_err(|error| fault(disk, "", &error))?;
+        let is_there = |of: &str| names.iter().any(|name| name == of);
+        let book = names.iter().any(|name| name.ends_with(BOOK));
+        Ok(Self { heads: is_there(HEADS_FILE), keys: is_there(HEAD_KEYS_FILE), book })
+    }
+}
+
+/// That no segment is there, which a node makes before anything else; a fault where nothing tells of any.
+fn segments_lost(disk: &dyn Disk, beside: &Beside, noted: &[Noted]) -> Result<Finding, Fault> {
+    if !beside.heads && !beside.keys && !beside.book && noted.is_empty() {
+        return Err(Fault::Disk(format!("{}: there is no journal here", disk.place())));
+    }
+    Ok(Finding {
+        segment: name_of(1),
         offset: 0,
-        no: signed.checkpoint.head.no,
-        kind: FindingKind::Head,
-        text: format!("a head of node {:?}, the journal is that of {node:?}", signed.checkpoint.node()),
-    };
-    strangers.map(finding).collect()
+        no: 1,
+        kind: FindingKind::MissingSegment,
+        text: "no segment is there, and what lies beside or was noted tells of some".to_owned(),
+    })
 }
 
 /// Records that are missing at the beginning must have been dropped by retention, which says so and signs it (Q9).

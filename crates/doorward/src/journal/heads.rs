@@ -44,7 +44,7 @@ pub const HEAD_KEYS_FILE: &str = "heads.pem";
 /// How a line begins.
 const FORMAT: &str = "doorward-head-1";
 /// Longest line with its end, in bytes: 520 with the longest name and numbers.
-pub(super) const LINE_BYTES_MAX: u64 = 640;
+pub(crate) const LINE_BYTES_MAX: u64 = 640;
 /// RFC 8410, 4: what comes before the 32 bytes of an Ed25519 key.
 const SPKI_BEFORE: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 const KEY_BYTES: usize = 32;

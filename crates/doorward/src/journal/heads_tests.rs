@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use doorward_core::time::Wall;
 
+use super::recover::segments;
 use super::segment::{encode_frame, name_of, stored_salt};
 use super::walk::Frames;
 use super::*;
@@ -231,6 +232,11 @@ fn q6_over_any_power_cut_the_journal_holds_every_signed_head() {
             disk.cut_at(cut);
             assert_eq!(run(&disk), None);
             disk.restore(seed);
+            if segments(&disk).unwrap().is_empty() {
+                // Cut before there was a journal.
+                assert!(verify_anchored(&disk, &[], &[]).is_err());
+                continue;
+            }
             // A node tells its keys once it has signed a head.
             let heads = verify_anchored(&disk, &[], &[]).unwrap().1.heads;
             let keys = if heads > 0 { vec![signer.key] } else { Vec::new() };
@@ -412,16 +418,83 @@ fn q7_signed_heads_that_are_gone_altogether_are_found_by_the_key() {
 }
 
 #[test]
+fn q7_segments_that_are_gone_altogether_are_found_by_what_lies_beside() {
+    let sample = Sample::new();
+    for first in [1, 6, 11] {
+        sample.disk.lose(&name_of(first));
+    }
+    assert!(sample.kinds().contains(&MissingSegment));
+    sample.disk.lose(HEADS_FILE);
+    let noted = Noted::Plain(sample.heads[0].checkpoint.head);
+    assert!(!sample.verified(&[noted]).0.intact, "a noted head tells of them");
+    for (name, kinds) in
+        [(HEAD_KEYS_FILE, &[MissingSegment, BadHead][..]), ("00000000000000000005.book", &[MissingSegment])]
+    {
+        sample.disk.tamper(name, b"x".to_vec());
+        assert_eq!(sample.kinds(), kinds, "{name}");
+        assert!(!verify_anchored(&sample.disk, &[], &[]).unwrap().0.intact, "{name}, without keys");
+        sample.disk.lose(name);
+    }
+    let fault = verify_anchored(&sample.disk, &[], &[sample.signer.key]).unwrap_err().to_string();
+    assert!(fault.contains("there is no journal here"), "{fault}");
+}
+
+#[test]
 fn q7_heads_of_another_node_and_two_heads_of_one_record_are_found() {
     let sample = Sample::new();
     let checkpoint =
         Checkpoint::new("node b", 5, HeadKind::At, sample.heads[3].checkpoint.head, Wall::from_s(0));
     let signature = sample.signer.pair.sign(checkpoint.text(&sample.signer.key).as_bytes());
     let stranger = SignedHead::new(checkpoint, &sample.signer.key, signature.as_ref().try_into().unwrap());
-    let (report, _) = sample.verified(&[Noted::Signed(stranger)]);
+    let (report, _) = sample.verified(&[Noted::Signed(stranger.clone())]);
     assert_eq!(report.findings.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [BadHead]);
+    // In the file they are found whatever else there is.
+    let mut lines = sample.lines();
+    lines.push(stranger.to_string());
+    sample.write(&lines);
+    assert_eq!(sample.kinds(), [BadHead]);
+    sample.write(&sample.lines());
     let (report, _) = sample.verified(&[Noted::Plain(Head { no: 5, hash: [3; 32] })]);
     assert!(report.findings.iter().any(|finding| finding.kind == Anchor), "{:?}", report.findings);
+}
+
+#[test]
+fn q7_of_a_log_that_many_nodes_write_the_heads_of_others_are_passed_over() {
+    let (sample, other) = (Sample::new(), Signer::new(2));
+    let theirs = |no| {
+        let head = Head { no, hash: [9; 32] };
+        let checkpoint = Checkpoint::new("node b", 1, HeadKind::At, head, Wall::from_s(0));
+        let signature = other.pair.sign(checkpoint.text(&other.key).as_bytes());
+        Noted::Signed(SignedHead::new(checkpoint, &other.key, signature.as_ref().try_into().unwrap()))
+    };
+    // One of a record that this journal has, and one of a record that it has not.
+    let (report, anchoring) =
+        sample.verified(&[theirs(8), Noted::Signed(sample.heads[2].clone()), theirs(99)]);
+    assert!(report.intact, "{:?}", report.findings);
+    assert_eq!((anchoring.strangers, anchoring.good, report.anchored), (2, 5, Some(12)));
+    let (report, _) = sample.verified(&[theirs(8), theirs(99)]);
+    assert_eq!(report.findings.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [BadHead]);
+    assert!(report.findings[0].text.contains("node%20b"), "{:?}", report.findings);
+}
+
+#[test]
+fn q7_of_very_many_findings_a_thousand_are_kept_and_the_rest_is_counted() {
+    let sample = Sample::new();
+    let head = sample.heads[0].checkpoint.head;
+    let of = |count| sample.signer.sign(count, HeadKind::At, head).to_string();
+    sample.write(&(1..=1_500).map(of).collect::<Vec<_>>());
+    let (report, _) = verify_anchored(&sample.disk, &[], &[Signer::new(2).key]).unwrap();
+    assert_eq!((report.intact, report.findings.len(), report.more), (false, 1_000, 500));
+    // A wrong key hides no other file's first finding.
+    let mut bytes = sample.disk.bytes_of(&name_of(11)).unwrap();
+    bytes[Frames::BEGIN + 70] ^= 1;
+    sample.disk.tamper(&name_of(11), bytes);
+    let noted: Vec<_> = (1..=3_000).map(|no| Noted::Plain(Head { no: 1_000 + no, ..head })).collect();
+    let (report, _) = verify_anchored(&sample.disk, &noted, &[Signer::new(2).key]).unwrap();
+    let places: std::collections::BTreeSet<_> =
+        report.findings.iter().map(|finding| finding.segment.as_str()).collect();
+    assert_eq!(places.into_iter().collect::<Vec<_>>(), [name_of(11).as_str(), HEADS_FILE]);
+    assert_eq!((report.findings.len(), report.more), (1_001, 1 + 3_000 + 1_500 - 1_001));
 }
 
 #[test]

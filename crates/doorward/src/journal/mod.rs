@@ -106,6 +106,7 @@ pub use verify::{Finding, FindingKind, Report, fuzz_frames, verify};
 pub(crate) mod parts {
     pub(crate) use super::append::write_blank;
     pub(crate) use super::disk::{fault, read_whole};
+    pub(crate) use super::heads::LINE_BYTES_MAX;
     pub(crate) use super::recover::{files, wipe};
     pub(crate) use super::segment::{
         ALIGN, FRAME_HEAD_BYTES, HEADER_BYTES, Header, RECORD_HEAD_BYTES, SEAL_BYTES, WRONG_VERSION, be_u32,

@@ -45,12 +45,21 @@ pub fn segment_ends(disk: &dyn Disk) -> Result<Vec<Head>, Fault> {
 
 /// The head on which a segment follows.
 pub(super) fn head_before(disk: &dyn Disk, first: u64) -> Result<Head, Fault> {
+    let parsed = read_header(disk, first)?;
+    parsed.map(|header| header.head_before()).map_err(|what| damaged(disk, &name_of(first), 0, what))
+}
+
+/// A segment's header; `None` where it does not read back.
+pub(super) fn header_of(disk: &dyn Disk, first: u64) -> Result<Option<Header>, Fault> {
+    Ok(read_header(disk, first)?.ok())
+}
+
+fn read_header(disk: &dyn Disk, first: u64) -> Result<Result<Header, &'static str>, Fault> {
     let name = name_of(first);
     let mut header = [0; HEADER_BYTES];
     let read = disk.open(&name).and_then(|file| file.read_at(0, &mut header));
     let read = read.map_err(|error| fault(disk, &name, &error))?;
-    let (header, _) = Header::parse(&header[..read]).map_err(|what| damaged(disk, &name, 0, what))?;
-    Ok(header.head_before())
+    Ok(Header::parse(&header[..read]).map(|(header, _)| header))
 }
 
 /// The last line that says what was dropped.

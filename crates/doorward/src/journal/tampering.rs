@@ -1,6 +1,7 @@
 //! Q7: every kind of tampering is found by `verify`, and told from a torn tail.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Mutex};
 
 use super::recover::segments;
 use super::segment::{HEADER_BYTES, Header, SEAL_BYTES, Seal, encode_frame, name_of, stored_salt};
@@ -359,4 +360,70 @@ fn q7_an_unfinished_batch_in_a_sealed_segment_is_tampering() {
     let places = sample.places(6);
     sample.change(6, |bytes| bytes[places[4] + 300..SEAL_AT].fill(0));
     assert!(!sample.kinds().is_empty());
+}
+
+/// A disk that at first shows the last segment as it never was: as a reader may see it while two batches are written.
+struct BeingWritten {
+    disk: PowerDisk,
+    /// What is shown, each once, the last first.
+    shown: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Disk for BeingWritten {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let shown = if name == name_of(11) { self.shown.lock().unwrap().pop() } else { None };
+        let Some(bytes) = shown else { return self.disk.open(name) };
+        let other = PowerDisk::new();
+        other.tamper(name, bytes);
+        other.open(name)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.disk.create(name)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.disk.sync_dir()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes()
+    }
+
+    fn place(&self) -> String {
+        self.disk.place()
+    }
+}
+
+#[test]
+fn q7_what_looks_damaged_only_while_it_is_written_is_no_tampering() {
+    let sample = Sample::new();
+    let places = sample.places(11);
+    let without = |nth: usize| {
+        let mut bytes = sample.bytes(11);
+        bytes[places[nth]..places[nth] + 100].fill(0);
+        bytes
+    };
+    let seen = |shown: Vec<Vec<u8>>| {
+        let disk = BeingWritten { disk: sample.disk.clone(), shown: Mutex::new(shown) };
+        let report = verify(&disk, &[sample.head]).unwrap();
+        (report.findings.iter().map(|finding| finding.kind).collect::<Vec<_>>(), report.anchored)
+    };
+    assert_eq!(seen(vec![]), (vec![], Some(13)));
+    assert_eq!(seen(vec![without(1)]), (vec![], Some(13)), "the beginning of one batch, and the next whole");
+    assert_eq!(seen(vec![without(1), without(0)]), (vec![], Some(13)), "and once more, further back");
+    let mut sealed = sample.bytes(11);
+    sealed[places[1]..SEAL_AT].fill(0);
+    let seal = Seal { first: 11, frames: 3, end: places[3] as u64, head: sample.head };
+    sealed[SEAL_AT..].copy_from_slice(&seal.encode(stored_salt(&sample.bytes(11))));
+    assert_eq!(seen(vec![sealed]), (vec![], Some(13)), "its seal, and its batches not yet");
+    assert_eq!(seen(vec![without(1), without(1)]).0, [Checksum], "twice at one place");
 }

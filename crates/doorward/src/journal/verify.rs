@@ -15,6 +15,9 @@ use super::walk::{Frames, Tail};
 use super::{Hash, Head, Torn, read_from};
 use crate::fault::Fault;
 
+/// How often the last segment is read where it looks damaged.
+const TRIES: usize = 4;
+
 /// What is wrong at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FindingKind {
@@ -61,6 +64,9 @@ impl FindingKind {
     }
 }
 
+/// How many findings are kept, besides the first of each file: more would say nothing that these do not.
+const FINDINGS_MAX: usize = 1_000;
+
 /// One thing that no crash explains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -102,15 +108,27 @@ pub struct Report {
     pub torn_tail: Option<Torn>,
     /// Up to which record a noted head vouches for the chain, all that comes before the first finding.
     pub anchored: Option<u64>,
-    /// All that no crash explains, in order of place.
+    /// What no crash explains, in order of place: the first thousand, and the first of each file behind them.
     pub findings: Vec<Finding>,
+    /// How many more there are, which are not kept.
+    pub more: u64,
+}
+
+/// Keeps a finding, or counts it in `more` where there are very many.
+pub(super) fn keep(findings: &mut Vec<Finding>, more: &mut u64, finding: Finding) {
+    let is_first = findings.last().is_none_or(|last| last.segment != finding.segment);
+    if is_first || findings.len() < FINDINGS_MAX {
+        findings.push(finding);
+    } else {
+        *more = more.saturating_add(1);
+    }
 }
 
 /// Walks every segment: checksums, numbers, chain, seals, and the bytes where nothing should be.
 ///
 /// `noted` are heads that were kept elsewhere; without one, records cut off the end of the last segment and a
 /// chain computed anew from some record on cannot be seen. Holds one segment in memory. Needs no lock; beside
-/// a writing instance the last batch may show as torn.
+/// a writing instance the last batch may show as torn, and what is only being written is no finding.
 pub fn verify(disk: &dyn Disk, noted: &[Head]) -> Result<Report, Fault> {
     verify_noted(disk, noted.iter().map(|head| (head.no, head.hash)).collect())
 }
@@ -119,13 +137,14 @@ pub fn verify(disk: &dyn Disk, noted: &[Head]) -> Result<Report, Fault> {
 pub(super) fn verify_noted(disk: &dyn Disk, noted: BTreeMap<u64, Hash>) -> Result<Report, Fault> {
     let firsts = segments(disk)?;
     let mut walk = Walk::new(noted, firsts.len());
-    for (nth, &first) in firsts.iter().enumerate() {
-        let bytes = read_whole(disk, &name_of(first), SEGMENT_BYTES_MAX)?;
-        walk.segment(first, &bytes, nth + 1 == firsts.len());
+    let Some((&last, sealed)) = firsts.split_last() else { return Ok(walk.finish()) };
+    for &first in sealed {
+        walk.segment(first, &read_whole(disk, &name_of(first), SEGMENT_BYTES_MAX)?, false);
     }
-    Ok(walk.finish())
+    Ok(walk.last(disk, last)?.finish())
 }
 
+#[derive(Clone)]
 struct Walk {
     report: Report,
     /// Noted heads not come by yet.
@@ -151,13 +170,15 @@ impl Walk {
             torn_tail: None,
             anchored: None,
             findings: Vec::new(),
+            more: 0,
         };
         Self { report, noted, node: None, segment: String::new(), no: 0, hash: None, lost_count: true }
     }
 
     fn find(&mut self, offset: usize, kind: FindingKind, text: impl Into<String>) {
         let (segment, no) = (self.segment.clone(), self.no.saturating_add(1));
-        self.report.findings.push(Finding { segment, offset: offset as u64, no, kind, text: text.into() });
+        let finding = Finding { segment, offset: offset as u64, no, kind, text: text.into() };
+        keep(&mut self.report.findings, &mut self.report.more, finding);
     }
 
     fn torn(&mut self, offset: usize, bytes: usize) {
@@ -167,6 +188,25 @@ impl Walk {
 
     fn go_on(&mut self, head: Head) {
         (self.no, self.hash, self.lost_count) = (head.no, Some(head.hash), false);
+    }
+
+    /// The segment that may be written to meanwhile: reads and writes are not atomic to each other, so what looks damaged
+    /// is read again, and believed when it is found twice at one place.
+    fn last(self, disk: &dyn Disk, first: u64) -> Result<Self, Fault> {
+        let mut found = None;
+        for _ in 1..TRIES {
+            let mut walk = self.clone();
+            walk.segment(first, &read_whole(disk, &name_of(first), SEGMENT_BYTES_MAX)?, true);
+            let new = walk.report.findings.iter().find(|finding| finding.segment == walk.segment);
+            let place = new.map(|finding| (finding.kind, finding.offset));
+            if place.is_none() || place == found {
+                return Ok(walk);
+            }
+            found = place;
+        }
+        let mut walk = self;
+        walk.segment(first, &read_whole(disk, &name_of(first), SEGMENT_BYTES_MAX)?, true);
+        Ok(walk)
     }
 
     fn segment(&mut self, first: u64, bytes: &[u8], is_last: bool) {

@@ -251,7 +251,8 @@ pub(super) fn older(
 /// The last of these heads since which so much time has passed from record to record.
 ///
 /// A wall clock that is wrong says so in the records that it made, and with the next start they are the newest: by them
-/// alone all others would be old. Where it jumped, no more than [`STOOD_STILL_MAX`] counts.
+/// alone all others would be old. Where it jumped, no more than [`STOOD_STILL_MAX`] counts, nor than a quarter of what is
+/// asked for: where that is a few days, a jump would be all of it.
 fn lived_through(
     conn: &Connection,
     heads: &[Head],
@@ -259,7 +260,7 @@ fn lived_through(
     stop: &AtomicBool,
 ) -> rusqlite::Result<Option<Head>> {
     let (Some(first), false) = (heads.first(), lived.is_zero()) else { return Ok(heads.last().copied()) };
-    let most = i64::try_from(STOOD_STILL_MAX.as_micros()).unwrap_or(i64::MAX);
+    let most = i64::try_from(STOOD_STILL_MAX.min(lived / 4).as_micros()).unwrap_or(i64::MAX);
     let mut query = conn.prepare("SELECT no, at_us FROM audit WHERE no >= ?1 ORDER BY no")?;
     let mut rows = query.query([signed(first.no)])?;
     let (mut passed_us, mut last_us, mut next) = (0_i64, None, heads.iter().copied().peekable());

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use doorward_core::audit::{Door, Entry, Event, Factor, Outcome};
+use doorward_core::audit::{Door, Entry, Event, Factor, Named, Outcome};
+use doorward_core::text::escape_untrusted;
 use doorward_core::time::Wall;
 use doorward_core::trace::{Check, Failure, Step, Trace, Walk};
 
@@ -27,7 +28,7 @@ pub struct EntryView {
     pub factor: Factor,
     /// Who did it.
     pub actor: String,
-    /// On whom, where that is somebody else.
+    /// On whom, where that is somebody else; or how the user id begins that was named, where that is nobody.
     pub subject: Option<String>,
     /// What happened, in a sentence; of a refusal, why.
     pub words: String,
@@ -92,12 +93,20 @@ impl EntryView {
             source: entry.source,
             factor: entry.factor,
             actor: actor_words(&entry.actor),
-            subject: entry.subject.map(|subject| subject.userid.to_string()),
+            subject: match (entry.subject, entry.named) {
+                (Some(subject), _) => Some(subject.userid.to_string()),
+                (None, named) => named.as_ref().map(named_words),
+            },
             words,
             detail: entry.detail,
             steps,
         }
     }
+}
+
+/// A user id of which little is kept; a stranger's characters that are not seen are written out.
+fn named_words(named: &Named) -> String {
+    format!("{}… ({} characters)", escape_untrusted(&named.begins), named.chars)
 }
 
 /// Whether an entry is about somebody who tried to come in or to prove something.
@@ -340,6 +349,8 @@ const PHRASES: &[(Check, &str, &str)] = &[
 
 #[cfg(test)]
 mod tests {
+    use doorward_core::audit::{Actor, AttemptId, Context};
+
     use super::*;
 
     #[test]
@@ -347,6 +358,16 @@ mod tests {
         for check in Check::ALL {
             assert_eq!(PHRASES.iter().filter(|(of, ..)| of == check).count(), 1, "{check}");
         }
+    }
+
+    #[test]
+    fn q4_q8_what_was_named_in_the_place_of_somebody_is_shown_there() {
+        let origin = Context { at: Wall::from_s(1), door: Door::Node, source: None, attempt: AttemptId(1) };
+        let view = |entry: Entry| EntryView::of(1, entry).subject;
+        let entry = Entry::new(&origin, Event::VerifyRefused, Actor::Node);
+        assert_eq!(view(entry.clone()), None);
+        assert_eq!(view(entry.clone().naming("plato of Athens")).unwrap(), "pla… (15 characters)");
+        assert_eq!(view(entry.naming("\u{1b}[2J")).unwrap(), "\\u{1b}[2… (4 characters)");
     }
 
     #[test]

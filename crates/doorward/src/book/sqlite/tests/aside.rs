@@ -202,15 +202,39 @@ fn q9_t4_a_jump_of_the_clock_between_records_counts_as_a_week() {
     let disk = PowerDisk::new();
     let store = open_on(base.path(), &disk).unwrap();
     fill(&store);
-    // Ten years on, once; and a day on, and back, and on again.
-    for at_s in [315_000_000, 315_000_100, 315_086_500, 200, 86_600] {
+    // Ten years on, four times; and a day on, and back, and on again.
+    for at_s in
+        [315_000_000, 630_000_000, 945_000_000, 1_260_000_000, 1_260_000_100, 1_260_086_500, 200, 86_600]
+    {
         commit(&store, Batch { expects: Vec::new(), records: vec![record_at(at_s)] }).unwrap();
     }
-    let all_old = Wall::from_s(400_000_000);
+    let all_old = Wall::from_s(1_400_000_000);
     let lived = |lived| store.droppable(all_old, lived, &going_on()).unwrap();
-    assert_eq!(lived(Duration::ZERO), lived(8 * DAY), "a week, and two days that were lived");
+    assert_eq!(lived(Duration::ZERO), lived(30 * DAY), "four weeks, and two days that were lived");
     assert!(lived(Duration::ZERO).is_some());
-    assert_eq!(lived(10 * DAY), None);
+    assert_eq!(lived(31 * DAY), None);
+}
+
+#[test]
+fn q9_t4_where_records_are_kept_for_days_a_jump_of_the_clock_counts_as_a_quarter_of_that() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let base = scratch();
+    let disk = PowerDisk::new();
+    let store = open_on(base.path(), &disk).unwrap();
+    fill(&store);
+    let all_old = Wall::from_s(400_000_000);
+    for (nth, at_s) in [315_000_000, 200, 315_000_000, 200, 315_000_000, 200, 315_000_000].iter().enumerate()
+    {
+        for days in [1, 7] {
+            assert_eq!(
+                store.droppable(all_old, days * DAY, &going_on()).unwrap(),
+                None,
+                "{nth} records, {days} days"
+            );
+        }
+        commit(&store, Batch { expects: Vec::new(), records: vec![record_at(*at_s)] }).unwrap();
+    }
+    assert!(store.droppable(all_old, 7 * DAY, &going_on()).unwrap().is_some(), "four jumps");
 }
 
 fn record_at(at_s: i64) -> Record {
