@@ -194,6 +194,18 @@ fn json(report: &Report, anchoring: &Anchoring, keys: &Keys, noted: &NotedHeads)
     })
 }
 
+fn print_anchored(out: &mut impl Write, report: &Report, has_heads: bool) -> io::Result<()> {
+    match report.anchored {
+        Some(no) if no >= report.head.no => writeln!(out, "anchored: up to record {no}, the last one"),
+        Some(no) => {
+            let behind = report.head.no.saturating_sub(no);
+            writeln!(out, "anchored: up to record {no}; the last {behind} records are not")
+        }
+        None if has_heads => writeln!(out, "anchored: nothing: no head stands on records that verify"),
+        None => writeln!(out, "anchored: nothing: there is no signed head, and --head named none"),
+    }
+}
+
 fn print(
     out: &mut impl Write,
     report: &Report,
@@ -204,17 +216,7 @@ fn print(
     let verdict = if report.intact { "intact" } else { "TAMPERED OR DAMAGED" };
     writeln!(out, "journal: {verdict}, {} records in {} segments", report.records, report.segments)?;
     writeln!(out, "head: {}", report.head)?;
-    match report.anchored {
-        Some(no) if no >= report.head.no => writeln!(out, "anchored: up to record {no}, the last one")?,
-        Some(no) => {
-            let behind = report.head.no.saturating_sub(no);
-            writeln!(out, "anchored: up to record {no}; the last {behind} records are not")?;
-        }
-        None if anchoring.heads > 0 || !noted.heads.is_empty() => {
-            writeln!(out, "anchored: nothing: no head stands on records that verify")?;
-        }
-        None => writeln!(out, "anchored: nothing: there is no signed head, and --head named none")?,
-    }
+    print_anchored(out, report, anchoring.heads > 0 || !noted.heads.is_empty())?;
     if let Some(last) = &anchoring.last {
         let (at, key) = (last.checkpoint.at, &last.key);
         writeln!(out, "signed heads: {}, the last at {at} with key {key}", anchoring.heads)?;
