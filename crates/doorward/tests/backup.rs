@@ -434,7 +434,7 @@ fn a_kill_at_any_moment_leaves_no_half_backup_and_no_half_restore() {
     run(folder, &["backup", "last.dwb", "--quiet"]);
     run(folder, &["restore", "b.dwb", "--into", "k", "--quiet"]);
     assert!(
-        !folder.join("k.partial").exists() && files(&folder.join("d/store/backup")).len() == 1,
+        !folder.join("k.partial").exists() && files(&folder.join("d/store/.backup-work")).len() == 1,
         "only its lock"
     );
 }
