@@ -209,7 +209,7 @@ fn gather(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathere
     let mut pieces = vec![Piece::here(CONFIG.to_owned(), config)];
     let copy = work.dir.join(BOOK);
     check_room(&work.dir, book_bytes(from.data_dir), from.reserve_bytes)?;
-    let (mark, looked) = copy_book(from.data_dir, &copy)?;
+    let (mark, looked) = copy_book(from, &copy)?;
     if mark.is_some() {
         pieces.push(Piece::lying(BOOK.to_owned(), copy)?);
     }
@@ -233,16 +233,23 @@ fn gather(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathere
                  this backup"
             )))
         }
-        mark => Ok(Gathered { pieces, made_at, first, head, book: mark.map(|mark| mark.no), looked, findings }),
+        mark => {
+            Ok(Gathered { pieces, made_at, first, head, book: mark.map(|mark| mark.no), looked, findings })
+        }
     }
 }
 
 /// Copies the book and looks at the copy: up to which record it is, where there is one. What does not even copy is left out.
-fn copy_book(data_dir: &Path, copy: &Path) -> Result<(Option<Head>, Looked), Fault> {
-    match sqlite::copy_beside(data_dir, copy) {
+fn copy_book(from: From<'_>, copy: &Path) -> Result<(Option<Head>, Looked), Fault> {
+    match sqlite::copy_beside(from.data_dir, copy) {
         Ok(None) => Ok((None, Looked::default())),
         Ok(mark) => Ok((mark, sqlite::look(copy)?)),
-        Err(Fault::Damaged(what)) => Ok((None, Looked { mark: None, findings: vec![what] })),
+        Err(Fault::Book(what)) if !from.damaged => Err(Fault::Book(format!(
+            "{what}; where that does not pass, --damaged makes a backup without the book, which the journal makes anew"
+        ))),
+        Err(Fault::Damaged(what) | Fault::Book(what)) => {
+            Ok((None, Looked { mark: None, findings: vec![what] }))
+        }
         Err(fault) => Err(fault),
     }
 }
@@ -261,10 +268,13 @@ impl Work {
             return Err(Fault::Disk(format!("{}: there is no data to back up", data_dir.display())));
         }
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
-        let kind = made.and_then(|()| fs::symlink_metadata(&dir)).map_err(|error| Fault::disk(&dir, &error))?;
+        let kind =
+            made.and_then(|()| fs::symlink_metadata(&dir)).map_err(|error| Fault::disk(&dir, &error))?;
         if !kind.is_dir() {
             let dir = dir.display();
-            return Err(Fault::Disk(format!("{dir}: is a link: a backup works in a directory there; remove it")));
+            return Err(Fault::Disk(format!(
+                "{dir}: is a link: a backup works in a directory there; remove it"
+            )));
         }
         let lock = DirLock::acquire(&dir)?;
         let work = Self { dir, _lock: lock };

@@ -257,13 +257,7 @@ fn unpack(
 }
 
 /// Verifies what was unpacked, brings the book to the journal's end, and writes down that it was restored.
-fn settle(
-    dir: &Path,
-    header: Header,
-    to: To<'_>,
-    vault: &dyn Vault,
-    clock: Wall,
-) -> Result<Restored, Fault> {
+fn settle(dir: &Path, header: Header, to: To<'_>, vault: &dyn Vault, clock: Wall) -> Result<Restored, Fault> {
     let at = void_to(&header, to, clock);
     let found = verify(dir, &header, to, vault)?;
     let made_anew = make_book_anew(dir, &header, &found)?;

@@ -611,5 +611,5 @@ fn q10_a_backup_leaves_the_room_that_the_node_needs() {
         "{fault}"
     );
     assert_eq!(world.left(), ["data", "doorward.toml"]);
-    assert_eq!(fs::read_dir(data.join("backup")).unwrap().count(), 1, "nothing was copied");
+    assert_eq!(fs::read_dir(data.join(".backup-work")).unwrap().count(), 1, "nothing was copied");
 }

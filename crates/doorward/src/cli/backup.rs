@@ -126,8 +126,8 @@ pub(super) fn header_json(header: &Header) -> Value {
 }
 
 fn say(file: &Path, header: &Header, as_json: bool, more: &str) -> Result<Exit, CliError> {
-    let data = std::fs::metadata(file)
-        .map_err(|error| CliError::refused(format!("{}: {error}", file.display())))?;
+    let data =
+        std::fs::metadata(file).map_err(|error| CliError::refused(format!("{}: {error}", file.display())))?;
     let bytes = data.len();
     if as_json {
         let mut told = header_json(header);

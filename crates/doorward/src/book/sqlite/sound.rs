@@ -21,7 +21,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use serde::de::DeserializeOwned;
 
 use super::aside::mark;
-use super::schema::{MIGRATIONS, fault, schema_of};
+use super::schema::{MIGRATIONS, fault, open_to_read, schema_of};
 use crate::fault::Fault;
 use crate::journal::Head;
 
@@ -62,9 +62,10 @@ impl Nameless {
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(&path);
         let file = file.map_err(|error| no_place(dir, &error))?;
-        let conn = open(&path);
+        // As one that grows; nothing is read of it before it is whole.
+        let conn = open_to_read(&path);
         fs::remove_file(&path).map_err(|error| Fault::disk(&path, &error))?;
-        Ok(Self { dir: dir.to_owned(), file, conn: conn.map_err(|error| fault(&error))? })
+        Ok(Self { dir: dir.to_owned(), file, conn: conn? })
     }
 
     /// Adds bytes to its end.
