@@ -434,7 +434,7 @@ fn a_kill_at_any_moment_leaves_no_half_backup_and_no_half_restore() {
     run(folder, &["backup", "last.dwb", "--quiet"]);
     run(folder, &["restore", "b.dwb", "--into", "k", "--quiet"]);
     assert!(
-        !folder.join("k.partial").exists() && files(&folder.join("d/store/backup")).len() == 1,
+        !folder.join("k.partial").exists() && files(&folder.join("d/store/.backup-work")).len() == 1,
         "only its lock"
     );
 }
@@ -501,4 +501,28 @@ fn v7_what_does_not_verify_is_told_by_every_command_and_comes_back_when_asked_fo
     let restored = told(&run(folder, &["restore", "bad.dwb", "--into", "new", "--damaged"]));
     assert!(restored.contains("new: restored, DAMAGED") && restored.contains("restored at 20"), "{restored}");
     run(folder, &["restore", "b.dwb", "--check"]);
+}
+
+#[test]
+fn v7_a_book_that_does_not_read_is_told_by_every_command_and_made_anew_by_a_restore() {
+    let folder = folder();
+    let folder = folder.path();
+    backed_up(folder);
+    let text = fails(folder, &["backup", "d/store/n.dwb"]);
+    assert!(text.contains("lies in the data directory") && !folder.join("d/store/n.dwb").exists(), "{text}");
+    let book = Connection::open(folder.join("d/store/book.db")).unwrap();
+    book.execute_batch(
+        "UPDATE person SET doc = 'x' || substr(doc, 2) WHERE id = (SELECT max(id) FROM person)",
+    )
+    .unwrap();
+    drop(book);
+    let text = fails(folder, &["backup", "bad.dwb"]);
+    assert!(text.contains("table person, row ") && text.contains("doorward book rebuild"), "{text}");
+    assert!(!folder.join("bad.dwb").exists());
+    assert!(told(&run(folder, &["backup", "bad.dwb", "--damaged"])).contains("the book is DAMAGED: "));
+    assert!(json(folder, &["backup", "--inspect", "bad.dwb"])["book_damaged"].is_string());
+    assert!(fails(folder, &["restore", "bad.dwb", "--check"]).contains("table person, row "));
+    let restored = told(&run(folder, &["restore", "bad.dwb", "--into", "new"]));
+    assert!(restored.contains("new: restored and verified"), "{restored}");
+    assert!(restored.contains("it was made anew from the journal"), "{restored}");
 }

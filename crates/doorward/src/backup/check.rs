@@ -10,9 +10,10 @@ use super::content;
 use super::header::{self, Header, Opened};
 use super::sealed::{CHUNK_BYTES, Chunks, Opener, sealed_bytes};
 use super::within::{Contents, Forgetting, Place, Within};
-use super::{JOURNAL, Progress, STREAMS};
+use super::{BOOK, JOURNAL, Progress, STREAMS};
+use crate::book::sqlite::{Looked, Nameless};
 use crate::fault::Fault;
-use crate::journal::{Disk, HEAD_KEYS_FILE, HEADS_FILE, HeadKey, Noted, verify_anchored};
+use crate::journal::{Disk, HEAD_KEYS_FILE, Head, HeadKey, Noted, has_head, read_from, verify_anchored};
 use crate::streams::{self, StreamLog};
 use crate::vault::Vault;
 
@@ -37,34 +38,61 @@ pub fn inspect(file: &Path) -> Result<Header, Fault> {
     header::read(file, &mut open_file(file)?).map(|opened| opened.header)
 }
 
-/// Opens all of a backup, verifies the journal and the stream log in it, and writes nothing.
+/// Opens all of a backup and verifies the journal, the stream log and the book in it. Nothing is left of it on a disk: the book
+/// is looked at in a file without a name among the system's temporary ones.
 pub fn check(file: &Path, vault: &dyn Vault, progress: Progress<'_>) -> Result<Check, Fault> {
+    let (header, files, found) = look(file, vault, None, progress)?;
+    Ok(Check { header, files, findings: [found.texts, found.book].concat() })
+}
+
+/// The same of one that was just made of a book that was looked at already.
+pub(super) fn check_made(file: &Path, vault: &dyn Vault, book: &Looked) -> Result<Found, Fault> {
+    look(file, vault, Some(book), &mut |_, _| {}).map(|(_, _, found)| found)
+}
+
+fn look(
+    file: &Path,
+    vault: &dyn Vault,
+    looked: Option<&Looked>,
+    progress: Progress<'_>,
+) -> Result<(Header, u64, Found), Fault> {
     let Unsealed { opened, mut opener, size, chunks } = unseal(file, vault)?;
+    let mut book = None;
     let (mut files, mut at, mut done) = (BTreeMap::new(), 0_u64, opened.end);
     while let Some(entry) = content::next(&mut opener)? {
+        if entry.name == BOOK && looked.is_none() {
+            book = Some(Nameless::begin(&std::env::temp_dir(), &opened.header.id)?);
+        }
+        let is_book = entry.name == BOOK;
         each_piece(&mut opener, entry.stored, |bytes| {
             done = done.saturating_add(bytes.len() as u64);
             progress(done, size);
-            Ok(())
+            book.as_mut().filter(|_| is_book).map_or(Ok(()), |book| book.add(bytes))
         })?;
         let (end, stored, length) = (at.saturating_add(entry.bytes()), entry.stored, entry.length);
         files.insert(entry.name, Place { at: end - stored, stored, length });
         at = end;
     }
     opener.finish()?;
+    let looked = match looked {
+        Some(looked) => looked.clone(),
+        None => book.map(Nameless::look).transpose()?.unwrap_or_default(),
+    };
     let count = files.len() as u64;
     let contents = Arc::new(Contents { name: file.to_owned(), chunks, files });
     let within = |folder| Within { contents: Arc::clone(&contents), folder };
-    let found = findings(&within(JOURNAL), within(STREAMS), &opened.header, vault)?;
+    let found = findings(Arc::new(within(JOURNAL)), within(STREAMS), looked, &opened.header, vault)?;
     progress(size, size);
-    Ok(Check { header: opened.header, files: count, findings: found.texts })
+    Ok((opened.header, count, found))
 }
 
 /// What no crash explains.
 #[derive(Default)]
 pub(super) struct Found {
-    /// All of it, in words.
+    /// All of it, in words; but for the book.
     pub(super) texts: Vec<String>,
+    /// What is wrong with the book, in words. Where there is nothing else, the journal makes it anew.
+    pub(super) book: Vec<String>,
     /// In which files of the journal.
     pub(super) journal: Vec<String>,
     /// Whether the stream log does not open.
@@ -94,27 +122,34 @@ fn holds(disk: &dyn Disk, name: &str) -> Result<bool, Fault> {
     empty.map(|empty| !empty).map_err(|error| Fault::Disk(format!("{}/{name}: {error}", disk.place())))
 }
 
-/// What would meet whoever goes on from a journal and a stream log.
+/// What would meet whoever goes on from a journal, a stream log and a book.
 pub(super) fn findings(
-    journal: &dyn Disk,
+    journal: Arc<dyn Disk>,
     streams: impl Disk + 'static,
+    book: Looked,
     header: &Header,
     vault: &dyn Vault,
 ) -> Result<Found, Fault> {
     let names =
         |disk: &dyn Disk| disk.list().map_err(|error| Fault::Disk(format!("{}: {error}", disk.place())));
-    // A node that has not signed a head yet has an empty file of them: the backup's own head stands for all, as it was closed.
-    let signs = holds(journal, HEADS_FILE)? || holds(journal, HEAD_KEYS_FILE)?;
+    // A node that has not signed a head yet has none in its file: the backup's own head stands for all, as it was closed.
+    let signs = has_head(&*journal)? || holds(&*journal, HEAD_KEYS_FILE)?;
     let keys = if signs { vault.audit_keys()? } else { Vec::new() };
     let keys: Vec<HeadKey> = keys.into_iter().map(HeadKey::new).collect();
-    let (report, _) = verify_anchored(journal, &[Noted::Plain(header.head)], &keys)?;
+    let (report, _) = verify_anchored(&*journal, &[Noted::Plain(header.head)], &keys)?;
     let mut found = Found {
         texts: report.findings.iter().map(ToString::to_string).collect(),
+        book: book.findings,
         journal: report.findings.into_iter().map(|finding| finding.segment).collect(),
         streams: false,
     };
     if found.texts.is_empty() && report.head != header.head {
         found.texts.push(format!("the journal ends with {}, not with {}", report.head, header.head));
+    }
+    found.book.extend(book.mark.and_then(|mark| astray(journal, mark, header)));
+    if header.book.is_none() {
+        // It is not in there.
+        found.book.extend(header.book_damaged.clone());
     }
     let settings = streams::Settings { ahead: false, ..streams::Settings::new(&header.node) };
     let has_log = !names(&streams)?.is_empty();
@@ -131,6 +166,19 @@ pub(super) fn findings(
         found.texts.extend(header.damaged.clone());
     }
     Ok(found)
+}
+
+/// What is wrong with where a book stands.
+fn astray(journal: Arc<dyn Disk>, mark: Head, header: &Header) -> Option<String> {
+    let there = match mark.no {
+        no if no == header.head.no => header.head.hash,
+        no if no > header.head.no => [0; 32],
+        // Where it does not read, the journal's own findings say so.
+        no if no >= header.first => read_from(journal, no, no).next()?.ok()?.hash,
+        _ => return None,
+    };
+    let no = mark.no;
+    (there != mark.hash).then(|| format!("book.db: it stands at record {no} of another journal"))
 }
 
 /// A backup whose key was found.

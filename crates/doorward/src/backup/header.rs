@@ -41,6 +41,9 @@ pub struct Header {
     /// What in it did not verify when it was made, where it was made all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
+    /// What was wrong with the book, where it was made all the same: the journal makes it anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub book_damaged: Option<String>,
     /// The key that closes it, wrapped.
     pub key: Sealed,
 }

@@ -8,19 +8,19 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use doorward_core::time::Wall;
 
-use super::check::{check, summary};
+use super::check::{check_made, summary};
 use super::content::{self, END_BYTES};
 use super::sealed::{CHUNK_BYTES, Sealer, sealed_bytes};
 use super::source::{self, Bytes, Piece};
-use super::{BOOK, CONFIG, Header, Progress, header};
-use crate::book::sqlite;
+use super::{BOOK, CONFIG, Header, JOURNAL, Progress, STREAMS, header};
+use crate::book::sqlite::{self, Looked};
 use crate::fault::Fault;
 use crate::journal::{DirLock, Head};
 use crate::vault::Vault;
 
 /// Folder in the data directory in which the copy of the book, and second names of what is never changed, lie until they are
-/// in the backup.
-const WORK: &str = "backup";
+/// in the backup. Nobody else has use for such a name.
+const WORK: &str = ".backup-work";
 /// How often it is begun anew where old records are dropped meanwhile.
 const TRIES: usize = 5;
 
@@ -51,6 +51,7 @@ pub fn make(
         let file = file.display();
         return Err(Fault::Disk(format!("{file}: is there already; move it away, or name another")));
     }
+    check_is_outside(from.data_dir, file)?;
     let work = Work::begin(from.data_dir)?;
     let all = gather_steady(from, &work, now)?;
     let beside = beside(file);
@@ -65,6 +66,22 @@ pub fn make(
     made
 }
 
+/// A backup among the data would be lost with them, and is in the way of what reads them.
+fn check_is_outside(data_dir: &Path, file: &Path) -> Result<(), Fault> {
+    let place = |path: &Path| fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
+    let folder = folder_of(file).canonicalize().map_err(|error| Fault::disk(folder_of(file), &error))?;
+    let inside = [data_dir.to_owned(), data_dir.join(JOURNAL), data_dir.join(STREAMS), data_dir.join(WORK)];
+    let inside: Vec<_> = inside.iter().filter_map(|path| place(path)).collect();
+    if folder.ancestors().filter_map(place).any(|of| inside.contains(&of)) {
+        return Err(Fault::Disk(format!(
+            "{}: lies in the data directory {}, with which it would be lost: name a place elsewhere",
+            file.display(),
+            data_dir.display()
+        )));
+    }
+    Ok(())
+}
+
 /// Writes a backup and looks at what was written, so that whoever makes one knows whether it comes back.
 fn write_verified(
     from: From<'_>,
@@ -73,17 +90,23 @@ fn write_verified(
     to: &Path,
     progress: Progress<'_>,
 ) -> Result<Header, Fault> {
-    let (header, bytes) = write_new(from, all, None, vault, to, progress)?;
-    let mut found = all.findings.clone();
-    found.extend(check(to, vault, &mut |_, _| {})?.findings);
-    let (header, bytes) = match summary(&found) {
-        None => (header, bytes),
+    let (header, bytes) = write_new(from, all, (None, None), vault, to, progress)?;
+    let found = check_made(to, vault, &all.looked)?;
+    let damaged = summary(&[all.findings.clone(), found.texts].concat());
+    let (header, bytes) = match (damaged, summary(&found.book)) {
+        (None, None) => (header, bytes),
         // Under a key of its own: none closes two.
-        Some(what) if from.damaged => write_new(from, all, Some(what), vault, to, progress)?,
-        Some(what) => {
+        found if from.damaged => write_new(from, all, found, vault, to, progress)?,
+        (Some(what), _) => {
             return Err(Fault::Damaged(format!(
                 "no backup was made, as it would not come back: {what}; run `doorward audit verify`, keep the backups \
                  that are there, and make one with --damaged"
+            )));
+        }
+        (None, Some(what)) => {
+            return Err(Fault::Damaged(format!(
+                "no backup was made, as the book does not verify: {what}; the journal does: stop the node and run \
+                 `doorward book rebuild`, or make one with --damaged, of which a restore makes the book anew"
             )));
         }
     };
@@ -124,7 +147,7 @@ fn check_room_for(from: From<'_>, file: &Path, bytes: u64) -> Result<(), Fault> 
 fn write_new(
     from: From<'_>,
     all: &Gathered,
-    damaged: Option<String>,
+    (damaged, book_damaged): (Option<String>, Option<String>),
     vault: &dyn Vault,
     to: &Path,
     progress: Progress<'_>,
@@ -147,6 +170,7 @@ fn write_new(
         book: all.book,
         content_bytes,
         damaged,
+        book_damaged,
         key: wrapped,
     };
     let bytes = write(to, &header, key.expose(), &all.pieces, progress)?;
@@ -159,6 +183,8 @@ struct Gathered {
     first: u64,
     head: Head,
     book: Option<u64>,
+    /// What the book was found to be.
+    looked: Looked,
     /// What is damaged in what is not in it whole.
     findings: Vec<String>,
 }
@@ -183,7 +209,7 @@ fn gather(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathere
     let mut pieces = vec![Piece::here(CONFIG.to_owned(), config)];
     let copy = work.dir.join(BOOK);
     check_room(&work.dir, book_bytes(from.data_dir), from.reserve_bytes)?;
-    let mark = sqlite::copy_beside(from.data_dir, &copy)?;
+    let (mark, looked) = copy_book(from, &copy)?;
     if mark.is_some() {
         pieces.push(Piece::lying(BOOK.to_owned(), copy)?);
     }
@@ -203,10 +229,28 @@ fn gather(from: From<'_>, work: &Work, now: &dyn Fn() -> Wall) -> Result<Gathere
         ))),
         None if first > 1 && !pieces.iter().any(|piece| piece.file.name.ends_with(".book")) => {
             Err(Fault::Damaged(format!(
-                "there is no book.db, and the journal begins with record {first}: nothing could be made of this backup"
+                "there is no book.db that reads, and the journal begins with record {first}: nothing could be made of \
+                 this backup"
             )))
         }
-        mark => Ok(Gathered { pieces, made_at, first, head, book: mark.map(|mark| mark.no), findings }),
+        mark => {
+            Ok(Gathered { pieces, made_at, first, head, book: mark.map(|mark| mark.no), looked, findings })
+        }
+    }
+}
+
+/// Copies the book and looks at the copy: up to which record it is, where there is one. What does not even copy is left out.
+fn copy_book(from: From<'_>, copy: &Path) -> Result<(Option<Head>, Looked), Fault> {
+    match sqlite::copy_beside(from.data_dir, copy) {
+        Ok(None) => Ok((None, Looked::default())),
+        Ok(mark) => Ok((mark, sqlite::look(copy)?)),
+        Err(Fault::Book(what)) if !from.damaged => Err(Fault::Book(format!(
+            "{what}; where that does not pass, --damaged makes a backup without the book, which the journal makes anew"
+        ))),
+        Err(Fault::Damaged(what) | Fault::Book(what)) => {
+            Ok((None, Looked { mark: None, findings: vec![what] }))
+        }
+        Err(fault) => Err(fault),
     }
 }
 
@@ -224,22 +268,42 @@ impl Work {
             return Err(Fault::Disk(format!("{}: there is no data to back up", data_dir.display())));
         }
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
-        made.map_err(|error| Fault::disk(&dir, &error))?;
+        let kind =
+            made.and_then(|()| fs::symlink_metadata(&dir)).map_err(|error| Fault::disk(&dir, &error))?;
+        if !kind.is_dir() {
+            let dir = dir.display();
+            return Err(Fault::Disk(format!(
+                "{dir}: is a link: a backup works in a directory there; remove it"
+            )));
+        }
         let lock = DirLock::acquire(&dir)?;
         let work = Self { dir, _lock: lock };
         work.clear().map_err(|error| Fault::disk(&work.dir, &error))?;
         Ok(work)
     }
 
+    /// Removes what a backup lays there, and nothing else.
     fn clear(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
-            if entry.file_name() != "lock" {
+            if entry.file_name().to_str().is_some_and(is_ours) && !entry.file_type()?.is_dir() {
                 fs::remove_file(entry.path())?;
             }
         }
         Ok(())
     }
+}
+
+/// Whether a name is one that a backup gives in its folder: of the copy of the book, or a second name of what may be dropped.
+fn is_ours(name: &str) -> bool {
+    let is_second = |(folder, file): (&str, &str)| {
+        let endings: &[&str] = if folder == JOURNAL { &[".seg", ".book"] } else { &[".str"] };
+        let number = endings.iter().find_map(|ending| file.strip_suffix(ending));
+        let is_number = |number: &str| number.len() == 20 && number.bytes().all(|byte| byte.is_ascii_digit());
+        (folder == JOURNAL || folder == STREAMS) && number.is_some_and(is_number)
+    };
+    let is_book = |rest: &str| ["", "-journal", "-wal", "-shm"].contains(&rest);
+    name.strip_prefix(BOOK).is_some_and(is_book) || name.split_once('-').is_some_and(is_second)
 }
 
 impl Drop for Work {

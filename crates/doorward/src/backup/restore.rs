@@ -15,21 +15,24 @@ use doorward_core::identity::restore::{Reach, UnsurePair, firms_of, pairs_in_wor
 use doorward_core::stream::Numbers;
 use doorward_core::time::Wall;
 
-use super::check::{Found, Unsealed, each_piece, findings, unseal};
+use super::check::{Found, Unsealed, each_piece, findings, summary, unseal};
 use super::content;
 use super::header::Header;
 use super::make::sync_folder;
 use super::sealed::Opener;
-use super::{CONFIG, JOURNAL, Progress, STREAMS};
-use crate::book::{Batch, Store, sqlite};
+use super::{BOOK, CONFIG, JOURNAL, Progress, STREAMS};
+use crate::book::sqlite::{self, Looked};
+use crate::book::{Batch, Store};
 use crate::fault::Fault;
 use crate::gate::new_attempt;
-use crate::journal::{Checkpoint, Disk, HEADS_FILE, HeadKey, HeadKind, Heads, RealDisk, SignedHead};
+use crate::journal::{Checkpoint, DirLock, Disk, HEADS_FILE, HeadKey, HeadKind, Heads, RealDisk, SignedHead};
 use crate::streams::{self, StreamLog};
 use crate::vault::Vault;
 
 /// Says in a directory that it is one of a restore under way.
 const MARKER: &str = "restore-under-way";
+/// What [`DirLock`] lays in a directory.
+const LOCK: &str = "lock";
 /// Where what is damaged beyond opening is kept.
 const ASIDE: &str = "damaged";
 
@@ -51,6 +54,8 @@ pub struct To<'a> {
     pub known: Option<Wall>,
     /// Whether the clock is right although it is long after the backup.
     pub late: bool,
+    /// Whether the clock is right although it is before the backup, or before what is known of: the node's was ahead.
+    pub early: bool,
 }
 
 /// What was put back.
@@ -58,8 +63,10 @@ pub struct To<'a> {
 pub struct Restored {
     /// What the backup says of itself; true, as it opened.
     pub header: Header,
-    /// When.
+    /// When; up to here one-time passwords are void.
     pub at: Wall,
+    /// What the clock said, where it stood before that.
+    pub clock: Option<Wall>,
     /// The number of the record that says so; the last, where the mails took more than one.
     pub record: u64,
     /// Key pairs that may not be as they were.
@@ -70,6 +77,8 @@ pub struct Restored {
     pub streams: usize,
     /// What did not verify, where it was taken all the same.
     pub damaged: Option<String>,
+    /// What was wrong with the book, where the journal made it anew.
+    pub made_anew: Option<String>,
 }
 
 /// Whether a clock can be believed by what is known: what may have been used is void up to where it stands. The error says
@@ -77,13 +86,13 @@ pub struct Restored {
 pub fn clock_fits(header: &Header, to: To<'_>, at: Wall) -> Result<(), String> {
     let made_at = header.made_at;
     let clock = format!("this machine's clock says {at}, and the backup was made at {made_at}");
-    if at < made_at {
-        return Err(format!("{clock}: set the clock, or one-time passwords that were used are good again"));
-    }
-    if let Some(known) = to.known.filter(|&known| at < known) {
+    let void_to = void_to(header, to, at);
+    if at < void_to && !to.early {
+        let known = to.known.filter(|&known| known > made_at);
+        let but = known.map(|known| format!(", but something was decided at {known}")).unwrap_or_default();
         return Err(format!(
-            "{clock}, but something was decided at {known}: set the clock, or one-time passwords that were used are \
-             good again"
+            "{clock}{but}: set the clock, or one-time passwords that were used are good again; if it is right and the \
+             node's was ahead, say --early: then none is good before {void_to}"
         ));
     }
     if at.since(made_at) > LATE && !to.late {
@@ -94,6 +103,11 @@ pub fn clock_fits(header: &Header, to: To<'_>, at: Wall) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// The instant up to which something may have been used: that of the clock or, where the node's was ahead, the newest known.
+fn void_to(header: &Header, to: To<'_>, clock: Wall) -> Wall {
+    clock.max(header.made_at).max(to.known.unwrap_or(clock))
 }
 
 /// Puts a backup into a new directory, verifies it, and voids what may have been used since (V8).
@@ -137,6 +151,7 @@ fn check_is_empty(into: &Path) -> Result<(), Fault> {
 struct Partial {
     dir: PathBuf,
     in_place: bool,
+    _lock: DirLock,
 }
 
 impl Partial {
@@ -151,6 +166,8 @@ impl Partial {
             if !is_empty && !dir.join(MARKER).exists() {
                 return Err(Fault::Disk(format!("{}: is no work of a restore; move it away", dir.display())));
             }
+            // One that still runs holds it.
+            let _lock = DirLock::acquire(&dir)?;
             fs::remove_dir_all(&dir).map_err(failed)?;
         }
         let place = into.display();
@@ -171,7 +188,8 @@ impl Partial {
             ))
         })?;
         File::create_new(dir.join(MARKER)).map_err(failed)?;
-        Ok(Self { dir, in_place: false })
+        let lock = DirLock::acquire(&dir)?;
+        Ok(Self { dir, in_place: false, _lock: lock })
     }
 
     fn put_in_place(mut self, into: &Path) -> Result<(), Fault> {
@@ -182,8 +200,9 @@ impl Partial {
         };
         place().map_err(|error| Fault::disk(into, &error))?;
         self.in_place = true;
-        // A word for nobody from here on.
-        fs::remove_file(into.join(MARKER)).map_err(|error| Fault::disk(into, &error))
+        // Words for nobody from here on.
+        let remove = |name| fs::remove_file(into.join(name)).map_err(|error| Fault::disk(into, &error));
+        remove(LOCK).and_then(|()| remove(MARKER))
     }
 }
 
@@ -238,14 +257,16 @@ fn unpack(
 }
 
 /// Verifies what was unpacked, brings the book to the journal's end, and writes down that it was restored.
-fn settle(dir: &Path, header: Header, to: To<'_>, vault: &dyn Vault, at: Wall) -> Result<Restored, Fault> {
+fn settle(dir: &Path, header: Header, to: To<'_>, vault: &dyn Vault, clock: Wall) -> Result<Restored, Fault> {
+    let at = void_to(&header, to, clock);
     let found = verify(dir, &header, to, vault)?;
+    let made_anew = make_book_anew(dir, &header, &found)?;
     let (disk, store) = open_store(dir, &header, &found)?;
     let reach = Reach { reach: header.made_at, restored_at: at };
     let sessions: Vec<_> = store.sessions()?.into_iter().map(|(session, _)| session).collect();
     let unsure: Vec<_> = sessions.iter().flat_map(|session| unsure_pairs(session, reach)).collect();
     let mails = match sends_mail(dir)? {
-        true => mails(&store, vault, &firms_of(sessions.iter(), reach), &unsure, reach)?,
+        true => mails(&store, vault, &firms_of(sessions.iter(), reach), &unsure, (reach, clock))?,
         false => Vec::new(),
     };
     let told = mails.len();
@@ -259,24 +280,49 @@ fn settle(dir: &Path, header: Header, to: To<'_>, vault: &dyn Vault, at: Wall) -
     if let Some(what) = &damaged {
         words.push_str(&format!("; taken though damaged: {what}"));
     }
+    if let Some(what) = &made_anew {
+        words.push_str(&format!("; the book was made anew from the journal: {what}"));
+    }
+    let clock = (clock < at).then_some(clock);
+    if let Some(clock) = clock {
+        words.push_str(&format!("; the clock said {clock}"));
+    }
     let mut records = restored(header.made_at, &words, mails, &Actor::Local { uid: to.uid }, &context);
     records.iter_mut().for_each(|record| record.entry.factor = Factor::LocalUser);
     let record = commit(&store, Batch { expects: Vec::new(), records })?;
     let heads = open_heads(dir, &disk, &found)?;
     sign(heads, vault, Checkpoint::new(&header.node, 0, HeadKind::At, store.head(), at))?;
-    Ok(Restored { header, at, record, unsure, mails: told, streams, damaged })
+    Ok(Restored { header, at, clock, record, unsure, mails: told, streams, damaged, made_anew })
 }
 
 /// What is wrong in what was unpacked; a fault where that is not to be taken.
 fn verify(dir: &Path, header: &Header, to: To<'_>, vault: &dyn Vault) -> Result<Found, Fault> {
     let [journal, streams] = [JOURNAL, STREAMS].map(|folder| RealDisk::open_to_read(&dir.join(folder)));
-    let found = findings(&journal?, streams?, header, vault)?;
+    let book = dir.join(BOOK);
+    let looked = if book.exists() { sqlite::look(&book)? } else { Looked::default() };
+    let found = findings(Arc::new(journal?), streams?, looked, header, vault)?;
     match found.summary() {
         Some(what) if !to.damaged => Err(Fault::Damaged(format!(
             "what is in the backup is not as it was written, and was not when the backup was made: {what}; take another \
              backup, or with --damaged the book of this one and what reads of the rest"
         ))),
         Some(_) | None => Ok(found),
+    }
+}
+
+/// Makes a book that does not verify anew from the journal, which is the truth; what was wrong with it, where that was done.
+fn make_book_anew(dir: &Path, header: &Header, found: &Found) -> Result<Option<String>, Fault> {
+    let Some(what) = summary(&found.book) else { return Ok(None) };
+    if !dir.join(BOOK).exists() {
+        // It was left out: opening makes it.
+        return Ok(Some(what));
+    }
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&dir.join(JOURNAL))?);
+    match sqlite::rebuild(dir, &disk, header.node.clone(), &sqlite::Settings::default()) {
+        Ok(_) => Ok(Some(what)),
+        Err(fault) if found.texts.is_empty() => Err(fault),
+        // As it is, with what reads of the rest.
+        Err(_) => Ok(None),
     }
 }
 
@@ -370,7 +416,7 @@ fn mails(
     vault: &dyn Vault,
     firms: &std::collections::BTreeSet<doorward_core::id::FirmCode>,
     unsure: &[UnsurePair],
-    reach: Reach,
+    (reach, now): (Reach, Wall),
 ) -> Result<Vec<Mail>, Fault> {
     let sessions = store.sessions()?;
     let mut mails = Vec::new();
@@ -393,7 +439,7 @@ fn mails(
                 id: MailId::from_random(u64::from_be_bytes(id)),
                 to,
                 kind: MailKind::PairsUnsure,
-                queued_at: reach.restored_at,
+                queued_at: now,
                 firm: Some(firm.clone()),
                 about: None,
                 userid: None,

@@ -19,6 +19,8 @@ use crate::journal::{Disk, HeadKey, RealDisk, verify_anchored};
 use crate::streams::{self, StreamLog};
 use crate::vault::{ChallengeSettings, SoftVault, Vault};
 
+mod sound;
+
 const NODE: &str = "node1";
 const NOW: Wall = Wall::from_s(1_800_000_000);
 
@@ -110,7 +112,7 @@ impl World {
 }
 
 fn to(into: &Path) -> To<'_> {
-    To { into, numbers_ahead: 500, uid: 7, damaged: false, known: None, late: false }
+    To { into, numbers_ahead: 500, uid: 7, damaged: false, known: None, late: false, early: false }
 }
 
 fn record(n: u64) -> Record {
@@ -296,11 +298,11 @@ fn a_backup_never_takes_the_place_of_a_file_and_a_restore_never_that_of_data() {
     write(&world.store("data"), 3);
     // What a backup that was killed left: it is of no harm to the next one.
     fs::write(world.path("b.partial"), "half").unwrap();
-    fs::create_dir_all(world.path("data/backup")).unwrap();
-    fs::write(world.path("data/backup/book.db"), "half").unwrap();
+    fs::create_dir_all(world.path("data/.backup-work")).unwrap();
+    fs::write(world.path("data/.backup-work/book.db"), "half").unwrap();
     world.make("b").unwrap();
     assert_eq!(world.left(), ["b", "data", "doorward.toml"]);
-    assert!(!world.path("data/backup/book.db").exists());
+    assert!(!world.path("data/.backup-work/book.db").exists());
     let before = fs::read(world.path("b")).unwrap();
     assert!(world.make("b").unwrap_err().to_string().contains("is there already"));
     assert_eq!(fs::read(world.path("b")).unwrap(), before);
@@ -334,10 +336,13 @@ fn v7_a_rotten_record_is_told_when_the_backup_is_made_and_the_book_comes_back() 
 fn v7_a_node_that_has_signed_nothing_yet_is_backed_up_without_a_finding() {
     let world = World::new();
     write(&world.store("data"), 3);
-    // As a node leaves it that was stopped before the first head was due.
-    fs::write(world.path("data/journal/heads"), "").unwrap();
-    assert_eq!(world.make("b").unwrap().damaged, None);
-    assert_eq!(world.restore("b", "new").unwrap().record, 4);
+    // As a node leaves it that was stopped before the first head was due, or whose first head a power cut took.
+    for (nth, heads) in ["", "\n\n\n", "doorward-head-1 node1 1 at 3:"].into_iter().enumerate() {
+        fs::write(world.path("data/journal/heads"), heads).unwrap();
+        let name = format!("b{nth}");
+        assert_eq!(world.make(&name).unwrap().damaged, None);
+        assert_eq!(world.restore(&name, &format!("new{nth}")).unwrap().record, 4);
+    }
 }
 
 #[test]
@@ -479,7 +484,7 @@ fn v7_what_is_dropped_while_a_backup_is_written_is_in_it() {
     assert!(!data.join("streams/00000000000000000001.str").exists());
     assert_eq!(world.restore("b", "new").unwrap().record, 201);
     assert_eq!(log(&world.path("new")).1.messages, 120);
-    assert_eq!(fs::read_dir(data.join("backup")).unwrap().count(), 1, "only its lock");
+    assert_eq!(fs::read_dir(data.join(".backup-work")).unwrap().count(), 1, "only its lock");
 }
 
 #[test]
@@ -522,6 +527,77 @@ fn v7_an_empty_place_is_taken_where_it_really_is() {
 }
 
 #[test]
+fn v8_where_the_nodes_clock_was_ahead_codes_are_void_up_to_the_newest_known_instant() {
+    let world = World::new();
+    write(&world.store("data"), 1);
+    world.make("b").unwrap();
+    let (into, day) = (world.path("new"), Duration::from_secs(24 * 3_600));
+    let now = NOW - day;
+    for (known, void_to) in [(None, NOW), (Some(now), NOW), (Some(NOW + day), NOW + day)] {
+        let to = To { known, ..to(&into) };
+        let fault = world.restore_at(now, to, &world.vault, "b").unwrap_err().to_string();
+        assert!(fault.contains("say --early") && fault.contains(&format!("before {void_to}")), "{fault}");
+        let done = world.restore_at(now, To { early: true, ..to }, &world.vault, "b").unwrap();
+        assert_eq!((done.at, done.clock), (void_to, Some(now)));
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::open_to_read(&world.path("new/journal")).unwrap());
+        let entry = crate::journal::read_from(disk, 2, 2).next().unwrap().unwrap();
+        let record: Record = serde_json::from_slice(&entry.bytes).unwrap();
+        assert_eq!(record.changes, [Change::Restored { at: void_to }]);
+        assert!(record.entry.detail.unwrap().contains(&format!("the clock said {now}")));
+        fs::remove_dir_all(&into).unwrap();
+    }
+    let early = To { early: true, ..to(&into) };
+    let done = world.restore_at(NOW + day, early, &world.vault, "b").unwrap();
+    assert_eq!((done.at, done.clock), (NOW + day, None), "a clock that is right is believed");
+}
+
+#[test]
+fn v7_a_backup_among_the_data_is_refused_and_what_is_not_of_a_backup_stays() {
+    let world = World::new();
+    write(&world.store("data"), 3);
+    for folder in ["data/backup/old", "data/.backup-work/lost+found", "elsewhere"] {
+        fs::create_dir_all(world.path(folder)).unwrap();
+    }
+    for (link, to) in [("link", "data/backup"), ("elsewhere/journal", "data/journal")] {
+        std::os::unix::fs::symlink(world.path(to), world.path(link)).unwrap();
+    }
+    let mine = ["data/backup/n.dwb", "data/.backup-work/n.dwb", "data/.backup-work/journal-old.seg"];
+    mine.iter().for_each(|name| fs::write(world.path(name), "kept").unwrap());
+    for folder in ["data", "data/backup", "data/journal", "data/.backup-work", "link", "elsewhere/journal"] {
+        let file = format!("{folder}/b");
+        let fault = world.make(&file).unwrap_err().to_string();
+        assert!(fault.contains("lies in the data directory"), "{file}: {fault}");
+        assert!(!world.path(&file).exists() && !world.path(&format!("{file}.partial")).exists(), "{file}");
+    }
+    world.make("b").unwrap();
+    mine.iter().for_each(|name| assert_eq!(fs::read(world.path(name)).unwrap(), b"kept", "{name}"));
+    // A link there leads to something else.
+    fs::remove_dir_all(world.path("data/.backup-work")).unwrap();
+    fs::write(world.path("elsewhere/book.db"), "kept").unwrap();
+    std::os::unix::fs::symlink(world.path("elsewhere"), world.path("data/.backup-work")).unwrap();
+    let fault = world.make("c").unwrap_err().to_string();
+    assert!(fault.contains("is a link"), "{fault}");
+    assert_eq!(fs::read(world.path("elsewhere/book.db")).unwrap(), b"kept");
+}
+
+#[test]
+fn a_second_restore_into_a_place_leaves_the_first_ones_work() {
+    let world = World::new();
+    write(&world.store("data"), 1);
+    world.make("b").unwrap();
+    fs::create_dir(world.path("new.partial")).unwrap();
+    fs::write(world.path("new.partial/restore-under-way"), "").unwrap();
+    fs::write(world.path("new.partial/book.db"), "half").unwrap();
+    let first = crate::journal::DirLock::acquire(&world.path("new.partial")).unwrap();
+    let fault = world.restore("b", "new").unwrap_err().to_string();
+    assert!(fault.contains("in use by process"), "{fault}");
+    assert_eq!(fs::read(world.path("new.partial/book.db")).unwrap(), b"half");
+    drop(first);
+    world.restore("b", "new").unwrap();
+    assert!(!world.path("new.partial").exists() && !world.path("new/lock").exists());
+}
+
+#[test]
 fn q10_a_backup_leaves_the_room_that_the_node_needs() {
     let world = World::new();
     write(&world.store("data"), 3);
@@ -535,5 +611,5 @@ fn q10_a_backup_leaves_the_room_that_the_node_needs() {
         "{fault}"
     );
     assert_eq!(world.left(), ["data", "doorward.toml"]);
-    assert_eq!(fs::read_dir(data.join("backup")).unwrap().count(), 1, "nothing was copied");
+    assert_eq!(fs::read_dir(data.join(".backup-work")).unwrap().count(), 1, "nothing was copied");
 }

@@ -32,7 +32,7 @@ pub struct BackupArgs {
     /// Show what a backup that is there says of itself, instead; it needs no key, and proves nothing
     #[arg(long)]
     inspect: bool,
-    /// Make it also where the journal or the stream log in it does not verify; it says so then
+    /// Make it also where the journal, the stream log or the book in it does not verify; it says so then
     #[arg(long)]
     damaged: bool,
     /// No progress on standard error
@@ -121,12 +121,14 @@ pub(super) fn header_json(header: &Header) -> Value {
         "id": header.id, "node": header.node, "release": header.release, "made_at": header.made_at.to_string(),
         "first": header.first, "head": header.head.to_string(), "book": header.book,
         "content_bytes": header.content_bytes, "key": header.key.key,
-        "damaged": header.damaged,
+        "damaged": header.damaged, "book_damaged": header.book_damaged,
     })
 }
 
 fn say(file: &Path, header: &Header, as_json: bool, more: &str) -> Result<Exit, CliError> {
-    let bytes = std::fs::metadata(file).map(|data| data.len()).unwrap_or_default();
+    let data =
+        std::fs::metadata(file).map_err(|error| CliError::refused(format!("{}: {error}", file.display())))?;
+    let bytes = data.len();
     if as_json {
         let mut told = header_json(header);
         told["file"] = json!(file.display().to_string());
@@ -135,17 +137,20 @@ fn say(file: &Path, header: &Header, as_json: bool, more: &str) -> Result<Exit, 
     }
     let Header { id, node, release, made_at, first, head, key, .. } = header;
     let name = file.display();
-    let more = match &header.damaged {
-        Some(what) => format!("DAMAGED: {what}\n{more}"),
-        None => more.to_owned(),
-    };
+    let mut wrong = String::new();
+    if let Some(what) = &header.damaged {
+        wrong.push_str(&format!("DAMAGED: {what}\n"));
+    }
+    if let Some(what) = &header.book_damaged {
+        wrong.push_str(&format!("the book is DAMAGED: {what}; a restore makes it anew from the journal\n"));
+    }
     print(&format!(
         "{name}: {bytes} bytes, backup {id}\n\
          node:    {node}, by release {release}\n\
          reaches: {made_at}\n\
          journal: records {first} to {head}\n\
          key:     {key}, format 1\n\
-         {more}\n",
+         {wrong}{more}\n",
         key = key.key,
     ))
 }

@@ -28,7 +28,8 @@ pub struct RestoreArgs {
     /// The new data directory; it must not be there yet, or be empty
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
-    /// Open all of the backup, verify what is in it, and write nothing
+    /// Open all of the backup, verify what is in it, and leave nothing written; the book is looked at in a file without a name
+    /// (TMPDIR)
     #[arg(long, conflicts_with = "into")]
     check: bool,
     /// List what was decided after the backup, by what was kept elsewhere: the output of `doorward audit export`, or
@@ -44,6 +45,10 @@ pub struct RestoreArgs {
     /// This machine's clock is right, though it stands more than 30 days after the backup
     #[arg(long, requires = "into")]
     late: bool,
+    /// This machine's clock is right, though it stands before the backup or before a line of EXPORT, as the node's was ahead:
+    /// one-time passwords are then void up to the newest of these instants
+    #[arg(long, requires = "into")]
+    early: bool,
     #[command(flatten)]
     config: ConfigFile,
     /// The vault's key file, where there is no configuration any more
@@ -71,8 +76,9 @@ pub(super) fn run(args: &RestoreArgs) -> Result<Exit, CliError> {
         let clock = Clock::system();
         let uid = rustix::process::getuid().as_raw();
         let known = since.as_ref().and_then(Since::newest_at);
-        let (numbers_ahead, damaged, late) = (args.fix_ahead, args.damaged, args.late);
-        let to = To { into, numbers_ahead, uid, damaged, known, late };
+        let (numbers_ahead, damaged) = (args.fix_ahead, args.damaged);
+        let (late, early) = (args.late, args.early);
+        let to = To { into, numbers_ahead, uid, damaged, known, late, early };
         backup::clock_fits(&header, to, clock.now().wall).map_err(CliError::refused)?;
         let done = backup::restore(&args.file, to, &vault(args)?, &|| clock.now().wall, &mut |done, of| {
             shown.show(done, of);
@@ -119,7 +125,7 @@ impl Told {
     }
 
     fn restored(&mut self, into: &Path, done: &Restored) {
-        let Restored { header, at, record, unsure, mails, streams, damaged } = done;
+        let Restored { header, at, clock, record, unsure, mails, streams, damaged, made_anew } = done;
         self.json = header_json(header);
         self.json["into"] = json!(into.display().to_string());
         self.json["restored_at"] = json!(at.to_string());
@@ -128,18 +134,29 @@ impl Told {
         self.json["mails"] = json!(mails);
         self.json["unsure"] = unsure.iter().map(pair_json).collect();
         self.json["damaged"] = json!(damaged);
+        self.json["book_made_anew"] = json!(made_anew);
+        self.json["clock"] = json!(clock.unwrap_or(*at).to_string());
         let verified = if damaged.is_some() { "restored, DAMAGED" } else { "restored and verified" };
         self.line(&format!("{}: {verified}, records {} to {record}", into.display(), header.first));
         if let Some(what) = damaged {
             self.line(&format!("damaged: {what}; what did not open lies in {}/damaged", into.display()));
         }
+        if let Some(what) = made_anew {
+            self.line(&format!("the book in it did not verify: {what}; it was made anew from the journal"));
+        }
         self.line(&format!(
             "the data reach to {}: whatever was decided after that has to be done again",
             header.made_at
         ));
-        self.line(&format!(
-            "restored at {at} by this machine's clock: see that it is right before anybody logs in"
-        ));
+        self.line(&match clock {
+            None => format!(
+                "restored at {at} by this machine's clock: see that it is right before anybody logs in"
+            ),
+            Some(clock) => format!(
+                "restored at {clock} by this machine's clock, and written down as of {at}: no one-time password is good \
+                 before"
+            ),
+        });
         self.line("void: tokens, setup links, seeds without a first code, recovery codes, one-time passwords up to now");
         self.line(&format!(
             "FIX: {streams} streams go on at higher numbers; what clients lack is gap-filled"

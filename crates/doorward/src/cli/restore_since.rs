@@ -165,6 +165,7 @@ mod tests {
             book: None,
             content_bytes: 0,
             damaged: None,
+            book_damaged: None,
             key: Sealed { key: "k".into(), blob: String::new() },
         }
     }

@@ -325,6 +325,15 @@ impl Heads {
     }
 }
 
+/// Whether there is a signed head beside a journal. Empty lines are none: a first head that was cut off leaves them.
+pub fn has_head(disk: &dyn Disk) -> Result<bool, Fault> {
+    let read = match disk.open(HEADS_FILE) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened.and_then(|file| Tail::read(&*file)),
+    };
+    read.map(|tail| tail.last.is_some()).map_err(|error| fault(disk, HEADS_FILE, &error))
+}
+
 /// How the file ends.
 struct Tail {
     /// The last line that reads back, and where it begins.

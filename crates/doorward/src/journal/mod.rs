@@ -91,7 +91,9 @@ use aws_lc_rs::digest;
 pub use anchor::{Anchoring, Noted, holds, verify_anchored};
 pub use append::{Journal, Settings};
 pub use disk::{Disk, DiskFile, FullDisk, RealDisk, free_bytes_at, room_for};
-pub use heads::{Checkpoint, HEAD_KEYS_FILE, HEADS_FILE, HeadKey, HeadKind, Heads, SignedHead, fuzz_heads};
+pub use heads::{
+    Checkpoint, HEAD_KEYS_FILE, HEADS_FILE, HeadKey, HeadKind, Heads, SignedHead, fuzz_heads, has_head,
+};
 pub use lock::DirLock;
 pub use power_disk::PowerDisk;
 pub use read::{Entry, Reader, read_from};

@@ -68,7 +68,7 @@ fn bytes_of(conn: &Connection, schema: &str) -> rusqlite::Result<u64> {
     Ok(pages.saturating_mul(pragma("page_size")?))
 }
 
-fn mark(conn: &Connection) -> rusqlite::Result<Head> {
+pub(super) fn mark(conn: &Connection) -> rusqlite::Result<Head> {
     conn.query_row("SELECT no, hash FROM mark", [], |row| {
         Ok(Head { no: unsigned(row.get(0)?), hash: row.get(1)? })
     })

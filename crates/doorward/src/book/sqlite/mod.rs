@@ -15,6 +15,7 @@ mod read;
 mod replay;
 mod schema;
 mod session;
+mod sound;
 
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,7 @@ use crate::journal::{self, Disk, Hash, Head, Journal, RECORD_BYTES_MAX, SEGMENT_
 
 pub use self::aside::copy_beside;
 pub use self::replay::{Rebuilt, rebuild};
+pub use self::sound::{Looked, Nameless, look};
 
 /// Name of the database in the data directory.
 const FILE: &str = "book.db";

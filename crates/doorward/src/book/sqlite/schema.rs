@@ -91,7 +91,7 @@ fn migrate(conn: &Connection, path: &Path, migrations: &[Migration]) -> Result<(
 }
 
 /// The number of the last step that was made; 0 in an empty file.
-fn schema_of(conn: &Connection) -> rusqlite::Result<usize> {
+pub(super) fn schema_of(conn: &Connection) -> rusqlite::Result<usize> {
     let table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration'";
     if conn.query_row(table, [], |_| Ok(())).optional()?.is_none() {
         return Ok(0);
