@@ -143,6 +143,9 @@ pub(super) fn findings(
         journal: report.findings.into_iter().map(|finding| finding.segment).collect(),
         streams: false,
     };
+    if report.more > 0 {
+        found.texts.push(format!("and {} more in the journal", report.more));
+    }
     if found.texts.is_empty() && report.head != header.head {
         found.texts.push(format!("the journal ends with {}, not with {}", report.head, header.head));
     }
