@@ -23,6 +23,8 @@ use crate::fault::Fault;
 
 /// Seen ciphertexts of one pair, at which the next pair takes over early; at twice as many the pair is dead.
 pub const REPLAY_MAX: usize = Limit::Replays.max() as usize;
+/// What a ciphertext that is too short is filled with where it is hashed: the largest modulus is as long, in bytes.
+const FILLING: [u8; 384] = [0; 384];
 
 /// Life and size of challenge keys.
 #[derive(Clone, Copy, Debug)]
@@ -286,7 +288,7 @@ impl Pair {
             (Padding::Pkcs1, Label::Portal | Label::Api) => false,
         };
         // Made in any case, so that it takes as long.
-        let instead = number_instead(request.ciphertext, size);
+        let instead = self.number_instead(request.ciphertext, size);
         let block = self.raw.private_raw(if in_range { request.ciphertext } else { &instead })?;
         let unpadded = match request.padding {
             Padding::Pkcs1 => unpad::pkcs1(&block),
@@ -324,11 +326,24 @@ impl Pair {
         StandIn { bytes, len: 12 + u32::from(length & 0x0f) }
     }
 
+    /// A number for the private operation where the ciphertext is none: in range, as the modulus has its top bit set.
+    fn number_instead(&self, ciphertext: &[u8], size: usize) -> Zeroizing<Vec<u8>> {
+        let mut number = unpad::mgf1(self.keyed(b"instead", ciphertext).as_ref(), size);
+        if let Some(top) = number.first_mut() {
+            *top = (*top & 0x7f) | 0x40;
+        }
+        number
+    }
+
+    /// What depends on a ciphertext and on this pair; one that is too short takes as long as one of the right length.
     fn keyed(&self, purpose: &[u8], ciphertext: &[u8]) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.rejection);
         context.update(purpose);
         context.update(&[0]);
         context.update(ciphertext);
+        let missing = self.raw.modulus().len().saturating_sub(ciphertext.len());
+        context.update(FILLING.get(..missing).unwrap_or(&FILLING));
+        context.update(&ciphertext.len().to_be_bytes());
         context.sign()
     }
 }
@@ -348,15 +363,6 @@ fn is_in_range(number: &[u8], modulus: &[u8]) -> bool {
     let is_above_one = *last > 1 || upper.iter().any(|byte| *byte != 0);
     // The modulus is odd, so n - 1 differs from it in the last byte only.
     is_above_one && (upper, *last) < (modulus_upper, modulus_last.saturating_sub(1))
-}
-
-/// A number for the private operation where the ciphertext is none: in range, as the modulus has its top bit set.
-fn number_instead(ciphertext: &[u8], size: usize) -> Zeroizing<Vec<u8>> {
-    let mut number = unpad::mgf1(ciphertext, size);
-    if let Some(top) = number.first_mut() {
-        *top = (*top & 0x7f) | 0x40;
-    }
-    number
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
