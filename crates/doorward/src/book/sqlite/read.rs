@@ -23,10 +23,11 @@ use crate::fault::Fault;
 
 const VENUE: &str = "SELECT doc, NULL, NULL, NULL FROM venue";
 const FIRM: &str = "SELECT v.doc, f.doc, NULL, NULL FROM venue v LEFT JOIN firm f ON f.code = ?1";
-// Where nobody has the user id somebody else's row is read, and thrown away again: a login is not to show by its time
-// whether there is such a user (S1).
+// Where nobody has the user id the next one's row is read, by the same steps, and thrown away again: a login is not to show
+// by its time whether there is such a user (S1).
 pub(super) const BY_USERID: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
-     LEFT JOIN person p ON p.id = coalesce((SELECT id FROM person WHERE userid = ?1), (SELECT min(id) FROM person))
+     LEFT JOIN person p ON p.id = coalesce(
+         (SELECT id FROM person WHERE userid >= ?1 ORDER BY userid LIMIT 1), (SELECT min(id) FROM person))
      LEFT JOIN firm f ON f.code = p.firm LEFT JOIN access a ON a.person = p.id";
 // The last link that a person was given; it alone can be live (K2).
 const BY_LINK: &str = "SELECT v.doc, f.doc, p.doc, a.doc FROM venue v
