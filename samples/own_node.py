@@ -12,7 +12,7 @@ import time
 
 from demo import BINARY, HERE, INSTALLED, START_S_MAX, STOP_S_MAX, command
 
-MAIL_S_MAX = 60
+MAIL_S_MAX = 180
 SMTP = HERE.parent / "crates" / "doorward" / "tests" / "support" / "smtp_server.py"
 CONFIG = """\
 data_dir = "store"

@@ -8,7 +8,8 @@ import { createRequire } from "node:module";
 import { setTimeout as delay } from "node:timers/promises";
 import { chromium } from "playwright-core";
 
-export const WAIT_MS = 30_000;
+// An upper limit alone: a slow machine with a debug build takes ten times what a quiet one does.
+export const WAIT_MS = 120_000;
 const TABS_MAX = 60;
 const SIZES = { desktop: { width: 1180, height: 800 }, phone: { width: 390, height: 844 } };
 const FLAGS = [
@@ -172,12 +173,15 @@ export class Person {
     }
   }
 
-  /** Chooses of a select box by what begins so. */
+  /** Chooses of a select box what begins so. By the arrows: typed letters count as one word only when they come fast. */
   async select(selector, words) {
     await this.tabTo(selector);
-    await this.page.keyboard.type(words);
-    const chosen = await this.page.locator(`${selector} option:checked`).innerText();
-    assert.ok(chosen.startsWith(words), `${selector} shows ${chosen}`);
+    const chosen = () => this.page.locator(`${selector} option:checked`).innerText();
+    await this.page.keyboard.press("Home");
+    for (let pressed = 0; !(await chosen()).startsWith(words); pressed += 1) {
+      assert.ok(pressed < TABS_MAX, `${selector} has no ${words}`);
+      await this.page.keyboard.press("ArrowDown");
+    }
   }
 
   /** Ticks a box, or takes the tick away. */
@@ -217,7 +221,8 @@ export class Person {
   }
 
   async #isAccessible(rules, place) {
-    const found = await this.page.evaluate(`${AXE}; axe.run(document, ${JSON.stringify(rules)})`);
+    if (!(await this.page.evaluate("'axe' in window"))) await this.page.evaluate(AXE);
+    const found = await this.page.evaluate((chosen) => globalThis.axe.run(document, chosen), rules);
     const told = found.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(" | ")}`);
     assert.deepEqual(told, [], place);
   }
