@@ -212,7 +212,7 @@ mod tests {
     use crate::gate::Settings;
     use crate::gate::testing::{World, world_with};
     use crate::hashing::HashParams;
-    use crate::journal::{HeadKey, verify_anchored};
+    use crate::journal::{Head, HeadKey, verify_anchored};
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -388,16 +388,21 @@ mod tests {
         assert!(oldest(&world) > 1);
     }
 
-    #[tokio::test]
-    async fn q9_q5_nothing_is_dropped_before_it_is_written_down_and_that_once() {
-        let world = keeping();
-        fill(&world).await;
+    /// Signs the dropping of all that may go; the last record of it.
+    async fn signed_dropping(world: &World) -> (Head, SignedHead) {
         let (store, going_on) = (&world.gate.store, AtomicBool::new(false));
         let head = store.droppable(world.now() + DAY, Duration::ZERO, &going_on).unwrap().unwrap();
         world.gate.checkpoint(true).await;
         let book = store.set_aside(head.no, &going_on).unwrap();
         let said = world.gate.checkpoints.sign_dropping(&*world.gate.vault, (head, book), world.gate.now());
-        let said = said.unwrap().unwrap();
+        (head, said.unwrap().unwrap())
+    }
+
+    #[tokio::test]
+    async fn q9_q5_nothing_is_dropped_before_it_is_written_down_and_that_once() {
+        let world = keeping();
+        fill(&world).await;
+        let (head, said) = signed_dropping(&world).await;
         world.disk_full(true);
         world.gate.drop_old_records().await;
         assert_eq!((oldest(&world), droppings(&world)), (1, 0), "signed, but not written down");
@@ -412,11 +417,7 @@ mod tests {
     async fn q9_a_dropping_that_broke_off_is_ended_though_nothing_is_old_any_more() {
         let world = keeping();
         fill(&world).await;
-        let (store, going_on) = (&world.gate.store, AtomicBool::new(false));
-        let head = store.droppable(world.now() + DAY, Duration::ZERO, &going_on).unwrap().unwrap();
-        world.gate.checkpoint(true).await;
-        let book = store.set_aside(head.no, &going_on).unwrap();
-        world.gate.checkpoints.sign_dropping(&*world.gate.vault, (head, book), world.gate.now()).unwrap();
+        let (head, _) = signed_dropping(&world).await;
         assert_eq!(oldest(&world), 1, "signed, and the node crashed");
         world.gate.drop_old_records().await;
         assert_eq!((oldest(&world), first_record(&*world.disk).unwrap()), (head.no + 1, head.no + 1));

@@ -11,7 +11,7 @@ use doorward_core::identity::totp::Algorithm;
 use doorward_core::trace::Check;
 
 use super::Origin;
-use super::testing::{GOOD, World, origin, secret, world};
+use super::testing::{GOOD, World, behind_a_long_step, origin, secret, world};
 use crate::hashing::{HashParams, PRETENDED_AT_START};
 
 /// Any bytes in PKCS#1 v1.5, encrypted with the present challenge key.
@@ -189,16 +189,8 @@ async fn e4_an_own_password_is_not_changed_any_more_when_its_owner_was_told_that
         let (present, new) = (present.clone().into(), new.clone().into());
         Ask::PasswordChange { person: before.id, present, new }
     };
-    let underway = world.gate.person_lock(before.id).await;
-    let mut changed = Box::pin(world.ask(1, wanted()));
-    tokio::select! {
-        biased;
-        verdict = &mut changed => panic!("{verdict:?} beside another step"),
-        () = std::future::ready(()) => {}
-    }
-    world.clock.wait(doorward_core::ws::login::ASK_MAX);
-    drop(underway);
-    assert!(matches!(changed.await, Verdict::Busy { .. }));
+    let verdict = behind_a_long_step(&world, before.id, world.ask(1, wanted())).await;
+    assert!(matches!(verdict, Verdict::Busy { .. }));
     assert_eq!(
         (world.gate.person(&before.userid).unwrap(), world.gate.access(before.id).wrong),
         (before.clone(), 0)

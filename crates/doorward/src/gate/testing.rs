@@ -10,7 +10,7 @@ use doorward_client::password::{Challenge as ClientChallenge, encrypt};
 use doorward_client::totp::Totp;
 use doorward_core::ask::{Ask, Encrypted, GivenPassword, Padding, Verdict};
 use doorward_core::audit::{Actor, Context, Door, Entry, Event, Record};
-use doorward_core::id::{FirmCode, UserId};
+use doorward_core::id::{FirmCode, PersonId, UserId};
 use doorward_core::identity::change::Change;
 use doorward_core::identity::fix_session::FixSession;
 use doorward_core::identity::link::SetupLink;
@@ -228,6 +228,25 @@ impl World {
         let all = self.gate.audit(&AuditFilter::default(), None, count).unwrap();
         all.into_iter().map(|(_, entry)| entry).collect()
     }
+}
+
+/// What a step comes to that has to wait for another one on the same person until its asker was told that nothing was
+/// decided.
+pub(crate) async fn behind_a_long_step(
+    world: &World,
+    person: PersonId,
+    step: impl Future<Output = Verdict>,
+) -> Verdict {
+    let underway = world.gate.person_lock(person).await;
+    let mut step = Box::pin(step);
+    tokio::select! {
+        biased;
+        verdict = &mut step => panic!("{verdict:?} beside another step"),
+        () = std::future::ready(()) => {}
+    }
+    world.clock.wait(doorward_core::ws::login::ASK_MAX);
+    drop(underway);
+    step.await
 }
 
 pub(crate) fn secret(text: &str) -> Secret<String> {

@@ -14,7 +14,7 @@ use doorward_core::identity::policy::{AuthSystem, Policy};
 use super::acting_tests::{ALL, BACK_END, known, lock, program, registered, userid};
 use super::admin::{NewPassword, NewPerson};
 use super::rule_tests::encrypted_bytes;
-use super::testing::{GOOD, World, secret, world, world_with};
+use super::testing::{GOOD, World, behind_a_long_step, secret, world, world_with};
 use super::{Seat, Settings};
 use crate::book::MailFilter;
 
@@ -453,16 +453,8 @@ async fn e4_a_step_is_not_done_any_more_when_its_asker_was_told_that_nothing_was
         let both = NewSecret::Changed { present: present.clone().into(), new: new.clone().into() };
         changing(program, "julian", Some(both), nothing())
     };
-    let underway = world.gate.person_lock(id).await;
-    let mut changed = Box::pin(change(&world, wanted()));
-    tokio::select! {
-        biased;
-        verdict = &mut changed => panic!("{verdict:?} beside another step"),
-        () = std::future::ready(()) => {}
-    }
-    world.clock.wait(doorward_core::ws::login::ASK_MAX);
-    drop(underway);
-    assert!(matches!(changed.await, Verdict::Busy { .. }));
+    let verdict = behind_a_long_step(&world, id, change(&world, wanted())).await;
+    assert!(matches!(verdict, Verdict::Busy { .. }));
     assert_eq!((known(&world, "julian"), world.gate.access(id).wrong), (before, 0));
     done(change(&world, wanted()).await);
 }
