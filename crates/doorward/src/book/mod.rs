@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub firm: Option<Firm>,
     /// The person asked for.
     pub person: Option<Person>,
+    /// Where nobody has the user id asked for: somebody else, on whom what follows takes as long (S1).
+    pub instead: Option<PersonId>,
     /// The attempts on that person, where there is something to remember; may lag behind what was committed.
     pub access: Option<Access>,
     /// The FIX session asked for.

@@ -167,8 +167,8 @@ impl Gate {
             (Some(_) | None, _) => {
                 let _lock = self.nobody_lock(&attempt.asked.userid).await;
                 // With the same steps as on somebody (S1): what the first says is known already.
-                let again = UserId::parse(&attempt.asked.userid).map_or(Load::Venue, Load::UserId);
-                let _ = self.store.load(&again)?;
+                let like = snapshot.person.as_ref().map(|person| person.id).or(snapshot.instead);
+                let _ = self.store.load(&like.map_or(Load::Venue, Load::Person))?;
                 let asker = self.store.load(&Load::Person(attempt.asked.asker.person))?;
                 let agent = self::agent(&asker, attempt.asked.asker)?;
                 let facts = attempt.facts(Admission::Go, false, CodeFact::NotGiven);
@@ -290,9 +290,12 @@ impl Gate {
         };
         // As they are now: what ended the token meanwhile has ended it. On a user id that nobody has with the same steps,
         // so that it is not told from the outside (S1).
-        let snapshot = match &snapshot.person {
-            Some(person) => self.store.load(&Load::Person(person.id))?,
-            None => self.store.load(&UserId::parse(userid).map_or(Load::Venue, Load::UserId))?,
+        let snapshot = match (&snapshot.person, snapshot.instead) {
+            (Some(person), _) => self.store.load(&Load::Person(person.id))?,
+            (None, instead) => {
+                let _ = self.store.load(&instead.map_or(Load::Venue, Load::Person))?;
+                snapshot
+            }
         };
         let facts = token::Facts { userid, admission, hash };
         let Decision { verdict, settle, record } =

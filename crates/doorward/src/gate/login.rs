@@ -174,8 +174,7 @@ impl Gate {
     ) -> Result<Verdict, Fault> {
         let _lock = self.nobody_lock(attempt.userid).await;
         // What it says is known already; that it is not asked is not to be told from the outside.
-        let again = UserId::parse(attempt.userid).map_or(Load::Venue, Load::UserId);
-        let _ = self.store.load(&again)?;
+        let _ = self.store.load(&snapshot.instead.map_or(Load::Venue, Load::Person))?;
         let decision = self.decide(attempt, &snapshot, Admission::Go, false, CodeFact::NotGiven);
         let settled = ticket.settle(decision.settle, &effective(&snapshot), self.clock.now().wall);
         let source = source_group(attempt.origin.source);

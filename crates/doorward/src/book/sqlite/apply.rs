@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use doorward_core::audit::{Actor, Entry, Record};
+use doorward_core::audit::{Actor, Entry, Outcome, Record};
 use doorward_core::id::{FirmCode, PersonId};
 use doorward_core::identity::attempt::Access;
 use doorward_core::identity::change::{Change, Target};
@@ -110,6 +110,8 @@ const AUDIT_COLUMNS: usize = 11;
 const DROPPED_ROWS: i64 = 1_000;
 /// Audit rows that are added with one statement, where there are as many.
 const AUDIT_ROWS: usize = 64;
+/// What instants are multiplied by to lie all over the ids of people: 2^64 by the golden ratio.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 fn add_audits(rows: usize) -> String {
     let row = format!("({})", ["?"; AUDIT_COLUMNS].join(","));
@@ -141,6 +143,7 @@ struct Statements<'c> {
     add_token: Statement<'c>,
     drop_tokens: Statement<'c>,
     access: Statement<'c>,
+    some_access: Statement<'c>,
     set_access: Statement<'c>,
     drop_access: Statement<'c>,
     add_audit: Statement<'c>,
@@ -184,6 +187,10 @@ impl<'c> Statements<'c> {
             add_token: conn.prepare("INSERT INTO token (hash, person) VALUES (?1, ?2)")?,
             drop_tokens: conn.prepare("DELETE FROM token WHERE person = ?1")?,
             access: conn.prepare("SELECT doc FROM access WHERE person = ?1")?,
+            some_access: conn.prepare(
+                "SELECT person, doc FROM access WHERE person = coalesce(
+                     (SELECT min(person) FROM access WHERE person >= ?1), (SELECT min(person) FROM access))",
+            )?,
             set_access: conn.prepare(
                 "INSERT INTO access (person, doc) VALUES (?1, ?2)
                  ON CONFLICT (person) DO UPDATE SET doc = excluded.doc",
@@ -351,8 +358,27 @@ impl<'c> Writer<'c> {
                 | Target::Everybody => {}
             }
         }
+        if record.changes.is_empty() && is_on_nobody(&record.entry) {
+            self.touch_as_for_somebody(&record.entry);
+        }
         self.logins.note(&record.entry);
         Ok(())
+    }
+
+    /// Has somebody's attempts written anew as they are: an attempt on nobody is not to take less time than one on
+    /// somebody, whose are counted (S1). Where that fails nothing is missing.
+    fn touch_as_for_somebody(&mut self, entry: &Entry) {
+        // Spread over all people: the pages of the same few would always be at hand.
+        let near = PersonId::from_random(unsigned(entry.at.as_us()).wrapping_mul(SPREAD));
+        let row = self
+            .run
+            .some_access
+            .query_row([signed(near.as_u64())], |row| Ok((person_id(row.get(0)?), row.get::<_, String>(1)?)));
+        if let Ok((person, doc)) = row
+            && let Ok(access) = parse("attempts", &doc)
+        {
+            self.touched.entry(person).or_insert(access);
+        }
     }
 
     fn post(&mut self, change: &Change) -> Result<(), Fault> {
@@ -514,6 +540,12 @@ impl<'c> Writer<'c> {
         });
         bound.and_then(|()| add.raw_execute()).map(drop).map_err(|error| fault(&error))
     }
+}
+
+/// Whether an entry tells of a refused attempt on a user id that nobody has, or that its program does not serve.
+fn is_on_nobody(entry: &Entry) -> bool {
+    let nobody = matches!(entry.actor, Actor::Unknown { .. }) || entry.named.is_some();
+    nobody && entry.outcome == Outcome::Refused
 }
 
 /// Binds one audit row to a statement's parameters behind the first `base`.

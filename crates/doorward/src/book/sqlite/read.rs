@@ -57,9 +57,10 @@ pub(super) fn snapshot(conn: &Connection, what: &Load) -> Result<Snapshot, Fault
         access: parse_some("attempts", access)?,
         ..Snapshot::default()
     };
-    let is_another = |person: &Person| matches!(what, Load::UserId(userid) if person.userid != *userid);
-    if snapshot.person.as_ref().is_some_and(is_another) {
-        return Ok(Snapshot { venue: snapshot.venue, ..Snapshot::default() });
+    let is_another = |person: &&Person| matches!(what, Load::UserId(userid) if person.userid != *userid);
+    let instead = snapshot.person.as_ref().filter(is_another).map(|person| person.id);
+    if instead.is_some() {
+        return Ok(Snapshot { venue: snapshot.venue, instead, ..Snapshot::default() });
     }
     Ok(snapshot)
 }

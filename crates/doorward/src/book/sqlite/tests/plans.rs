@@ -1,5 +1,6 @@
 //! Lists stay flat: each filter of few among many is walked by an index, in the order of its pages.
 
+use doorward_core::audit::{Actor, Deny, Entry, Event, Record};
 use doorward_core::id::FirmCode;
 use doorward_core::identity::person::{Kind, Standing};
 use doorward_core::time::Wall;
@@ -57,6 +58,48 @@ fn s1_a_user_id_is_looked_up_by_its_index_and_the_row_beside_it_by_the_key() {
     assert!(plan.contains("SEARCH p USING INTEGER PRIMARY KEY"), "{plan}");
     assert!(plan.contains("COVERING INDEX sqlite_autoindex_person_1 (userid>?)"), "{plan}");
     assert!(!plan.contains("SCAN p "), "{plan}");
+}
+
+#[test]
+fn s1_a_refused_attempt_on_nobody_writes_as_many_rows_as_one_on_somebody_and_changes_none() {
+    use crate::book::conformance::{add, attempt, batch, commit, entry, id, person, record};
+
+    let base = scratch();
+    let disk = PowerDisk::new();
+    let store = open_on(base.path(), &disk).unwrap();
+    for (no, name) in [(1, "alice"), (2, "bob")] {
+        commit(&store, add(&person(no, name))).unwrap();
+        commit(&store, batch(Vec::new(), vec![attempt(id(no), 1, 3)])).unwrap();
+    }
+    let before = store.accesses().unwrap();
+    drop(store);
+    let conn = schema::open_to_write(&base.path().join(FILE), MIGRATIONS).unwrap();
+    let mut writer = apply::Writer::new(&conn).unwrap();
+    let refused = |actor, changes| {
+        let told = Entry { actor, ..entry(Event::LoginRefused, 20).refused(Deny::WrongPassword) };
+        Record { entry: told, ..record(changes) }
+    };
+    let alice = Actor::Person { id: id(1), userid: UserId::parse("alice").unwrap() };
+    let records =
+        [refused(alice, vec![attempt(id(1), 1, 3)]), refused(Actor::unknown("mallory"), Vec::new())];
+    let mut written = Vec::new();
+    for (no, record) in (100..).zip(&records) {
+        let begun = conn.total_changes();
+        writer.begin().unwrap();
+        writer.rest(no, record, "{}").unwrap();
+        let mark = writer.mark().unwrap();
+        writer.commit(mark).unwrap();
+        written.push(conn.total_changes() - begun);
+    }
+    assert_eq!(written[0], written[1]);
+    assert_eq!(read::accesses(&conn).unwrap(), before);
+
+    // What is not to be read of somebody else's is no reason to refuse this one otherwise.
+    conn.execute("UPDATE access SET doc = 'damaged'", []).unwrap();
+    writer.begin().unwrap();
+    writer.rest(200, &records[1], "{}").unwrap();
+    let mark = writer.mark().unwrap();
+    writer.commit(mark).unwrap();
 }
 
 #[test]
