@@ -218,9 +218,10 @@ fn what_was_committed_is_read_and_counted(store: &dyn Store) {
     commit(store, add(&alice)).unwrap();
     let snapshot = store.load(&Load::UserId(alice.userid.clone())).unwrap();
     assert_eq!((snapshot.person, snapshot.firm), (Some(alice.clone()), Some(acme.clone())));
-    // Whatever is read for somebody who is not there (S1), nothing of others comes of it.
+    // Whatever is read for somebody who is not there (S1), nothing of others comes of it but who it was.
     let nobody = store.load(&Load::UserId(UserId::parse("nobody").unwrap())).unwrap();
-    assert_eq!(nobody, super::Snapshot::default());
+    assert_eq!(nobody, super::Snapshot { instead: Some(alice.id), ..super::Snapshot::default() });
+    assert_eq!(store.load(&Load::Person(id(9))).unwrap(), super::Snapshot::default());
 
     let changed = batch(
         vec![Expect::Person(alice.id, 1), Expect::Firm(acme.code.clone(), 1), Expect::Venue(0)],
