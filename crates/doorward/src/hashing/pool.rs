@@ -24,6 +24,10 @@ use crate::vault::Vault;
 /// Hashes of which [`HashPool::pretend`] takes one.
 const SAMPLES: usize = 31;
 
+/// By how much the threads that hash stand behind all others of this machine, in steps of `nice(2)`: a storm of passwords
+/// would otherwise hold up FIX for tens of milliseconds where there are few cores.
+const NICE: i32 = 10;
+
 /// How long it takes before the first hash.
 pub(crate) const PRETENDED_AT_START: Duration = Duration::from_millis(50);
 
@@ -52,6 +56,13 @@ pub struct HashOutcome {
     /// Whether the password is right and its hash weaker than new ones are: to be hashed anew (P9), once it is
     /// decided that the owner may come in.
     pub needs_rehash: bool,
+}
+
+/// Puts the calling thread behind all others.
+fn give_way() {
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::warn!(%error, "a hashing thread takes as much of the machine as any other");
+    }
 }
 
 /// Hashes passwords on its own threads, fair by source (S12), bounded in memory and waiting (P10).
@@ -116,7 +127,10 @@ impl HashPool {
             let shared = Arc::clone(&pool.shared);
             let worker = std::thread::Builder::new()
                 .name(format!("hash-{number}"))
-                .spawn(move || shared.work())
+                .spawn(move || {
+                    give_way();
+                    shared.work();
+                })
                 .map_err(|error| Fault::Vault(format!("a hashing thread could not be started: {error}")))?;
             pool.workers.push(worker);
         }

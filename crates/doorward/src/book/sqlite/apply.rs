@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use doorward_core::audit::{Actor, Entry, Outcome, Record};
+use doorward_core::audit::{Actor, Entry, Event, Record};
 use doorward_core::id::{FirmCode, PersonId};
 use doorward_core::identity::attempt::Access;
 use doorward_core::identity::change::{Change, Target};
@@ -358,16 +358,16 @@ impl<'c> Writer<'c> {
                 | Target::Everybody => {}
             }
         }
-        if record.changes.is_empty() && is_on_nobody(&record.entry) {
-            self.touch_as_for_somebody(&record.entry);
+        if is_uncounted_refusal(record) {
+            self.touch_somebody(&record.entry);
         }
         self.logins.note(&record.entry);
         Ok(())
     }
 
-    /// Has somebody's attempts written anew as they are: an attempt on nobody is not to take less time than one on
-    /// somebody, whose are counted (S1). Where that fails nothing is missing.
-    fn touch_as_for_somebody(&mut self, entry: &Entry) {
+    /// Has somebody's attempts written anew as they are: a refused login takes as long where none is counted (S1). Where
+    /// that fails nothing is missing.
+    fn touch_somebody(&mut self, entry: &Entry) {
         // Spread over all people: the pages of the same few would always be at hand.
         let near = PersonId::from_random(unsigned(entry.at.as_us()).wrapping_mul(SPREAD));
         let row = self
@@ -542,10 +542,9 @@ impl<'c> Writer<'c> {
     }
 }
 
-/// Whether an entry tells of a refused attempt on a user id that nobody has, or that its program does not serve.
-fn is_on_nobody(entry: &Entry) -> bool {
-    let nobody = matches!(entry.actor, Actor::Unknown { .. }) || entry.named.is_some();
-    nobody && entry.outcome == Outcome::Refused
+/// Whether a login was refused and nobody's attempts counted: nobody has the user id, or the password was right.
+fn is_uncounted_refusal(record: &Record) -> bool {
+    record.changes.is_empty() && matches!(record.entry.event, Event::LoginRefused | Event::VerifyRefused)
 }
 
 /// Binds one audit row to a statement's parameters behind the first `base`.

@@ -354,3 +354,29 @@ async fn s1_what_is_not_hashed_takes_as_long_as_one_of_the_last_hashes() {
     pool.pretend(source(1)).await.unwrap();
     assert!(begun.elapsed() >= Duration::from_millis(10));
 }
+
+#[tokio::test]
+async fn threads_that_hash_stand_behind_all_others_and_those_alone() {
+    let vault: Arc<dyn Vault> = GatedVault::new(true);
+    let pool = HashPool::new(vault, HashSettings { threads: 2, ..SETTINGS }).unwrap();
+    // `comm` and, as the 19th field of `stat`, the nice value: proc(5).
+    let nice = |folder: std::path::PathBuf| {
+        let name = std::fs::read_to_string(folder.join("comm")).ok()?;
+        let stat = std::fs::read_to_string(folder.join("stat")).ok()?;
+        let behind_name = stat.rsplit_once(") ")?.1;
+        Some((name.trim().to_owned(), behind_name.split(' ').nth(16)?.parse::<i32>().ok()?))
+    };
+    let begun = Instant::now();
+    loop {
+        let threads =
+            std::fs::read_dir("/proc/self/task").unwrap().filter_map(|entry| nice(entry.ok()?.path()));
+        let (hashing, others): (Vec<_>, Vec<_>) = threads.partition(|(name, _)| name.starts_with("hash-"));
+        assert!(others.iter().all(|(_, nice)| *nice < NICE), "{others:?}");
+        if hashing.len() >= 2 && hashing.iter().all(|(_, nice)| *nice >= NICE) {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{hashing:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(pool);
+}
