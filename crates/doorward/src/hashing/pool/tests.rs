@@ -358,8 +358,7 @@ async fn s1_what_is_not_hashed_takes_as_long_as_one_of_the_last_hashes() {
 #[tokio::test]
 async fn threads_that_hash_stand_behind_all_others_and_those_alone() {
     let pool = pool(&GatedVault::new(true), SETTINGS);
-    let _ =
-        pool.hash(SourceKey::from(IpAddr::from([127, 0, 0, 1])), Secret::new(b"a password".to_vec())).await;
+    pool.hash(source(1), Secret::new(b"a password".to_vec())).await.unwrap();
     // `comm` and, as the 19th field of `stat`, the nice value: proc(5).
     let nice = |folder: std::path::PathBuf| {
         let name = std::fs::read_to_string(folder.join("comm")).ok()?;
