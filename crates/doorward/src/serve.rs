@@ -148,7 +148,7 @@ impl Node {
         let public_url = public_url(config, &pages);
         let clock = Arc::clone(&options.clock);
         let gate = open_gate(config, &options, public_url.as_ref(), disk, vault)?;
-        gate.tick().await;
+        gate.keep_up().await; // the first challenge key is made meanwhile: whoever needs it waits for it
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let tls = OpenTls::open(config, &clock)?;

@@ -11,7 +11,7 @@ use super::content::File;
 use super::{JOURNAL, STREAMS};
 use crate::fault::Fault;
 use crate::journal::parts::{
-    Frames, HEADER_BYTES, Header, LINE_BYTES_MAX, Tail, files, numbered, read_whole,
+    Frames, HEADER_BYTES, Header, LINE_BYTES_MAX, Tail, files, is_blank, numbered, read_whole,
 };
 use crate::journal::{Disk, HEAD_KEYS_FILE, HEADS_FILE, Head, RealDisk, SEGMENT_BYTES_MAX};
 
@@ -230,7 +230,7 @@ impl Newest {
 
     fn read(disk: &RealDisk, name: &str, node: &str) -> Result<Read, Fault> {
         let mut bytes = read_whole(disk, name, SEGMENT_BYTES_MAX)?;
-        let blank = bytes.iter().skip(HEADER_BYTES).all(|&byte| byte == 0);
+        let blank = is_blank(bytes.get(HEADER_BYTES..).unwrap_or_default());
         let unfinished = |what| if blank { Read::BeingMade } else { Read::Damaged(what) };
         let (header, salt) = match Header::parse(&bytes) {
             Ok(parsed) => parsed,

@@ -9,6 +9,7 @@ mod acting_tests;
 pub mod admin;
 mod attempts;
 mod breach;
+mod challenge;
 mod checkpoints;
 mod facts;
 pub mod fix;
@@ -54,7 +55,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use doorward_core::ask::{Ask, Challenge, Padding, Verdict};
+use doorward_core::ask::{Ask, Verdict};
 use doorward_core::audit::{Actor, AttemptId, Context, Deny, Door, Entry, Event, Outcome, Record};
 use doorward_core::calendar::{Calendar, Hours, Mode};
 use doorward_core::id::{PersonId, SessionId};
@@ -276,9 +277,10 @@ impl Gate {
             tokio::time::sleep(self.settings.delay).await;
         }
         match ask {
-            Ask::ChallengeKey => {
-                self.challenge().map_or_else(|fault| verdict_of(&fault), Verdict::ChallengeKey)
-            }
+            Ask::ChallengeKey => self
+                .challenge_when_made()
+                .await
+                .map_or_else(|fault| verdict_of(&fault), Verdict::ChallengeKey),
             Ask::Login { userid, password, code } => {
                 let verdict = self.login(&userid, &password, code, origin).await;
                 metrics::login_seconds(origin.door.id(), self.clock.now().mono.since(began));
@@ -297,21 +299,6 @@ impl Gate {
             Ask::AddTrader(new) => self.add_trader_for(&new, origin).await,
             Ask::ChangeTrader(wanted) => self.change_trader_for(&wanted, origin).await,
         }
-    }
-
-    /// The present challenge key.
-    pub fn challenge(&self) -> Result<Challenge, Fault> {
-        let challenge = self.vault.challenge(self.clock.now())?;
-        let pkcs1 = self.settings.pkcs1;
-        Ok(Challenge {
-            key: challenge.key_id,
-            spki_base64: challenge.spki_base64.to_string(),
-            paddings: Padding::ALL
-                .into_iter()
-                .filter(|padding| pkcs1 || *padding != Padding::Pkcs1)
-                .collect(),
-            expires: challenge.serve_until,
-        })
     }
 
     /// Writes down what a machine saw and nobody decided.
@@ -344,14 +331,13 @@ impl Gate {
 
     /// What the node does each second: keys, clock, counts that are over.
     pub async fn tick(&self) {
+        self.turn_keys_over().await;
+        self.keep_up().await;
+    }
+
+    /// What is due by now but for challenge keys; to be called before the doors open.
+    pub async fn keep_up(&self) {
         let now = self.clock.now();
-        let vault = Arc::clone(&self.vault);
-        // Making a key takes a while: not on a thread that serves connections.
-        let ticked = tokio::task::spawn_blocking(move || vault.tick(now)).await;
-        if let Ok(Err(fault)) = ticked {
-            metrics::vault_failed("tick");
-            tracing::warn!(%fault, "vault");
-        }
         let good = self.clock_good();
         metrics::clock_good(u64::from(good));
         let news = {

@@ -415,3 +415,23 @@ async fn t15_a_reset_between_the_two_steps_ends_the_login() {
         .unwrap();
     origin.connection.ended().await;
 }
+
+#[tokio::test]
+async fn whoever_asks_for_the_first_challenge_key_waits_for_it_and_nobody_else_does() {
+    let world = world();
+    let order = std::sync::Mutex::new(Vec::new());
+    let ask = async |name| {
+        let challenge = world.gate.challenge_when_made().await.unwrap();
+        order.lock().unwrap().push(name);
+        challenge.key
+    };
+    // All on one thread: whoever made a key on it would end first.
+    let (first, second, ()) = tokio::join!(ask("asked"), ask("asked"), async {
+        tokio::task::yield_now().await;
+        order.lock().unwrap().push("went on");
+    });
+    assert_eq!(*order.lock().unwrap(), ["went on", "asked", "asked"]);
+    assert_eq!(first, second);
+    let third = tokio::join!(ask("asked"), async { order.lock().unwrap().push("went on") }).0;
+    assert_eq!((third, order.lock().unwrap()[3..].to_vec()), (first, vec!["asked", "went on"]));
+}

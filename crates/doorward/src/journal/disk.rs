@@ -10,9 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use doorward_core::limits::Limit;
 
 use super::lock::DirLock;
+use super::walk::used;
 use crate::fault::Fault;
 
 const MIB: u64 = 1 << 20;
+/// How much of a file is read at once.
+const READ_BYTES: usize = 256 * 1024;
 
 /// A directory of files. What is written is durable only after the syncs.
 pub trait Disk: Send + Sync {
@@ -256,14 +259,28 @@ pub(crate) fn fault(disk: &dyn Disk, name: &str, error: &io::Error) -> Fault {
 }
 
 /// Reads a file whole, at most `limit` bytes and one more.
+///
+/// Of a segment most are zero, as the memory is that it is read into: only what is not is copied there, so that the
+/// rest costs no memory.
 pub(crate) fn read_whole(disk: &dyn Disk, name: &str, limit: u64) -> Result<Vec<u8>, Fault> {
     let read = || {
         let file = disk.open(name)?;
         // A file that a crash left longer than any segment is judged by its first part.
-        let length = file.len()?.min(limit.saturating_add(1));
-        let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-        let read = file.read_at(0, &mut bytes)?;
-        bytes.truncate(read);
+        let length = usize::try_from(file.len()?.min(limit.saturating_add(1))).map_err(io::Error::other)?;
+        let mut bytes = vec![0; length];
+        let mut chunk = vec![0; length.min(READ_BYTES)];
+        let mut at = 0;
+        while at < length {
+            let wanted = chunk.len().min(length - at);
+            let read = file.read_at(at as u64, &mut chunk[..wanted])?;
+            let used = used(&chunk[..read]);
+            bytes[at..at + used].copy_from_slice(&chunk[..used]);
+            at += read;
+            if read < wanted {
+                break;
+            }
+        }
+        bytes.truncate(at);
         Ok(bytes)
     };
     read().map_err(|error| fault(disk, name, &error))
@@ -274,6 +291,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_file_is_read_whole_wherever_it_is_zero() {
+        let base = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(&base.path().join("journal")).unwrap();
+        let file = disk.create("x").unwrap();
+        let mut expected = vec![0; 3 * READ_BYTES + 77];
+        for at in [0, READ_BYTES - 1, READ_BYTES + 1, 3 * READ_BYTES, 3 * READ_BYTES + 70] {
+            expected[at] = b'x';
+        }
+        file.write_at(0, &expected).unwrap();
+        for limit in [0, 1, READ_BYTES - 1, READ_BYTES, 3 * READ_BYTES + 76, usize::MAX - 1] {
+            let read = read_whole(&disk, "x", limit as u64).unwrap();
+            assert!(read == expected[..expected.len().min(limit + 1)], "{limit}: {}", read.len());
+        }
+        disk.create("empty").unwrap();
+        assert!(read_whole(&disk, "empty", 9).unwrap().is_empty());
+    }
 
     #[test]
     fn files_are_the_owners_alone() {

@@ -114,7 +114,7 @@ pub(crate) mod parts {
         ALIGN, FRAME_HEAD_BYTES, HEADER_BYTES, Header, RECORD_HEAD_BYTES, SEAL_BYTES, WRONG_VERSION, be_u32,
         be_u64, finish_frame, numbered, salted,
     };
-    pub(crate) use super::walk::{Frames, Tail};
+    pub(crate) use super::walk::{Frames, Tail, is_blank};
 }
 
 /// Size of a segment unless configured otherwise, in bytes.

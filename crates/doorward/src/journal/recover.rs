@@ -7,7 +7,7 @@ use super::disk::{Disk, DiskFile, fault, read_whole};
 use super::segment::{
     ALIGN, HEADER_BYTES, Header, SEAL_BYTES, SEGMENT_BYTES_MAX, Seal, WRONG_VERSION, name_of, number_of,
 };
-use super::walk::{Frames, Tail, used};
+use super::walk::{Frames, Tail, is_blank, used};
 use super::{Head, Torn};
 use crate::fault::Fault;
 
@@ -163,7 +163,7 @@ impl Last {
             check_header(disk, settings, header, first, before)?;
         }
         let header = parsed.as_ref().ok().map(|(header, _)| header);
-        let blank = bytes.get(HEADER_BYTES..).unwrap_or_default().iter().all(|&b| b == 0);
+        let blank = is_blank(bytes.get(HEADER_BYTES..).unwrap_or_default());
         let mut last = Self::unfinished(&name, first, &bytes);
         last.size = header.map(|header| header.size);
         let short = last.size.is_none_or(|size| size > bytes.len() as u64);

@@ -96,9 +96,16 @@ impl<'a> Frames<'a> {
     }
 }
 
-/// How many bytes there are before the zeros at the end. Of a segment most are zero: they are compared block by block.
+/// Of a segment most bytes are zero: they are compared block by block.
+const ZEROS: [u8; 4096] = [0; 4096];
+
+/// Whether all bytes are zero.
+pub(crate) fn is_blank(bytes: &[u8]) -> bool {
+    bytes.chunks(ZEROS.len()).all(|block| *block == ZEROS[..block.len()])
+}
+
+/// How many bytes there are before the zeros at the end.
 pub(super) fn used(bytes: &[u8]) -> usize {
-    const ZEROS: [u8; 4096] = [0; 4096];
     let mut end = bytes.len();
     while let Some(begin) = end.checked_sub(ZEROS.len())
         && bytes[begin..end] == ZEROS
@@ -181,11 +188,13 @@ mod tests {
     fn zeros_at_the_end_are_not_counted_wherever_they_begin() {
         for len in [0, 1, 4095, 4096, 4097, 12_288, 12_300] {
             assert_eq!(used(&vec![0; len]), 0);
+            assert!(is_blank(&vec![0; len]));
             for last in [0, 1, 4095, 4096, 8191, 8192, 12_287, 12_299].into_iter().filter(|last| *last < len)
             {
                 let mut bytes = vec![0; len];
                 bytes[last] = 1;
                 assert_eq!(used(&bytes), last + 1, "{len}");
+                assert!(!is_blank(&bytes), "{len}: {last}");
             }
         }
     }

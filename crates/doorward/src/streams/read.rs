@@ -14,9 +14,9 @@ use super::segment::{damaged, name_of};
 use super::{InboundMessage, StoredMessage, beside};
 use crate::fault::Fault;
 use crate::journal::parts::{
-    FRAME_HEAD_BYTES, Frames, HEADER_BYTES, RECORD_HEAD_BYTES, be_u32, fault, read_whole,
+    FRAME_HEAD_BYTES, Frames, HEADER_BYTES, RECORD_HEAD_BYTES, SEAL_BYTES, be_u32, fault, read_whole,
 };
-use crate::journal::{Disk, DiskFile, SEGMENT_BYTES_MAX};
+use crate::journal::{Disk, DiskFile};
 
 /// How much of a segment is read at once, in bytes.
 const WINDOW_BYTES: usize = 64 * 1024;
@@ -301,7 +301,8 @@ impl<'a> InboundReader<'a> {
             }
         };
         let name = name_of(sequence);
-        let bytes = read_whole(&*self.log.disk, &name, SEGMENT_BYTES_MAX)?;
+        // No further than its messages go, with the room behind them that a segment ends with.
+        let bytes = read_whole(&*self.log.disk, &name, end + SEAL_BYTES as u64)?;
         Ok(Current { name, salt, bytes, at: HEADER_BYTES, end: end as usize })
     }
 

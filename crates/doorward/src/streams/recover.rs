@@ -11,7 +11,9 @@ use super::segment::{ENDING, Extent, Segment, Walked, check_header, damaged, nam
 use super::state::Streams;
 use super::{Settings, Torn};
 use crate::fault::Fault;
-use crate::journal::parts::{HEADER_BYTES, Header, WRONG_VERSION, fault, files, numbered, read_whole, wipe};
+use crate::journal::parts::{
+    HEADER_BYTES, Header, WRONG_VERSION, fault, files, is_blank, numbered, read_whole, wipe,
+};
 use crate::journal::{Disk, SEGMENT_BYTES_MAX};
 
 /// What a log goes on from.
@@ -228,7 +230,7 @@ impl Newest {
         if let Ok((header, _)) = &parsed {
             check_header(disk, settings, header, sequence)?;
         }
-        let blank = bytes.get(HEADER_BYTES..).unwrap_or_default().iter().all(|&b| b == 0);
+        let blank = is_blank(bytes.get(HEADER_BYTES..).unwrap_or_default());
         let whole = parsed.as_ref().is_ok_and(|(header, _)| header.size == bytes.len() as u64);
         if blank && !whole && !parsed.as_ref().is_err_and(|what| *what == WRONG_VERSION) {
             return Ok(Self { name, sequence, salt: 0, bytes, streams, index, walked: None });

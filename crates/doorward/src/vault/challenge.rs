@@ -122,17 +122,17 @@ impl ChallengeKeys {
 
     /// See [`super::Vault::challenge`].
     pub fn challenge(&self, now: Now) -> Result<Challenge, Fault> {
-        if let Some(challenge) = self.present(now) {
+        if let Some(challenge) = self.ready(now) {
             return Ok(challenge);
         }
         // None is ready: the first of all, or ticks have stopped. One caller makes it, the others wait for it.
         let _alone = locked(&self.making);
-        if let Some(challenge) = self.present(now) {
+        if let Some(challenge) = self.ready(now) {
             return Ok(challenge);
         }
         let pair = self.make()?;
         locked(&self.state).next = Some(pair);
-        self.present(now).ok_or_else(|| Fault::Vault(String::from("no challenge key")))
+        self.ready(now).ok_or_else(|| Fault::Vault(String::from("no challenge key")))
     }
 
     /// See [`super::Vault::is_live`].
@@ -187,8 +187,8 @@ impl ChallengeKeys {
         Pair::new(raw).map(Arc::new)
     }
 
-    /// The challenge to hand out, where there is one without making it.
-    fn present(&self, now: Now) -> Option<Challenge> {
+    /// See [`super::Vault::ready_challenge`].
+    pub fn ready(&self, now: Now) -> Option<Challenge> {
         let mut state = locked(&self.state);
         self.turn_over(&mut state, now);
         let (pair, since) = state.current.as_ref()?;

@@ -60,6 +60,10 @@ impl Vault for FaultyVault {
         self.up()?.challenge(now)
     }
 
+    fn ready_challenge(&self, now: Now) -> Result<Option<Challenge>, Fault> {
+        self.up()?.ready_challenge(now)
+    }
+
     fn is_live(&self, key: &KeyId, now: Now) -> bool {
         self.inner.is_live(key, now)
     }

@@ -57,6 +57,9 @@ pub trait Vault: Send + Sync {
     /// [`Vault::tick`] prevents after the first call.
     fn challenge(&self, now: Now) -> Result<Challenge, Fault>;
 
+    /// The same where a key is ready; `None` where one would have to be made, which may take some 100 ms.
+    fn ready_challenge(&self, now: Now) -> Result<Option<Challenge>, Fault>;
+
     /// Whether a ciphertext for this key can still be opened; to be asked before anything else is done with it.
     fn is_live(&self, key: &KeyId, now: Now) -> bool;
 

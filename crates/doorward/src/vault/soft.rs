@@ -91,6 +91,10 @@ impl Vault for SoftVault {
         self.challenges.challenge(now)
     }
 
+    fn ready_challenge(&self, now: Now) -> Result<Option<Challenge>, Fault> {
+        Ok(self.challenges.ready(now))
+    }
+
     fn is_live(&self, key: &KeyId, now: Now) -> bool {
         self.challenges.is_live(key, now)
     }

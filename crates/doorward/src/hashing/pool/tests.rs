@@ -55,6 +55,10 @@ impl Vault for GatedVault {
     fn challenge(&self, now: Now) -> Result<Challenge, Fault> {
         self.soft.challenge(now)
     }
+
+    fn ready_challenge(&self, now: Now) -> Result<Option<Challenge>, Fault> {
+        self.soft.ready_challenge(now)
+    }
     fn is_live(&self, key: &KeyId, now: Now) -> bool {
         self.soft.is_live(key, now)
     }

@@ -33,7 +33,7 @@ pub(super) async fn look_up<T: Send + 'static>(
 }
 
 pub(super) async fn challenge(State(api): State<ApiState>) -> Result<Json<Value>, Problem> {
-    let challenge = api.gate.challenge()?;
+    let challenge = api.gate.challenge_when_made().await?;
     Ok(Json(json!({
         "keyid": challenge.key,
         "key": challenge.spki_base64,

@@ -32,7 +32,7 @@ pub(super) async fn challenge(
     if page.len() > PAGE_BYTES_MAX || !page.starts_with('/') {
         return Err(Oops::Invalid("The action is no path.".to_owned()));
     }
-    let challenge = web.gate.challenge()?;
+    let challenge = web.gate.challenge_when_made().await?;
     let visitor = web.gate.binding(&visit.token());
     let answer = json!({
         "keyid": challenge.key.as_str(),
