@@ -42,7 +42,7 @@ use crate::http::ops::{Ops, serve_listener};
 use crate::http::web::site::Site;
 use crate::http::web::tokens::Tokens;
 use crate::http::web::{self, WebState};
-use crate::journal::{Disk, FullDisk, RealDisk};
+use crate::journal::{Disk, FullDisk, RealDisk, is_begun};
 use crate::mail::outbox::Outbox;
 use crate::metrics;
 use crate::streams;
@@ -142,7 +142,7 @@ impl Node {
         let handle = metrics::install();
         let disk_full = Arc::new(AtomicBool::new(false));
         let disk = open_disk(&config.data_dir.join("journal"), &disk_full)?;
-        let vault = Arc::new(FaultyVault::new(open_vault(config)?, false));
+        let vault = Arc::new(FaultyVault::new(open_vault(config, &*disk)?, false));
         let switches = Switches { vault: Arc::clone(&vault), disk_full: Arc::clone(&disk_full) };
         let pages = bind_web(config)?;
         let public_url = public_url(config, &pages);
@@ -500,15 +500,20 @@ pub fn challenge_settings(config: &Config) -> ChallengeSettings {
     }
 }
 
-fn open_vault(config: &Config) -> Result<Arc<dyn Vault>, Fault> {
+/// Keys are made for a node without data alone: what there is opens with its own (V9).
+fn open_vault(config: &Config, journal: &dyn Disk) -> Result<Arc<dyn Vault>, Fault> {
     match config.vault.provider {
         VaultProvider::Soft => {
-            let vault = SoftVault::open_or_create(
-                &config.vault.key_file,
-                &protection(config),
-                challenge_settings(config),
-            )?;
-            tracing::warn!(key_file = %config.vault.key_file.display(), "no HSM: keys lie in a sealed file");
+            let (key_file, data) = (&config.vault.key_file, config.data_dir.display());
+            if !key_file.exists() && is_begun(journal)? {
+                return Err(Fault::Vault(format!(
+                    "the key file {} is not there, but {data} holds a node's data, which its own keys open and no \
+                     others: put that file back, or name it in vault.key_file",
+                    key_file.display()
+                )));
+            }
+            let vault = SoftVault::open_or_create(key_file, &protection(config), challenge_settings(config))?;
+            tracing::warn!(key_file = %key_file.display(), "no HSM: keys lie in a sealed file");
             Ok(Arc::new(vault))
         }
     }

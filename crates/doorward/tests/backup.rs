@@ -284,6 +284,45 @@ fn backed_up(folder: &Path) -> Value {
 }
 
 #[test]
+fn v9_a_node_with_data_starts_with_its_own_keys_alone() {
+    let folder = folder();
+    let folder = folder.path();
+    backed_up(folder);
+    let config = std::fs::read_to_string(folder.join("doorward.toml")).unwrap();
+    let text = told(&run(folder, &["restore", "b.dwb", "--into", "again/store", "--quiet"]));
+    assert!(
+        text.contains("set data_dir = \"again/store\" and vault.key_file = \"d/keys/vault.key\""),
+        "{text}"
+    );
+    let before = std::fs::read(folder.join("again/store/journal/heads")).unwrap();
+
+    // The new data_dir alone: the key file is looked for beside it.
+    let moved = config.replace("\"d/store\"", "\"again/store\"");
+    let follows = moved.replace("key_file = \"d/keys/vault.key\"", "");
+    std::fs::write(folder.join("doorward.toml"), &follows).unwrap();
+    let text = fails(folder, &["serve"]);
+    assert!(text.contains("again/store.keys/vault.key is not there, but again/store holds"), "{text}");
+    assert!(!folder.join("again/store.keys").exists(), "no keys were made");
+
+    run(folder, &["init", "--config", "other.toml", "--data-dir", "other"]);
+    std::fs::write(folder.join("doorward.toml"), moved.replace("d/keys/", "other.keys/")).unwrap();
+    let text = fails(folder, &["serve"]);
+    assert!(text.contains("no key of this vault has signed the last head"), "{text}");
+    assert_eq!(
+        std::fs::read(folder.join("again/store/journal/heads")).unwrap(),
+        before,
+        "nothing was written"
+    );
+
+    std::fs::write(folder.join("doorward.toml"), format!("{moved}[log]\nformat = \"json\"\n")).unwrap();
+    run(folder, &["audit", "verify"]);
+    let serving = Serving::start(folder);
+    let socket = serving.socket.to_str().unwrap();
+    let listed = json(folder, &["audit", "list", "--event", "restored", "--socket", socket]);
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
+}
+
+#[test]
 fn v6_v9_no_secret_lies_in_a_backup_and_without_its_key_nothing_is_read() {
     let folder = folder();
     let folder = folder.path();

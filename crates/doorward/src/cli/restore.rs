@@ -83,7 +83,7 @@ pub(super) fn run(args: &RestoreArgs) -> Result<Exit, CliError> {
         let done = backup::restore(&args.file, to, &vault(args)?, &|| clock.now().wall, &mut |done, of| {
             shown.show(done, of);
         });
-        told.restored(into, &done.map_err(|fault| refused(&fault))?);
+        told.restored(into, &key_file(args)?, &done.map_err(|fault| refused(&fault))?);
     } else if args.check {
         let done = backup::check(&args.file, &vault(args)?, &mut |done, of| shown.show(done, of));
         let done = done.map_err(|fault| refused(&fault))?;
@@ -95,6 +95,14 @@ pub(super) fn run(args: &RestoreArgs) -> Result<Exit, CliError> {
     }
     print(&if args.json { json_line(&told.json) } else { told.text })?;
     Ok(exit)
+}
+
+/// Which keys opened it: the node that goes on needs the same.
+fn key_file(args: &RestoreArgs) -> Result<PathBuf, CliError> {
+    match &args.key_file {
+        Some(path) => Ok(path.clone()),
+        None => Ok(args.config.load()?.vault.key_file),
+    }
 }
 
 fn vault(args: &RestoreArgs) -> Result<SoftVault, CliError> {
@@ -124,7 +132,7 @@ impl Told {
         let _ = writeln!(self.text, "{line}");
     }
 
-    fn restored(&mut self, into: &Path, done: &Restored) {
+    fn restored(&mut self, into: &Path, key_file: &Path, done: &Restored) {
         let Restored { header, at, clock, record, unsure, mails, streams, damaged, made_anew } = done;
         self.json = header_json(header);
         self.json["into"] = json!(into.display().to_string());
@@ -168,8 +176,9 @@ impl Told {
             self.line(&format!("{mails} mails to administrators wait in the outbox"));
         }
         self.line(&format!(
-            "next: set data_dir = {:?} and start the node; docs/backup.md has the list",
-            into.display().to_string()
+            "next: set data_dir = {:?} and vault.key_file = {:?}, and start the node; docs/backup.md has the list",
+            into.display().to_string(),
+            key_file.display().to_string()
         ));
     }
 

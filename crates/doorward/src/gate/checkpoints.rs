@@ -119,7 +119,7 @@ impl Gate {
     /// Signs heads into the file on the journal's disk from now on, and tells the log the last one that is there.
     ///
     /// [`Fault::Damaged`] where the journal does not hold it: its end was lost, or another journal put in its place; and
-    /// where the file is gone or empty in which there were some.
+    /// where the file is gone or empty in which there were some. [`Fault::Vault`] where no key of the vault has signed it.
     pub fn keep_heads(&self, disk: &Arc<dyn Disk>, node: &str) -> Result<(), Fault> {
         let keys: Vec<HeadKey> = self.vault.audit_keys()?.into_iter().map(HeadKey::new).collect();
         let key = *keys.last().ok_or_else(|| Fault::Vault("there is no audit key".to_owned()))?;
@@ -128,6 +128,9 @@ impl Gate {
             return Err(gone(&**disk));
         }
         let heads = Heads::open(Arc::clone(disk))?;
+        if let Some(last) = heads.last().filter(|last| !keys.iter().any(|key| last.is_signed_by(key))) {
+            return Err(strange(&**disk, last));
+        }
         let untold = match heads.last() {
             Some(_) => {
                 write_keys(&**disk, &keys)?;
@@ -214,6 +217,14 @@ fn gone(disk: &dyn Disk) -> Fault {
     ))
 }
 
+fn strange(disk: &dyn Disk, last: &SignedHead) -> Fault {
+    let (place, key) = (disk.place(), &last.key);
+    Fault::Vault(format!(
+        "no key of this vault has signed the last head in {place}/{HEADS_FILE}, which names the key {key}: put back the keys \
+         of this node (vault.key_file), or, where these are they, run `doorward audit verify`"
+    ))
+}
+
 fn lost(disk: &dyn Disk, end: Head, last: &SignedHead) -> Fault {
     let (place, ends, no) = (disk.place(), end.no, last.checkpoint.head.no);
     Fault::Damaged(format!(
@@ -251,6 +262,7 @@ mod tests {
     use doorward_core::audit::Event;
 
     use crate::gate::testing::world;
+    use crate::journal::parts::read_whole;
     use crate::journal::{Noted, PowerDisk, verify_anchored};
 
     use super::*;
@@ -347,6 +359,22 @@ mod tests {
         refused();
         disk.lose(HEAD_KEYS_FILE);
         world.gate.keep_heads(&(Arc::new(disk) as Arc<dyn Disk>), "node1").unwrap();
+    }
+
+    #[tokio::test]
+    async fn v9_a_node_does_not_go_on_with_the_keys_of_another() {
+        let world = world();
+        world.gate.keep_heads(&world.disk, "node1").unwrap();
+        world.gate.record_of_node(Event::ClockGood, None).await;
+        world.gate.checkpoint(true).await;
+        let files =
+            || [HEADS_FILE, HEAD_KEYS_FILE].map(|name| read_whole(&*world.disk, name, 9_999).unwrap());
+        let before = files();
+        let other = crate::gate::testing::world();
+        let fault = other.gate.keep_heads(&world.disk, "node1").unwrap_err();
+        assert!(matches!(&fault, Fault::Vault(text) if text.contains("vault.key_file")), "{fault}");
+        assert_eq!(files(), before, "as it was");
+        world.gate.keep_heads(&world.disk, "node1").unwrap();
     }
 
     #[tokio::test]

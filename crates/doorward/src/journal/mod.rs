@@ -97,7 +97,7 @@ pub use heads::{
 pub use lock::DirLock;
 pub use power_disk::PowerDisk;
 pub use read::{Entry, Reader, read_from};
-pub use recover::Recovery;
+pub use recover::{Recovery, is_begun};
 pub use retention::{
     check_book, first_record, last_dropped, lay_book, remove_books_before, segment_ends, take_book,
 };

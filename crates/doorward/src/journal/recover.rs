@@ -27,6 +27,11 @@ pub(super) fn segments(disk: &dyn Disk) -> Result<Vec<u64>, Fault> {
     files(disk, ".seg")
 }
 
+/// Whether a journal is on this disk already.
+pub fn is_begun(disk: &dyn Disk) -> Result<bool, Fault> {
+    Ok(!segments(disk)?.is_empty())
+}
+
 /// The numbers of the files with this ending, ascending.
 pub(crate) fn files(disk: &dyn Disk, ending: &str) -> Result<Vec<u64>, Fault> {
     let names = disk.list().map_err(|error| fault(disk, "", &error))?;
