@@ -13,6 +13,7 @@ use std::sync::Arc;
 use doorward::book::{Batch, Store as _, sqlite};
 use doorward::clock::Clock;
 use doorward::journal::RealDisk;
+use doorward::vault::{ChallengeSettings, Protection, SoftVault};
 use doorward_core::audit::{Actor, AttemptId, Context, Door, Entry, Event, Record};
 use doorward_core::identity::change::Change;
 use doorward_core::identity::mail::{Mail, MailId, MailKind, MailState};
@@ -25,6 +26,9 @@ fn config(folder: &Path, port: u16, more: &str) {
         "[mail]\nserver = \"localhost\"\nport = {port}\nfrom = \"Doorward <no-reply@venue.example>\"\n{security}{more}"
     );
     write_config(folder, &mail);
+    // Mails are queued before the node first starts, which has data then and begins with no new keys.
+    let key_file = folder.join("data.keys/vault.key");
+    SoftVault::open_or_create(&key_file, &Protection::UnlockFile, ChallengeSettings::default()).unwrap();
 }
 
 /// The data of a node that does not run.
