@@ -1,6 +1,6 @@
 //! The attempt gate: every path that verifies a secret goes through it (S5), before anything is computed (S2).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -43,6 +43,9 @@ struct Table {
 struct Slot {
     access: Access,
     flying: BTreeMap<IpAddr, u16>,
+    /// Turns of those who wait, in the order in which they came; who came first from a source goes first.
+    waiting: BTreeSet<(IpAddr, u64)>,
+    next_turn: u64,
     settled: Arc<Notify>,
 }
 
@@ -50,6 +53,12 @@ impl Slot {
     fn in_flight(&self, source: IpAddr) -> InFlight {
         let person = self.flying.values().fold(0, |sum: u16, n| sum.saturating_add(*n));
         InFlight { source: self.flying.get(&source).copied().unwrap_or(0), person }
+    }
+
+    /// Whether nobody of this source has waited for longer than this turn; a newcomer has none.
+    fn is_next(&self, source: IpAddr, turn: Option<u64>) -> bool {
+        let first = self.waiting.range((source, 0)..=(source, u64::MAX)).next();
+        first.is_none_or(|(_, first)| turn.is_some_and(|turn| turn <= *first))
     }
 
     fn land(&mut self, source: IpAddr) {
@@ -60,6 +69,25 @@ impl Slot {
             }
         }
         self.settled.notify_waiters();
+    }
+}
+
+/// A place among those who wait.
+#[derive(Debug)]
+struct Turn<'a> {
+    attempts: &'a Attempts,
+    who: Who,
+    source: IpAddr,
+    number: u64,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.attempts.locked().slots.get_mut(&self.who) {
+            slot.waiting.remove(&(self.source, self.number));
+            // Whoever is next now may have looked already.
+            slot.settled.notify_waiters();
+        }
     }
 }
 
@@ -82,7 +110,8 @@ impl Attempts {
         Self { table: Mutex::new(Table { slots: slots.collect(), nobodies: VecDeque::new() }) }
     }
 
-    /// Asks for an attempt. `Err` where it is refused; `Admission::Wait` where others of the source took too long.
+    /// Asks for an attempt. `Err` where it is refused; `Admission::Wait` where others of the source took too long. Those of a
+    /// source who wait go in the order in which they came.
     pub async fn admit(
         &self,
         who: Who,
@@ -92,16 +121,25 @@ impl Attempts {
     ) -> Result<Ticket<'_>, Admission> {
         let waited = tokio::time::sleep(WAIT_MAX);
         tokio::pin!(waited);
+        // Given back after the table's lock, which it takes.
+        let mut turn: Option<Turn<'_>> = None;
         loop {
             let settled = {
                 let mut table = self.locked();
                 let slot = table.slot(&who);
+                let is_next = slot.is_next(source, turn.as_ref().map(|turn| turn.number));
                 match slot.access.admit(source, slot.in_flight(source), policy, now()) {
-                    Admission::Go => {
+                    Admission::Go if is_next => {
                         *slot.flying.entry(source).or_default() += 1;
                         return Ok(Ticket { attempts: self, who, source, open: true });
                     }
-                    Admission::Wait => {
+                    Admission::Go | Admission::Wait => {
+                        if turn.is_none() {
+                            let number = slot.next_turn;
+                            slot.next_turn += 1;
+                            slot.waiting.insert((source, number));
+                            turn = Some(Turn { attempts: self, who: who.clone(), source, number });
+                        }
                         let mut settled = Box::pin(Arc::clone(&slot.settled).notified_owned());
                         settled.as_mut().enable();
                         settled
@@ -229,6 +267,9 @@ impl Drop for Ticket<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::Poll;
+
     use super::*;
 
     const NOW: Wall = Wall::from_s(1_800_000_000);
@@ -271,6 +312,49 @@ mod tests {
         for login in logins.collect::<Vec<_>>() {
             login.await.unwrap();
         }
+    }
+
+    /// Looks once at what is not ready yet, as its task does when it is woken.
+    async fn once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+        std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context))).await
+    }
+
+    #[tokio::test]
+    async fn s2_who_waits_goes_in_the_order_of_coming_and_before_newcomers() {
+        let attempts = Attempts::default();
+        let policy = Effective::default();
+        let admit =
+            |source: IpAddr| attempts.admit(Who::Person(PersonId::from_random(9)), source, &policy, || NOW);
+        let mut flying: Vec<_> = Vec::new();
+        let mut waiting = Vec::new();
+        loop {
+            let mut attempt = Box::pin(admit(SOURCE));
+            match once(&mut attempt).await {
+                Poll::Ready(ticket) => flying.push(ticket.unwrap()),
+                Poll::Pending => waiting.push(attempt),
+            }
+            if waiting.len() == 3 {
+                break;
+            }
+        }
+        assert_eq!(flying.len(), 5);
+        let other = IpAddr::from([192, 0, 2, 2]);
+        drop(admit(other).await.unwrap());
+        // A place is free: the last ones look first, and somebody new comes.
+        drop(flying.pop());
+        waiting.push(Box::pin(admit(SOURCE)));
+        for attempt in waiting.iter_mut().skip(1).rev() {
+            assert!(once(attempt).await.is_pending());
+        }
+        let mut first = waiting.remove(0);
+        let Poll::Ready(Ok(ticket)) = once(&mut first).await else { panic!("not the first") };
+        // Two places, and who is first now has gone away.
+        drop((waiting.remove(0), ticket, flying.pop()));
+        let looked = [once(&mut waiting[1]).await, once(&mut waiting[0]).await];
+        assert!(looked[0].is_pending() && looked[1].is_ready(), "{looked:?}");
+        assert!(once(&mut waiting[1]).await.is_ready(), "told that it is next");
+        drop((looked, waiting, flying));
+        assert!(attempts.locked().slots[&Who::Person(PersonId::from_random(9))].waiting.is_empty());
     }
 
     #[tokio::test]
