@@ -137,7 +137,9 @@ pub(crate) fn measure(tries: usize, out: &mut Tries) -> Fallible<()> {
     let people = People::for_tries(tries);
     let (runtime, gate) = gate(folder.path(), people)?;
     let mut chance = Chance::new();
-    let mut kinds: Vec<usize> = (0..KINDS.len()).collect();
+    let only = option("--only");
+    let is_wanted = |number: &usize| only.as_deref().is_none_or(|word| KINDS[*number].1.contains(word));
+    let mut kinds: Vec<usize> = (0..KINDS.len()).filter(is_wanted).collect();
     let mut ticked = Instant::now();
     // The first rounds warm up, with tries that count as any other.
     for attempt in 0..tries {

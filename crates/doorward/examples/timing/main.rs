@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! timing ciphertexts --tries 20000                       the vault alone
-//! timing logins --tries 10000 [--folder DIR]             the gate, in this process
+//! timing logins --tries 10000 [--folder DIR] [--only WORD]
+//!                                                        the gate, in this process; kinds with this in their name
 //! timing door --tries 1000 [--folder DIR]                a server of its own, over its WebSocket door
 //! ```
 //! Each try is one line on standard output: kind, nanoseconds and, for logins, nanoseconds without the password hash.
