@@ -1,6 +1,7 @@
 //! What programs and administrators ask for others at a door, and logins with the tokens that programs had made.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::BASE64URL_NOPAD;
@@ -92,8 +93,9 @@ pub(super) fn changed_people(batch: &Batch) -> Vec<PersonId> {
 impl Gate {
     /// Has a customer's login verified for a program (rule 9).
     pub(super) async fn verify_login(&self, asked: &VerifyLogin, origin: &Origin) -> Verdict {
+        let began = Instant::now();
         match self.verify_asked(asked, origin).await {
-            Ok(verdict) => verdict,
+            Ok(verdict) => self.on_a_beat(verdict, began).await,
             Err(fault) => self.fault(&fault, origin),
         }
     }
@@ -260,8 +262,9 @@ impl Gate {
         given: &Secret<String>,
         origin: &Origin,
     ) -> Verdict {
+        let began = Instant::now();
         match self.decide_token(userid, token_hash(given.expose()), origin).await {
-            Ok(verdict) => verdict,
+            Ok(verdict) => self.on_a_beat(verdict, began).await,
             Err(fault) => self.fault(&fault, origin),
         }
     }

@@ -1,7 +1,7 @@
 //! Logins and their second steps.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use doorward_core::ask::{GivenPassword, Padding, Verdict};
 use doorward_core::audit::{Actor, Context, Deny, Door, Entry, Event, Factor, Record, Subject};
@@ -82,6 +82,7 @@ impl Gate {
         link: Option<LinkHash>,
         origin: &Origin,
     ) -> Verdict {
+        let began = Instant::now();
         let (padding, until) = (password.padding(), self.decided_until());
         let given = password;
         let password = match self.open_given(given, Label::WebSocket) {
@@ -99,7 +100,7 @@ impl Gate {
         if fresh && matches!(verdict, Verdict::Busy { .. } | Verdict::TryAgainLater { .. }) {
             self.forget_given(given);
         }
-        verdict
+        self.on_a_beat(verdict, began).await
     }
 
     /// Until when what is asked now is decided, or not at all.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
 use doorward_core::ask::Verdict;
@@ -17,6 +17,9 @@ use super::{Gate, Origin};
 use crate::fault::Fault;
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// Refused logins are answered at multiples of it after the request. Their steps are alike, but not to the microsecond:
+/// what runs seldom finds less of the machine's memory close by.
+const BEAT: Duration = Duration::from_millis(2);
 /// Of how many of the last records it is remembered how long they took.
 const SAMPLES: usize = 31;
 
@@ -142,6 +145,20 @@ impl Gate {
         }
         self.finish(verdict, records, origin).await
     }
+
+    /// Gives a refusal on the next beat after the request: what else it took is not told by the time (S1).
+    pub(super) async fn on_a_beat(&self, verdict: Verdict, began: Instant) -> Verdict {
+        if matches!(verdict, Verdict::Refused | Verdict::Declined(_)) {
+            self.hashes.linger(left_to_beat(began.elapsed())).await;
+        }
+        verdict
+    }
+}
+
+/// From so long after a request to the next beat.
+fn left_to_beat(since: Duration) -> Duration {
+    let into = since.as_nanos() % BEAT.as_nanos();
+    BEAT - Duration::from_nanos(into as u64) // holds: less than BEAT
 }
 
 #[cfg(test)]
@@ -200,5 +217,31 @@ mod tests {
         }
         assert!(refusals.sources.lock().unwrap().len() as u64 <= Limit::RefusalSources.max() + 1);
         assert_eq!(refusals.take_all(), [Counted { source: None, more: 10 }]);
+    }
+
+    #[test]
+    fn s1_a_beat_is_a_multiple_of_two_milliseconds_after_the_request() {
+        let us = Duration::from_micros;
+        for (since, left) in [(0, 2_000), (1, 1_999), (1_999, 1), (2_000, 2_000), (15_460, 540)] {
+            assert_eq!(left_to_beat(us(since)), us(left), "{since}");
+        }
+    }
+
+    #[tokio::test]
+    async fn s1_a_refused_login_is_answered_on_a_beat_whoever_it_is() {
+        let world = crate::gate::testing::world();
+        world.person("julian", AuthSystem::Password, false).await;
+        for userid in ["julian", "nobody"] {
+            let began = Instant::now();
+            let verdict = world.login(userid, "not the password of his", None).await;
+            assert_eq!(verdict, Verdict::Refused);
+            assert!(began.elapsed() >= BEAT);
+            let token = doorward_core::secret::Secret::new("no such token".to_owned());
+            let began = Instant::now();
+            let verdict =
+                world.ask(1, doorward_core::ask::Ask::TokenLogin { userid: userid.to_owned(), token }).await;
+            assert!(matches!(verdict, Verdict::Declined(_)), "{verdict:?}");
+            assert!(began.elapsed() >= BEAT, "{userid}: {:?}", began.elapsed());
+        }
     }
 }
