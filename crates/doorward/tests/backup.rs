@@ -204,6 +204,7 @@ fn v7_v8_a_whole_working_day_goes_on_after_a_restore_and_nothing_used_lives_agai
     let restored = json(folder, &args);
     assert_eq!(restored["head"], header["head"]);
     assert_eq!(restored["since"]["same_journal"], true);
+    assert_eq!(restored["key_file"], "d/keys/vault.key");
     let events: Vec<&str> = restored["since"]["entries"]
         .as_array()
         .unwrap()

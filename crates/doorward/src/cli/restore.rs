@@ -136,6 +136,7 @@ impl Told {
         let Restored { header, at, clock, record, unsure, mails, streams, damaged, made_anew } = done;
         self.json = header_json(header);
         self.json["into"] = json!(into.display().to_string());
+        self.json["key_file"] = json!(key_file.display().to_string());
         self.json["restored_at"] = json!(at.to_string());
         self.json["record"] = json!(record);
         self.json["fix_streams_raised"] = json!(streams);
